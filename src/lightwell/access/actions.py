@@ -1,0 +1,41 @@
+"""Every act there is, as `room:resource:verb`, alphabetised. Policy, audit and documentation use these."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What can be done. The comment is what an auditor reads."""
+
+    ARCHIVE_COMMITMENT_REQUEST = "archive:commitment:request"  # asked us to take responsibility
+    ARCHIVE_INSTANCE_RETRIEVE = "archive:instance:retrieve"  # was given a lease to read images
+    ARCHIVE_INSTANCE_STORE = "archive:instance:store"  # stored an object
+    ARCHIVE_STATISTICS_READ = "archive:statistics:read"  # read totals
+    ARCHIVE_STUDY_CORRECT = "archive:study:correct"  # corrected patient or study attributes
+    ARCHIVE_STUDY_QUERY = "archive:study:query"  # searched
+    ARCHIVE_STUDY_REJECT = "archive:study:reject"  # took images out of every clinical list
+    ARCHIVE_STUDY_RESTORE = "archive:study:restore"  # put rejected images back
+    ARCHIVE_STUDY_UNDO = "archive:study:undo"  # undid a correction
+    PEERS_PEER_ADD = "peers:peer:add"  # let a machine in, or changed what it may do
+    PEERS_PEER_ECHO = "peers:peer:echo"  # asked whether we are here
+    PEERS_PEER_LIST = "peers:peer:list"  # read the list of machines
+    PEERS_PEER_REMOVE = "peers:peer:remove"  # shut a machine out
+    TENANTS_TENANT_CREATE = "tenants:tenant:create"  # made a tenant
+    TENANTS_TENANT_LIST = "tenants:tenant:list"  # read the list of tenants
+
+
+# What a peer's `--allow` words (and its type) permit.
+GRANTS: dict[str, frozenset[Action]] = {
+    "echo": frozenset({Action.PEERS_PEER_ECHO}),
+    "store": frozenset(
+        {
+            Action.PEERS_PEER_ECHO,
+            Action.ARCHIVE_INSTANCE_STORE,
+            Action.ARCHIVE_COMMITMENT_REQUEST,
+        }
+    ),
+    "find": frozenset({Action.PEERS_PEER_ECHO, Action.ARCHIVE_STUDY_QUERY}),
+    "move": frozenset({Action.PEERS_PEER_ECHO, Action.ARCHIVE_INSTANCE_RETRIEVE}),
+    "get": frozenset({Action.PEERS_PEER_ECHO, Action.ARCHIVE_INSTANCE_RETRIEVE}),
+}

@@ -1,0 +1,86 @@
+"""The explicit first argument of every front door: for which tenant, by whom, why, through what."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+LIMIT = 200  # characters of any name that reached us from outside
+
+
+class ActorKind(StrEnum):
+    """What kind of thing acts."""
+
+    PEER = "peer"  # a DICOM application entity known by title, address and (TLS) certificate
+    WEB = "web"  # a browser or DICOMweb client of this machine; people follow in a later issue
+    OPERATOR = "operator"  # whoever may run commands on the data folder
+    SYSTEM = "system"  # our own background work
+
+
+class Purpose(StrEnum):
+    """Why it is done."""
+
+    TREATMENT = "treatment"
+    OPERATIONS = "operations"
+    DEMONSTRATION = "demonstration"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A customer of this installation: key of every row, name of every object key."""
+
+    key: int
+    name: str
+    label: str
+    aet: str
+    region: str = "local"
+    demo: bool = False
+    suspended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts. `grants` are the operations the actor was given ('store', 'find', 'move', 'get')."""
+
+    kind: ActorKind
+    name: str
+    grants: frozenset[str] = frozenset()
+    site: str | None = None
+    issuer: str | None = None  # issuer of patient IDs for objects that name none
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Built once by a gateway, the dispatcher or a test; frozen; passed explicitly."""
+
+    tenant: Tenant
+    actor: Actor
+    channel: str  # 'dimse', 'dicomweb', 'console', 'import', 'work'
+    origin: str = ""  # network address of the other end
+    purpose: Purpose = Purpose.TREATMENT
+    trace: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def for_tenant(self, tenant: Tenant) -> Context:
+        """The same act in another tenant: only for our own background work."""
+        return replace(self, tenant=tenant)
+
+
+def system_context(tenant: Tenant, channel: str = "work") -> Context:
+    """The context of our own background work."""
+    return Context(
+        tenant, Actor(ActorKind.SYSTEM, channel), channel=channel, purpose=Purpose.OPERATIONS
+    )
+
+
+def operator_context(tenant: Tenant, name: str, channel: str = "command") -> Context:
+    """The context of a command run on the data folder by an operator of this machine."""
+    return Context(
+        tenant,
+        Actor(ActorKind.OPERATOR, name[:LIMIT]),
+        channel=channel,
+        purpose=Purpose.OPERATIONS,
+    )

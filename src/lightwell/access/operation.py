@@ -1,0 +1,124 @@
+"""The wrapper around every front-door method: policy before, record after.
+
+`@operation(Action.X)` turns `async def do(self, act, …)` into `async def do(self, context, …)`:
+it asks policy, hands the method an `Act`, and sees to it that exactly one audit record of the act is
+written: *done* with the ChangeSet (or on its own when the method wrote nothing), *failed* or *refused*
+on their own.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+from lightwell.access.actions import Action
+from lightwell.access.audit import Outcome, record
+from lightwell.access.commit import ChangeSet, Committed, Committer, Event
+from lightwell.access.context import Context
+from lightwell.access.policy import decide
+from lightwell.access.ports import PolicySource
+from lightwell.kernel.clock import Clock
+from lightwell.kernel.errors import Refused
+
+log = logging.getLogger("lightwell.access")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Room(Protocol):
+    """What a class needs for its methods to be operations."""
+
+    policy: PolicySource
+    committer: Committer
+    clock: Clock
+
+
+class Act:
+    """One permitted act under way: its context, and the way to write."""
+
+    __slots__ = ("_recorded", "_room", "action", "context", "detail", "study_uid", "subject")
+
+    def __init__(self, room: Room, context: Context, action: Action) -> None:
+        self._room = room
+        self.context = context
+        self.action = action
+        self.subject = ""
+        self.study_uid = ""
+        self.detail = ""
+        self._recorded = False
+
+    def about(self, *, study_uid: str = "", subject: str = "", detail: str = "") -> None:
+        """Say what the act is about, for its record."""
+        self.study_uid, self.subject, self.detail = study_uid, subject, detail
+
+    async def commit(self, rows: tuple[object, ...], events: tuple[Event, ...] = ()) -> Committed:
+        """Write rows, events and this act's record in one transaction."""
+        self._recorded = True
+        try:
+            return await self._room.committer.commit(self._change(rows, events, Outcome.DONE))
+        except BaseException:
+            self._recorded = False
+            raise
+
+    def note(self, outcome: Outcome) -> None:
+        """Record the act on its own, if nothing has recorded it yet."""
+        if not self._recorded:
+            self._recorded = True
+            self._room.committer.note(self._change((), (), outcome))
+
+    def _change(
+        self, rows: tuple[object, ...], events: tuple[Event, ...], outcome: Outcome
+    ) -> ChangeSet:
+        entry = record(
+            self.context,
+            self.action,
+            outcome,
+            self._room.clock.now(),
+            study_uid=self.study_uid,
+            subject=self.subject,
+            detail=self.detail,
+        )
+        return ChangeSet(self.context.tenant, rows, events, (entry,))
+
+
+async def permit(room: Room, context: Context, action: Action) -> None:
+    """Raise Refused unless policy allows the act; the refusal is recorded."""
+    decision = decide(context, action, await room.policy.denials(context.tenant))
+    if not decision.allowed:
+        act = Act(room, context, action)
+        act.about(detail=decision.reason)
+        act.note(Outcome.REFUSED)
+        raise Refused(f"Not allowed: {decision.reason}.", remedy="Ask the PACS administrator.")
+
+
+def operation(
+    action: Action,
+) -> Callable[
+    [Callable[Concatenate[Any, Act, P], Coroutine[Any, Any, R]]],
+    Callable[Concatenate[Any, Context, P], Coroutine[Any, Any, R]],
+]:
+    """Make a front-door method of `async def method(self, act, …)`; see the module's text."""
+
+    def decorate(
+        method: Callable[Concatenate[Any, Act, P], Coroutine[Any, Any, R]],
+    ) -> Callable[Concatenate[Any, Context, P], Coroutine[Any, Any, R]]:
+        @functools.wraps(method)
+        async def front_door(self: Any, context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
+            await permit(self, context, action)
+            act = Act(self, context, action)
+            try:
+                result = await method(self, act, *args, **kwargs)
+            except BaseException as error:
+                act.detail = act.detail or type(error).__name__
+                act.note(Outcome.FAILED)
+                raise
+            act.note(Outcome.DONE)
+            return result
+
+        front_door.action = action  # type: ignore[attr-defined]
+        return cast("Callable[Concatenate[Any, Context, P], Coroutine[Any, Any, R]]", front_door)
+
+    return decorate
