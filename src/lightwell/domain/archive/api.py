@@ -1,0 +1,704 @@
+"""The front door of the archive: stage, store, find, locate, read, correct, reject, vouch."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+from lightwell.access.actions import Action
+from lightwell.access.audit import Outcome as Ended
+from lightwell.access.audit import record
+from lightwell.access.commit import (
+    ChangeSet,
+    Committer,
+    FactsChanged,
+    Sealed,
+    Stored,
+    committed,
+)
+from lightwell.access.context import Context
+from lightwell.access.operation import Act, operation, permit
+from lightwell.access.ports import Journal, PolicySource
+from lightwell.dicom.uids import syntax_of
+from lightwell.domain.archive import events
+from lightwell.domain.archive.errors import Damaged, Withdrawn
+from lightwell.domain.archive.internal import correcting, reading, vouching
+from lightwell.domain.archive.internal.admission import admit
+from lightwell.domain.archive.internal.describing import Describer
+from lightwell.domain.archive.internal.leases import LEASE_SECONDS, LeaseDesk, Scope
+from lightwell.domain.archive.internal.staging import StagingWriter
+from lightwell.domain.archive.model import (
+    Announced,
+    ArrivalRow,
+    Attributes,
+    CommitmentRow,
+    Decision,
+    Described,
+    Edits,
+    Known,
+    KnownInstance,
+    Landed,
+    Lease,
+    LeaseRow,
+    LeaseUseRow,
+    Located,
+    Outcome,
+    OverlayRow,
+    QCRow,
+    RejectionRow,
+    SeenAgainRow,
+    Staged,
+    Target,
+    Totals,
+    Verdict,
+    Vouched,
+    WithdrawRow,
+)
+from lightwell.domain.archive.ports import BlobMissing, BlobStore, Index
+from lightwell.domain.archive.query import Found, Query
+from lightwell.kernel.clock import Clock
+from lightwell.kernel.errors import LightwellError, Missing, Unavailable
+from lightwell.kernel.pages import Page
+
+log = logging.getLogger("lightwell.archive")
+
+DECIDE_AGAIN = 8  # times an arrival is judged anew when a rival was faster
+SEEN_LIMIT = 50_000
+COMMIT_SECONDS = 60.0
+
+_ASIDE = {
+    Outcome.HELD: "held",
+    Outcome.CANDIDATE: "candidate",
+    Outcome.CONFLICT: "conflict",
+}
+
+
+class Archive:
+    """One a process. Asynchronous on the process's event loop; reading methods are blocking and are
+    called from threads (or on the loop when `reads_quickly`)."""
+
+    def __init__(
+        self,
+        *,
+        blobs: BlobStore,
+        index: Index,
+        committer: Committer,
+        policy: PolicySource,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self.policy = policy
+        self.committer = committer
+        self.clock = clock
+        self._blobs = blobs
+        self._index = index
+        self._journal = journal
+        self._describer = Describer()
+        self._desk = LeaseDesk()
+        self._seen: set[tuple[int, bytes]] = set()
+
+    # --- storing ---------------------------------------------------------------------------------
+
+    async def may_store(self, context: Context) -> None:
+        """Ask policy once before a door receives bytes. Raises Refused."""
+        await permit(self, context, Action.ARCHIVE_INSTANCE_STORE)
+
+    def stage(self, context: Context, announced: Announced) -> StagingWriter:
+        """Begin to receive one object. Blocking; the writer belongs to one thread at a time."""
+        if announced.issuer is None and context.actor.issuer is not None:
+            announced = replace(announced, issuer=context.actor.issuer)
+        return StagingWriter(self._blobs, context.tenant, announced, self._describer, self.clock)
+
+    async def store(self, context: Context, writer: StagingWriter) -> Verdict:
+        """Finish, judge and keep what was staged; the bytes become durable beside the commit.
+
+        Raises Refused, Unavailable (store or database), TooLarge; nothing is acknowledged then.
+        """
+        try:
+            staged = await asyncio.to_thread(writer.finish)
+            sealing = asyncio.get_running_loop().run_in_executor(None, writer.seal)
+            return await self._keep(context, staged, writer, sealing)
+        except BaseException:
+            writer.discard()
+            raise
+
+    def store_from_thread(
+        self, context: Context, writer: StagingWriter, loop: asyncio.AbstractEventLoop
+    ) -> Verdict:
+        """The same from a receiving thread: it syncs the file itself while the loop commits."""
+        try:
+            staged = writer.finish()
+            sealing: concurrent.futures.Future[Sealed] = concurrent.futures.Future()
+            keeping = asyncio.run_coroutine_threadsafe(
+                self._keep(context, staged, writer, sealing), loop
+            )
+            try:
+                sealing.set_result(writer.seal())
+            except BaseException as error:  # noqa: BLE001 - handed to the commit, which withdraws
+                sealing.set_exception(error)
+            return keeping.result(COMMIT_SECONDS)
+        except BaseException:
+            writer.discard()
+            raise
+
+    async def _keep(
+        self,
+        context: Context,
+        staged: Staged,
+        writer: StagingWriter,
+        sealing: asyncio.Future[Sealed] | concurrent.futures.Future[Sealed],
+    ) -> Verdict:
+        waiting = (
+            asyncio.wrap_future(sealing)
+            if isinstance(sealing, concurrent.futures.Future)
+            else sealing
+        )
+        try:
+            await permit(self, context, Action.ARCHIVE_INSTANCE_STORE)
+            return await self._judge_and_keep(context, staged, writer, waiting)
+        finally:
+            # Whatever the answer, never leave while the sync still runs: the caller may discard.
+            await asyncio.gather(waiting, return_exceptions=True)
+
+    async def _judge_and_keep(
+        self,
+        context: Context,
+        staged: Staged,
+        writer: StagingWriter,
+        sealing: asyncio.Future[Sealed],
+    ) -> Verdict:
+        described = staged.described
+        if described is None:
+            return await self._quarantine(context, staged, sealing)
+        mismatch = _mismatch(staged.announced, described)
+        if mismatch:
+            writer.discard()
+            return _verdict(Outcome.MISMATCH, described, mismatch)
+        parents = (context.tenant.key, described.digest)
+        known = parents in self._seen
+        for _ in range(DECIDE_AGAIN):
+            try:
+                return await self._decide(context, staged, described, writer, sealing, known)
+            except FactsChanged:
+                known = False
+        raise Unavailable("Too many objects of one study arrive at once.", remedy="Send it again.")
+
+    async def _decide(
+        self,
+        context: Context,
+        staged: Staged,
+        described: Described,
+        writer: StagingWriter,
+        sealing: asyncio.Future[Sealed],
+        parents_known: bool,
+    ) -> Verdict:
+        """One try: the quick path when this process has just stored a sibling, else on facts."""
+        facts = Known()
+        decision = Decision(Outcome.STORED)
+        if not parents_known:
+            facts = await self._facts(context, staged, described)
+            decision = admit(described, staged.landed.sha256, facts)
+        if decision.outcome is Outcome.STORED:
+            return await self._visible(
+                context, staged, described, facts, decision, sealing, parents_known
+            )
+        known = decision.known
+        if decision.outcome in (Outcome.DUPLICATE, Outcome.STILL_REJECTED) and known is not None:
+            verdict = await self._duplicate(context, described, decision, known)
+            writer.discard()
+            return verdict
+        if decision.outcome is Outcome.REJECTED or decision.reason == "conflict-again":
+            writer.discard()
+            if known is not None:
+                self._seen_again(context, described, known)
+            return _verdict(decision.outcome, described, decision.reason)
+        return await self._aside(context, staged, described, decision, sealing)
+
+    async def _facts(self, context: Context, staged: Staged, described: Described) -> Known:
+        instance = described.instance
+        known = await self._index.known(
+            context.tenant, described.patient, instance.study_uid, instance.sop_uid
+        )
+        rival = next(
+            (k for k in known.instances if k.state == "current"),
+            known.instances[0] if known.instances else None,
+        )
+        if rival is None or rival.sha256 == staged.landed.sha256:
+            return known
+        same = await asyncio.to_thread(vouching.same_pixels, self._blobs, rival, staged)
+        return replace(known, same_pixels=same)
+
+    async def _visible(
+        self,
+        context: Context,
+        staged: Staged,
+        described: Described,
+        facts: Known,
+        decision: Decision,
+        sealing: asyncio.Future[Sealed],
+        parents_known: bool,
+    ) -> Verdict:
+        instance = described.instance
+        row = ArrivalRow(
+            patient=facts.patient or described.patient,
+            described=described,
+            landed=staged.landed,
+            received=staged.received,
+            source=staged.announced.source,
+            outside=staged.announced.outside,
+            flags=decision.flags,
+            known_parents=parents_known,
+        )
+        act = Act(self, context, Action.ARCHIVE_INSTANCE_STORE)
+        act.about(study_uid=instance.study_uid, subject=instance.sop_uid)
+        done = await act.commit((row,))
+        try:
+            proof = await sealing
+        except (LightwellError, OSError) as error:
+            await self._withdraw(context, instance.sop_uid, staged.landed)
+            raise Withdrawn(
+                "The object could not be made durable; it was not stored.", remedy="Send it again."
+            ) from error
+        self._remember(context.tenant.key, described)
+        return _verdict(Outcome.STORED, described, stored=Stored(done, proof))
+
+    def _remember(self, tenant: int, described: Described) -> None:
+        if len(self._seen) >= SEEN_LIMIT:
+            self._seen.clear()
+        self._seen.add((tenant, described.digest))
+
+    async def _withdraw(self, context: Context, sop_uid: str, landed: Landed) -> None:
+        act = Act(self, context, Action.ARCHIVE_INSTANCE_STORE)
+        act.about(subject=sop_uid, detail="withdrawn: the bytes could not be made durable")
+        await act.commit((WithdrawRow(sop_uid, landed.blob_id),), (events.withdrawn(sop_uid),))
+
+    async def _duplicate(
+        self, context: Context, described: Described, decision: Decision, known: KnownInstance
+    ) -> Verdict:
+        """Acknowledge a repeat only after the first copy was proved whole and durable."""
+        if not known.inline:
+            try:
+                await asyncio.to_thread(self._blobs.confirm, known.key, known.offset + known.length)
+            except (BlobMissing, LightwellError) as error:
+                raise Damaged(
+                    "We keep this object, but its bytes are not whole; it was not acknowledged.",
+                    remedy="Run `lightwell fsck`.",
+                ) from error
+        self._seen_again(context, described, known)
+        proof = Stored(committed(False), vouching.sealed_before(known.key))
+        return _verdict(decision.outcome, described, decision.reason, stored=proof)
+
+    def _seen_again(self, context: Context, described: Described, known: KnownInstance) -> None:
+        row = SeenAgainRow(described.instance.sop_uid, known.state, known.sha256)
+        self.committer.note(ChangeSet(context.tenant, (row,)))
+
+    async def _aside(
+        self,
+        context: Context,
+        staged: Staged,
+        described: Described,
+        decision: Decision,
+        sealing: asyncio.Future[Sealed],
+    ) -> Verdict:
+        """Held, candidate, conflict: durable first, then its row, out of every clinical list."""
+        proof = await sealing
+        kind, instance = _ASIDE[decision.outcome], described.instance
+        row = QCRow(
+            kind=kind,
+            reason=decision.reason,
+            landed=staged.landed,
+            received=staged.received,
+            source=staged.announced.source,
+            patient=described.patient,
+            instance=instance,
+            sop_uid=instance.sop_uid,
+            sop_class=instance.sop_class,
+            syntax=instance.syntax,
+        )
+        act = Act(self, context, Action.ARCHIVE_INSTANCE_STORE)
+        act.about(study_uid=instance.study_uid, subject=instance.sop_uid, detail=decision.reason)
+        event = events.kept_aside(kind, instance.study_uid, instance.sop_uid, decision.reason)
+        done = await act.commit((row,), (event,))
+        stored = None if decision.outcome is Outcome.CONFLICT else Stored(done, proof)
+        return _verdict(decision.outcome, described, decision.reason, stored=stored)
+
+    async def _quarantine(
+        self, context: Context, staged: Staged, sealing: asyncio.Future[Sealed]
+    ) -> Verdict:
+        """Unreadable bytes are kept for whoever has to find out, and answered with a failure."""
+        await sealing
+        announced = staged.announced
+        sop_uid, sop_class = announced.sop_uid or "", announced.sop_class or ""
+        row = QCRow(
+            kind="quarantined",
+            reason=staged.failure[:200],
+            landed=staged.landed,
+            received=staged.received,
+            source=announced.source,
+            sop_uid=sop_uid,
+            sop_class=sop_class,
+            syntax=announced.syntax,
+        )
+        act = Act(self, context, Action.ARCHIVE_INSTANCE_STORE)
+        act.about(subject=sop_uid, detail="unreadable")
+        await act.commit((row,), (events.kept_aside("quarantined", "", sop_uid, "unreadable"),))
+        return Verdict(Outcome.UNREADABLE, sop_class, sop_uid, reason=staged.failure)
+
+    # --- finding ---------------------------------------------------------------------------------
+
+    @operation(Action.ARCHIVE_STUDY_QUERY)
+    async def find(self, act: Act, query: Query) -> Page[Found]:
+        """Search; visible objects of this tenant only. Raises Invalid, Busy, Unavailable."""
+        act.about(detail=query.level.value)
+        return await self._index.find(act.context.tenant, query)
+
+    @operation(Action.ARCHIVE_STATISTICS_READ)
+    async def totals(self, act: Act) -> Totals:
+        """What the tenant keeps."""
+        return await self._index.totals(act.context.tenant)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    @property
+    def reads_quickly(self) -> bool:
+        """True when a read takes microseconds and may be made on the event loop."""
+        return self._blobs.quick
+
+    async def locate(
+        self,
+        context: Context,
+        study_uid: str,
+        series_uid: str | None = None,
+        sop_uid: str | None = None,
+    ) -> Lease:
+        """A lease on a study or series. Raises Missing for what is not there (or not for this actor).
+
+        A lease this process holds already for the same actor and scope serves again, unless it does
+        not know the wanted instance yet.
+        """
+        scope = _scope(context, study_uid, series_uid)
+        lease = self._desk.find(scope, self.clock.monotonic())
+        if lease is not None and (sop_uid is None or sop_uid in lease.instances):
+            return lease
+        return await self._grant(context, study_uid, series_uid, sop_uid, scope=scope)
+
+    @operation(Action.ARCHIVE_INSTANCE_RETRIEVE)
+    async def _grant(
+        self,
+        act: Act,
+        study_uid: str,
+        series_uid: str | None,
+        sop_uid: str | None,
+        *,
+        scope: Scope,
+    ) -> Lease:
+        act.about(study_uid=study_uid, subject=series_uid or study_uid)
+        tenant = act.context.tenant
+        found, version = await self._index.locate(tenant, study_uid, series_uid, None)
+        instances = {located.sop_uid: located for located in found}
+        if not instances or (sop_uid is not None and sop_uid not in instances):
+            raise Missing("There is no such study, series or instance.")
+        now = self.clock.now()
+        lease = Lease(
+            lease_id=uuid.uuid4(),
+            study_uid=study_uid,
+            series_uid=series_uid,
+            expires=self.clock.monotonic() + LEASE_SECONDS,
+            instances=instances,
+            version=version,
+        )
+        row = LeaseRow(
+            lease.lease_id, study_uid, series_uid, now, now + timedelta(seconds=LEASE_SECONDS)
+        )
+        await act.commit((row,))
+        for use in self._desk.hold(scope, lease):
+            self._close(act.context, use.lease, use.instances, use.bytes)
+        return lease
+
+    def used(self, context: Context, lease: Lease, instances: int, size: int) -> None:
+        """Count what was served under a lease (for its closing record)."""
+        scope = _scope(context, lease.study_uid, lease.series_uid)
+        self._desk.count(lease, scope, instances, size)
+
+    def _close(self, context: Context, lease: Lease, instances: int, size: int) -> None:
+        now = self.clock.now()
+        entry = record(
+            context,
+            Action.ARCHIVE_INSTANCE_RETRIEVE,
+            Ended.DONE,
+            now,
+            study_uid=lease.study_uid,
+            subject=str(lease.lease_id),
+            detail=f"lease closed: {instances} instances, {size} bytes",
+        )
+        row = LeaseUseRow(lease.lease_id, instances, size, now)
+        self.committer.note(ChangeSet(context.tenant, (row,), (), (entry,)))
+
+    def forget(self, context: Context, study_uid: str) -> None:
+        """What was located in a study is out of date: leases on it end now."""
+        for use in self._desk.drop(context.tenant.key, study_uid):
+            self._close(context, use.lease, use.instances, use.bytes)
+
+    def close_expired(self, contexts: dict[int, Context]) -> None:
+        """Close the leases that ended; called every few seconds with a system context a tenant."""
+        for tenant, use, ended in self._desk.expire(self.clock.monotonic()):
+            context = contexts.get(tenant)
+            if context is not None and ended:
+                self._close(context, use.lease, use.instances, use.bytes)
+
+    def attributes(self, located: Located, bulk_root: str) -> Attributes:
+        """Effective DICOM JSON of one instance (PS3.18 F). Blocking."""
+        return reading.effective_json(self._blobs, located, bulk_root)
+
+    def frame(self, located: Located, number: int) -> bytes:
+        """One frame's bytes as stored, 1-based. Raises NoSuchFrame. Blocking."""
+        return reading.frame(self._blobs, located, number)
+
+    def frame_count(self, located: Located) -> int:
+        """How many frames can be had. Raises NoSuchFrame when they cannot be told apart."""
+        return reading.frame_index(located).frames
+
+    def sent_syntax(self, located: Located, *, web: bool) -> str:
+        """The transfer syntax `data_set` gives: as stored, or Explicit VR LE where it must be.
+
+        Over the web Implicit VR and Big Endian never leave (PS3.18 8.7.3); an edited deflated object
+        leaves inflated.
+        """
+        syntax = syntax_of(located.syntax)
+        if (web and syntax.web_banned) or (syntax.deflated and located.edits):
+            return reading.EXPLICIT_LE
+        return located.syntax
+
+    def data_set(self, located: Located, syntax_uid: str) -> Iterator[bytes]:
+        """The effective data set in its own syntax or as Explicit VR LE, in pieces. Blocking.
+
+        Raises Damaged before the last piece when the stored bytes are not those that arrived.
+        """
+        if syntax_uid == located.syntax:
+            return reading.presented_chunks(self._blobs, located)
+        return reading.as_explicit_le(self._blobs, located)
+
+    def file_meta(self, located: Located, syntax_uid: str) -> bytes:
+        """Preamble (zero), DICM and file meta group of an exit."""
+        return reading.file_meta(located, syntax_uid)
+
+    def bulk(self, located: Located, path: str) -> bytes:
+        """One bulk value by the path of its BulkDataURI. Raises Missing. Blocking."""
+        return vouching.bulk_value(self._blobs, located, path)
+
+    # --- correcting --------------------------------------------------------------------------------
+
+    @operation(Action.ARCHIVE_STUDY_CORRECT)
+    async def correct(self, act: Act, target: Target, edits: Edits, reason: str) -> OverlayRow:
+        """Lay an edit over a patient, study, series or instance. Journalled, versioned, undoable.
+
+        Raises Invalid (an attribute that may not be edited, or of another level), Missing.
+        """
+        correcting.check_edits(target, edits, reason)
+        return await self._retried(lambda: self._correct(act, target, edits, reason))
+
+    async def _correct(self, act: Act, target: Target, edits: Edits, reason: str) -> OverlayRow:
+        tenant = act.context.tenant
+        act.about(study_uid=target.study_uid, subject=target.level.value, detail=reason)
+        in_force = await self._index.overlays(tenant, target)
+        latest = await self._latest_version(act.context, target)
+        row = OverlayRow(
+            edit_id=uuid.uuid4(),
+            target=target,
+            version=latest + 1,
+            edits=dict(edits),
+            reason=reason,
+            author=str(act.context.actor),
+            at=self.clock.now(),
+        )
+        row = await self._with_effect(act.context, row, [*in_force, row])
+        await self._journal.append(tenant, "overlay", correcting.overlay_to_json(row))
+        event = events.corrected(target, str(row.edit_id), undone=False)
+        await act.commit((row,), (event,))
+        return row
+
+    async def _latest_version(self, context: Context, target: Target) -> int:
+        """Versions count undone edits too: they are never given twice."""
+        history = await self._index.overlay_history(context.tenant, target)
+        return max((edit.version for edit in history), default=0)
+
+    async def _with_effect(
+        self, context: Context, row: OverlayRow, in_force: list[OverlayRow]
+    ) -> OverlayRow:
+        """Fill in what follows for the index."""
+        merged = correcting.merged(in_force)
+        if row.target.level.value == "instance":
+            return replace(row, edits_after=merged)
+        original = await self._index.original(context.tenant, row.target)
+        if original is None:
+            raise Missing("There is no such patient, study or series.")
+        return replace(row, effective=correcting.effective(original, merged))
+
+    @operation(Action.ARCHIVE_STUDY_UNDO)
+    async def undo(self, act: Act, edit_id: uuid.UUID, reason: str) -> OverlayRow:
+        """End one edit: what it laid over shows again. Raises Missing, Conflict (undone already)."""
+        return await self._retried(lambda: self._undo(act, edit_id, reason))
+
+    async def _undo(self, act: Act, edit_id: uuid.UUID, reason: str) -> OverlayRow:
+        tenant = act.context.tenant
+        old = await self._index.overlay(tenant, edit_id)
+        if old is None:
+            raise Missing(
+                "There is no such correction.", remedy="`lightwell correct list` shows them."
+            )
+        correcting.check_undo(old)
+        act.about(study_uid=old.target.study_uid, subject=str(edit_id), detail=reason)
+        in_force = await self._index.overlays(tenant, old.target)
+        row = OverlayRow(
+            edit_id=uuid.uuid4(),
+            target=old.target,
+            version=old.version,
+            edits={},
+            reason=reason,
+            author=str(act.context.actor),
+            at=self.clock.now(),
+            undoes=edit_id,
+        )
+        row = await self._with_effect(
+            act.context, row, [edit for edit in in_force if edit.edit_id != edit_id]
+        )
+        await self._journal.append(tenant, "overlay", correcting.overlay_to_json(row))
+        await act.commit((row,), (events.corrected(old.target, str(edit_id), undone=True),))
+        return row
+
+    async def corrections(self, context: Context, target: Target) -> list[OverlayRow]:
+        """Every edit of one target, in force or undone, oldest first."""
+        await permit(self, context, Action.ARCHIVE_STUDY_QUERY)
+        return await self._index.overlay_history(context.tenant, target)
+
+    @operation(Action.ARCHIVE_STUDY_REJECT)
+    async def reject(self, act: Act, target: Target, code: str, reason: str) -> RejectionRow:
+        """Take a study, series or instance out of every clinical list (IOCM, PS3.16 CID 7011)."""
+        correcting.check_rejection(target, code, reason)
+        tenant = act.context.tenant
+        act.about(study_uid=target.study_uid, subject=target.name, detail=f"{code} {reason}")
+        found, _ = await self._index.locate(
+            tenant, target.study_uid, target.series_uid or None, target.sop_uid or None
+        )
+        if not found:
+            raise Missing("There is nothing visible to reject there.")
+        row = RejectionRow(
+            reject_id=uuid.uuid4(),
+            target=target,
+            code=code,
+            reason=reason,
+            author=str(act.context.actor),
+            at=self.clock.now(),
+        )
+        await self._journal.append(tenant, "rejection", correcting.rejection_to_json(row))
+        event = events.rejected(target, str(row.reject_id), code, restored=False)
+        await act.commit((row,), (event,))
+        self.forget(act.context, target.study_uid)
+        return row
+
+    @operation(Action.ARCHIVE_STUDY_RESTORE)
+    async def restore(self, act: Act, study_uid: str, reject_id: uuid.UUID, reason: str) -> None:
+        """Undo one rejection. Raises Missing."""
+        tenant = act.context.tenant
+        act.about(study_uid=study_uid, subject=str(reject_id), detail=reason)
+        old = next(
+            (
+                r
+                for r in await self._index.rejections(tenant, study_uid)
+                if r.reject_id == reject_id
+            ),
+            None,
+        )
+        if old is None:
+            raise Missing("There is no such rejection in force in that study.")
+        row = replace(
+            old,
+            restores=old.reject_id,
+            reason=reason,
+            author=str(act.context.actor),
+            at=self.clock.now(),
+        )
+        await self._journal.append(tenant, "rejection", correcting.rejection_to_json(row))
+        event = events.rejected(old.target, str(reject_id), old.code, restored=True)
+        await act.commit((row,), (event,))
+        self.forget(act.context, study_uid)
+
+    async def rejections(self, context: Context, study_uid: str) -> list[RejectionRow]:
+        """Rejections in force in one study."""
+        await permit(self, context, Action.ARCHIVE_STUDY_QUERY)
+        return await self._index.rejections(context.tenant, study_uid)
+
+    async def _retried(self, change: Callable[[], Awaitable[OverlayRow]]) -> OverlayRow:
+        for _ in range(DECIDE_AGAIN):
+            try:
+                return await change()
+            except FactsChanged:
+                continue
+        raise Unavailable("Too many changes of one thing at once.", remedy="Try again.")
+
+    # --- storage commitment -------------------------------------------------------------------------
+
+    @operation(Action.ARCHIVE_COMMITMENT_REQUEST)
+    async def request_commitment(
+        self, act: Act, transaction_uid: str, items: tuple[tuple[str, str], ...], called: str
+    ) -> bool:
+        """Remember a request (PS3.4 J.3.2); False when the transaction UID was used before."""
+        peer = act.context.actor.name
+        act.about(subject=transaction_uid, detail=f"{len(items)} instances")
+        row = CommitmentRow(peer, called, transaction_uid, items, self.clock.now())
+        done = await act.commit((row,), (events.commitment_requested(peer, transaction_uid),))
+        return done.inserted
+
+    async def vouch(self, context: Context, items: Iterable[tuple[str, str]]) -> list[Vouched]:
+        """Answer a commitment from re-hashed bytes: what is held, damaged or unknown is not safe."""
+        wanted = list(items)
+        kept = await self._index.keeps(context.tenant, [uid for _, uid in wanted])
+        answers = []
+        for sop_class, sop_uid in wanted:
+            answer = await asyncio.to_thread(
+                vouching.vouch, self._blobs, sop_class, sop_uid, kept.get(sop_uid, [])
+            )
+            answers.append(answer)
+        return answers
+
+
+def attribute_reader(blobs: BlobStore) -> Callable[[Located], Attributes]:
+    """For an index that must look at attributes it has no column for. The result blocks."""
+    return lambda located: reading.effective_json(blobs, located, "")
+
+
+def _scope(context: Context, study_uid: str, series_uid: str | None) -> Scope:
+    return (context.tenant.key, str(context.actor), context.channel, study_uid, series_uid)
+
+
+def _mismatch(announced: Announced, described: Described) -> str:
+    """How the data set contradicts what was said before it (PS3.4 B.2.3: A900)."""
+    instance = described.instance
+    if announced.sop_uid is not None and announced.sop_uid != instance.sop_uid:
+        return "the SOP Instance UID is not the announced one"
+    if announced.sop_class is not None and announced.sop_class != instance.sop_class:
+        return "the SOP Class UID is not the announced one"
+    if announced.study_uid is not None and announced.study_uid != instance.study_uid:
+        return "the Study Instance UID is not the one of the address"
+    return ""
+
+
+def _verdict(
+    outcome: Outcome, described: Described, reason: str = "", *, stored: Stored | None = None
+) -> Verdict:
+    instance = described.instance
+    return Verdict(
+        outcome=outcome,
+        sop_class=instance.sop_class,
+        sop_uid=instance.sop_uid,
+        study_uid=instance.study_uid,
+        series_uid=instance.series_uid,
+        reason=reason,
+        stored=stored,
+        defects=instance.defects,
+    )

@@ -1,0 +1,50 @@
+"""What the archive tells the world, in the past tense, through the change feed.
+
+Subjects hold UIDs and codes only. `InstanceStored` is written by the group commit itself.
+"""
+
+from __future__ import annotations
+
+from lightwell.access.commit import Event
+from lightwell.domain.archive.model import Target
+
+INSTANCE_STORED = "InstanceStored"  # study, series, sop
+
+
+def kept_aside(kind: str, study_uid: str, sop_uid: str, reason: str) -> Event:
+    """An object was held, quarantined, or kept as a candidate or conflict."""
+    return Event(
+        "InstanceKeptAside", {"kind": kind, "study": study_uid, "sop": sop_uid, "reason": reason}
+    )
+
+
+def withdrawn(sop_uid: str) -> Event:
+    """A row went because its bytes could not be made durable."""
+    return Event("InstanceWithdrawn", {"sop": sop_uid})
+
+
+def corrected(target: Target, edit_id: str, *, undone: bool) -> Event:
+    """Attributes changed. A patient's key is not in the feed: only that somebody's changed."""
+    subject = {"level": target.level.value, "edit": edit_id, "undone": "yes" if undone else "no"}
+    if target.study_uid:
+        subject["study"] = target.study_uid
+    return Event("AttributesCorrected", subject)
+
+
+def rejected(target: Target, reject_id: str, code: str, *, restored: bool) -> Event:
+    """Images were taken out of clinical lists, or put back."""
+    return Event(
+        "InstancesRestored" if restored else "InstancesRejected",
+        {
+            "study": target.study_uid,
+            "series": target.series_uid,
+            "sop": target.sop_uid,
+            "code": code,
+            "rejection": reject_id,
+        },
+    )
+
+
+def commitment_requested(peer: str, transaction_uid: str) -> Event:
+    """A peer asks us to take responsibility."""
+    return Event("CommitmentRequested", {"peer": peer, "transaction": transaction_uid})

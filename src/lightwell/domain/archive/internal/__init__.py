@@ -1,0 +1,1 @@
+"""The inside of the archive: nobody outside `lightwell.domain.archive` imports from here."""

@@ -1,0 +1,90 @@
+"""Leases held by this process: the grant, what it opens, what was read under it.
+
+A lease is asked for once, recorded before the first byte, and then serves without database work. It
+ends after `LEASE_SECONDS`, or at once when somebody corrects or rejects what it opens (`drop`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from lightwell.domain.archive.model import Lease
+
+LEASE_SECONDS = 15 * 60.0
+HELD = 512  # leases a process remembers; located instances are the memory this costs
+
+Scope = tuple[int, str, str, str, str | None]  # tenant, actor, channel, study, series
+
+
+@dataclass(slots=True)
+class Use:
+    """What was read under one lease."""
+
+    lease: Lease
+    instances: int = 0
+    bytes: int = 0
+    reported: tuple[int, int] = (0, 0)
+
+
+class LeaseDesk:
+    """Thread-safe: DIMSE threads and the event loop both read here."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[Scope, Use] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, scope: Scope, now: float) -> Lease | None:
+        """A lease for exactly this scope, or for the whole study, that has not ended."""
+        tenant, actor, channel, study_uid, series_uid = scope
+        with self._lock:
+            for key in (scope, (tenant, actor, channel, study_uid, None)):
+                use = self._held.get(key)
+                if use is None or use.lease.expires <= now:
+                    continue
+                if series_uid is None and key[4] is not None:
+                    continue
+                self._held.move_to_end(key)
+                return use.lease
+        return None
+
+    def hold(self, scope: Scope, lease: Lease) -> list[Use]:
+        """Keep a new lease; returns what it displaces, to be closed."""
+        displaced = []
+        with self._lock:
+            old = self._held.pop(scope, None)
+            if old is not None:
+                displaced.append(old)
+            self._held[scope] = Use(lease)
+            while len(self._held) > HELD:
+                displaced.append(self._held.popitem(last=False)[1])
+        return displaced
+
+    def count(self, lease: Lease, scope: Scope, instances: int, size: int) -> None:
+        """Note what was served."""
+        use = self._held.get(scope)
+        if use is not None and use.lease.lease_id == lease.lease_id:
+            use.instances += instances
+            use.bytes += size
+
+    def drop(self, tenant: int, study_uid: str) -> list[Use]:
+        """Forget what was located in a study ('' = every study of the tenant)."""
+        with self._lock:
+            gone = [
+                scope for scope in self._held if scope[0] == tenant and study_uid in ("", scope[3])
+            ]
+            return [self._held.pop(scope) for scope in gone]
+
+    def expire(self, now: float) -> list[tuple[int, Use, bool]]:
+        """(tenant, use, closed) of leases that ended or whose use has grown since the last report."""
+        due = []
+        with self._lock:
+            for scope, use in list(self._held.items()):
+                ended = use.lease.expires <= now
+                if ended:
+                    del self._held[scope]
+                if ended or (use.instances, use.bytes) != use.reported:
+                    use.reported = (use.instances, use.bytes)
+                    due.append((scope[0], use, ended))
+        return due

@@ -1,0 +1,384 @@
+"""Values and rules of the archive: pure, no clock, no I/O.
+
+`Staged` is what arrived, `Known` what the archive knows of it, `Decision` what follows
+(`internal/admission.py` decides), and the row types are what a ChangeSet carries.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from lightwell.access.commit import Stored
+from lightwell.domain.patients.model import PatientFacts
+
+JSONElement = dict[str, Any]  # {"vr": "LO", "Value": [...]} as in PS3.18 F.2
+Attributes = dict[str, JSONElement]  # "00100010" -> element
+Edits = Mapping[str, JSONElement | None]  # None removes the attribute
+
+INLINE_LIMIT = 16 * 1024  # objects up to this size may first lie in the database (architecture 5)
+
+
+class Level(StrEnum):
+    """The four levels of the query/retrieve information model (PS3.4 C.6)."""
+
+    PATIENT = "patient"
+    STUDY = "study"
+    SERIES = "series"
+    INSTANCE = "instance"
+
+
+class Outcome(StrEnum):
+    """What became of an arrival. The first five are acknowledged with success."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"  # same data set as one we keep
+    CANDIDATE = "candidate"  # same pixels, other header: kept, the first stays current
+    HELD = "held"  # kept, in no clinical list until a person decides
+    STILL_REJECTED = "still-rejected"  # a rejected object sent again: kept, stays hidden
+    CONFLICT = "conflict"  # same UID, other content: kept aside, not acknowledged
+    REJECTED = "rejected"  # rejected for patient safety or wrong worklist entry: A771
+    UNREADABLE = "unreadable"  # bytes kept in quarantine, not acknowledged
+    MISMATCH = "mismatch"  # the data set is not what the command said it is: A900
+
+
+SUCCESSES = frozenset(
+    {Outcome.STORED, Outcome.DUPLICATE, Outcome.CANDIDATE, Outcome.HELD, Outcome.STILL_REJECTED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a door knows before the first byte of a data set."""
+
+    sop_class: str | None  # as the command or the media said; None when nothing was said
+    sop_uid: str | None
+    syntax: str  # transfer syntax UID of the bytes that follow
+    source: str  # who sent it: 'CT1', 'stow', 'import'
+    called: str = ""  # AE title we were called by
+    study_uid: str | None = None  # STOW to /studies/{uid}: must agree
+    issuer: str | None = None  # issuer for objects that name none (import batch, peer, site)
+    outside: bool = False  # came on a CD or from another house
+    received: datetime | None = None  # a re-index keeps the first arrival time
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFacts:
+    """The technical part of an object: what the index needs to find and to cut it."""
+
+    sop_class: str
+    sop_uid: str
+    study_uid: str
+    series_uid: str
+    syntax: str
+    number: int | None = None
+    rows: int | None = None
+    columns: int | None = None
+    bits: int | None = None
+    frames: int | None = None
+    pixel_offset: int | None = None  # of the value, from the start of the data set
+    pixel_length: int | None = None  # None with pixel_offset set: undefined length
+    pixel_tag: int | None = None
+    frame_index: bytes | None = None
+    defects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the header said, by level: DICOM JSON for the index, and what admission compares."""
+
+    patient: PatientFacts
+    instance: InstanceFacts
+    patient_attributes: Attributes
+    study_attributes: Attributes
+    series_attributes: Attributes
+    digest: bytes  # of the identity, study and series attributes: equal digests need no new look
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """Where the bytes lie: a Part 10 object within a blob."""
+
+    blob_id: uuid.UUID
+    key: str
+    offset: int
+    length: int  # of the Part 10 object
+    data_offset: int  # of the data set within it
+    sha256: bytes  # of the data set as received
+    crc32c: int  # of the data set
+    inline: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """One object received whole: its bytes, its header, how it came."""
+
+    announced: Announced
+    landed: Landed
+    received: datetime
+    described: Described | None  # None: unreadable
+    failure: str = ""  # why unreadable, or how it contradicts its announcement
+
+
+# --- what the archive knows -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KnownInstance:
+    """An object with the same SOP Instance UID that is kept already (visible or as a QC item)."""
+
+    study_uid: str
+    series_uid: str
+    sha256: bytes
+    key: str
+    offset: int
+    length: int
+    data_offset: int
+    inline: bool
+    state: str  # 'current', 'held', 'candidate', 'conflict'
+    rejected: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Facts a decision is made on."""
+
+    patient: PatientFacts | None = None  # the patient of that issuer and ID, as first received
+    patient_now: PatientFacts | None = None  # the same, with corrections
+    study_patient: tuple[str, str] | None = None  # whose the study said it was: (issuer, ID)
+    instances: tuple[KnownInstance, ...] = ()
+    same_pixels: bool | None = None  # looked at only when a UID is taken by another data set
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What admission decided, and why, as a code an operator can look up."""
+
+    outcome: Outcome
+    reason: str = ""
+    flags: tuple[str, ...] = ()
+    known: KnownInstance | None = None  # the object it duplicates or contradicts
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to a door. `stored` is there exactly when the outcome may be acknowledged."""
+
+    outcome: Outcome
+    sop_class: str
+    sop_uid: str
+    study_uid: str = ""
+    series_uid: str = ""
+    reason: str = ""
+    stored: Stored | None = None
+    defects: tuple[str, ...] = ()
+
+
+# --- rows: what a ChangeSet of this room carries -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalRow:
+    """A visible instance with its parents: written by the group commit.
+
+    `patient` is what the decision was made on: the patient as first received, or the arrival's own
+    identity when there was none. The writer raises FactsChanged when the row says otherwise by now.
+    """
+
+    patient: PatientFacts
+    described: Described
+    landed: Landed
+    received: datetime
+    source: str
+    outside: bool
+    flags: tuple[str, ...] = ()
+    known_parents: bool = False  # same digest seen before in this process: parents need no look
+
+
+@dataclass(frozen=True, slots=True)
+class QCRow:
+    """An object kept aside."""
+
+    kind: str  # 'held', 'candidate', 'conflict', 'quarantined'
+    reason: str
+    landed: Landed
+    received: datetime
+    source: str
+    patient: PatientFacts | None = None
+    instance: InstanceFacts | None = None
+    sop_uid: str = ""
+    sop_class: str = ""
+    syntax: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAgainRow:
+    """A duplicate: only counted."""
+
+    sop_uid: str
+    state: str
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawRow:
+    """The row of an object whose bytes could not be made durable goes; it was never acknowledged."""
+
+    sop_uid: str
+    blob_id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an edit or a rejection is about. Exactly the parts its level needs are set."""
+
+    level: Level
+    study_uid: str = ""
+    series_uid: str = ""
+    sop_uid: str = ""
+    issuer: str = ""
+    pid: str = ""
+
+    @property
+    def name(self) -> str:
+        """The key the overlay row carries: the UID of its level, or issuer and ID."""
+        if self.level is Level.PATIENT:
+            return f"{self.issuer}\\{self.pid}"
+        if self.level is Level.STUDY:
+            return self.study_uid
+        return self.series_uid if self.level is Level.SERIES else self.sop_uid
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayRow:
+    """One version of an edit, and the effective values that follow for the index."""
+
+    edit_id: uuid.UUID
+    target: Target
+    version: int
+    edits: Edits
+    reason: str
+    author: str
+    at: datetime
+    # Attributes of the target as they are after this change; None at instance level, where
+    # `edits_after` says what is laid over the object.
+    effective: Attributes | None = None
+    edits_after: Edits | None = None
+    # For an undo: the edit that ends. `edits` is then empty and no new version is written.
+    undoes: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RejectionRow:
+    """Takes everything under the target out of clinical lists, or puts it back."""
+
+    reject_id: uuid.UUID
+    target: Target
+    code: str
+    reason: str
+    author: str
+    at: datetime
+    restores: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """The grant to read a study or series; committed before the first byte is served."""
+
+    lease_id: uuid.UUID
+    study_uid: str
+    series_uid: str | None
+    granted: datetime
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseUseRow:
+    """What was read under a lease by now; closes it when `closed` is set."""
+
+    lease_id: uuid.UUID
+    instances: int
+    bytes: int
+    closed: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentRow:
+    """A storage commitment request (PS3.4 J.3) to be answered in a new association."""
+
+    peer: str
+    called: str
+    transaction_uid: str
+    items: tuple[tuple[str, str], ...]  # (SOP class UID, SOP instance UID)
+    requested: datetime
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """One instance a lease opens: where its bytes lie and what is laid over them."""
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class: str
+    syntax: str
+    number: int | None
+    rows: int | None
+    columns: int | None
+    frames: int | None
+    landed: Landed
+    pixel_offset: int | None
+    pixel_length: int | None
+    pixel_tag: int | None
+    frame_index: bytes | None
+    edits: dict[str, JSONElement | None]  # effective overlay of all levels, for this instance
+    version: str  # changes with every edit: part of each ETag
+    modality: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to read what lies under one study or series, for a while, revocable."""
+
+    lease_id: uuid.UUID
+    study_uid: str
+    series_uid: str | None
+    expires: float  # monotonic seconds
+    instances: Mapping[str, Located]  # by SOP Instance UID, in series and instance order
+    version: str  # of the study: an ETag for what is made of all instances
+
+    def of_series(self, series_uid: str) -> list[Located]:
+        return [i for i in self.instances.values() if i.series_uid == series_uid]
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """The answer of storage commitment for one reference (PS3.4 J.3.3): None is 'committed'."""
+
+    sop_class: str
+    sop_uid: str
+    failure: int | None  # failure reason (0008,1197): 0x0110, 0x0112, 0x0119
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a tenant keeps."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    bytes: int
+    held: int
+    candidates: int
+    conflicts: int
+    quarantined: int
+    rejected: int
+    by_modality: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,203 @@
+"""What the archive needs from outside, each method a contract.
+
+The blob store is synchronous and may block: front doors call it from worker threads (or on the event
+loop when `BlobStore.quick` says that a read is a matter of microseconds). The index is asynchronous;
+every method takes the tenant, and its rows are filtered by it twice: in the query and by the database.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from lightwell.access.context import Tenant
+from lightwell.domain.archive.model import (
+    Attributes,
+    CommitmentRow,
+    Known,
+    KnownInstance,
+    Located,
+    OverlayRow,
+    RejectionRow,
+    Target,
+    Totals,
+)
+from lightwell.domain.archive.query import Found, Query
+from lightwell.domain.patients.model import PatientFacts
+from lightwell.kernel.errors import Broken, Conflict, Missing, Unavailable
+from lightwell.kernel.pages import Page
+
+Buffer = bytes | bytearray | memoryview
+
+
+class StoreUnavailable(Unavailable):
+    """The object store did not answer in time or answered with a temporary failure."""
+
+
+class StoreFull(Unavailable):
+    """No room: nothing was kept. Works again by itself once room is made."""
+
+
+class StoreBroken(Broken):
+    """A permanent failure: wrong credentials, a failed sync, a refused request. Retrying is useless."""
+
+
+class BlobMissing(Missing):
+    """No object under that key."""
+
+
+class BlobExists(Conflict):
+    """There is an object under that key already, and keys are never reused."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """One listed object: its key, length in bytes, and when the store last saw it written (UTC)."""
+
+    key: str
+    length: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSpace:
+    """Room on the store's volume in bytes; a bucket without a quota reports none."""
+
+    total: int
+    free: int
+
+
+class BlobSink(Protocol):
+    """One object while it is written. Used by one thread at a time; never shared.
+
+    Nothing is promised before `seal` has returned. A sink that was neither sealed nor discarded (a
+    killed process) leaves garbage that `BlobStore.sweep` or the orphan sweeper removes.
+    """
+
+    key: str
+    length: int  # bytes written so far
+
+    def write(self, chunk: Buffer) -> None:
+        """Append. The buffer may be reused by the caller as soon as this returns.
+
+        Raises StoreFull, StoreUnavailable, StoreBroken; the sink is then dead: call `discard`.
+        """
+
+    def patch(self, offset: int, data: bytes) -> None:
+        """Overwrite bytes already written (the digest field of the file meta header)."""
+
+    def seal(self) -> None:
+        """Make it durable: when this returns, the bytes survive power loss under their key.
+
+        After any error the object must be taken as lost: it is removed, and its file is never synced
+        a second time (a second fsync reports success for pages the kernel has dropped).
+        """
+
+    def discard(self) -> None:
+        """Give up; removes what was written. May be called twice, and after `seal` failed. Never raises."""
+
+
+class BlobStore(Protocol):
+    """Immutable objects under random keys `{region}/{tenant}/{kind}/aa/bb/{random}`.
+
+    Thread-safe. Keys are made by the archive only, of segments `[a-z0-9._-]+`; anything else raises
+    ValueError. Who retries: the implementation, within its own deadline of 5 s; the caller never does.
+    """
+
+    quick: bool  # True when a read is local and may be made on an event loop
+
+    def begin(self, key: str) -> BlobSink:
+        """Open a new object for writing. Raises BlobExists, StoreFull, StoreUnavailable."""
+
+    def put(self, key: str, data: Buffer, *, replace: bool = False) -> None:
+        """Write a small object durably in one call; `replace` only for the few named objects."""
+
+    def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes `[offset, offset+length)`, to the end when `length` is None.
+
+        Raises BlobMissing; StoreBroken when the object is shorter than asked for.
+        """
+
+    def read_into(self, key: str, offset: int, target: memoryview) -> None:
+        """Fill `target` exactly from `offset`, without an intermediate copy where that is possible."""
+
+    def length(self, key: str) -> int:
+        """Length in bytes. Raises BlobMissing."""
+
+    def confirm(self, key: str, length: int) -> None:
+        """Prove that the object is whole and durable now: exists, has this length, is synced.
+
+        Needed before a duplicate is acknowledged: the first copy may not have been sealed yet.
+        Raises BlobMissing, StoreBroken (other length), StoreUnavailable.
+        """
+
+    def delete(self, key: str) -> None:
+        """Remove; absent is fine."""
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        """Every object below the prefix, in no promised order, in bounded memory."""
+
+    def probe(self) -> None:
+        """A real put, get and delete of a probe object; raises what a caller would meet."""
+
+    def sweep(self, older_than_seconds: float) -> int:
+        """Remove what dead processes left in staging; returns how many. I12 of the contract."""
+
+    def free(self) -> FreeSpace | None:
+        """Room left, or None where the store cannot say."""
+
+    def close(self) -> None:
+        """Give back files, threads and connections."""
+
+
+class Index(Protocol):
+    """What is kept, as rows. Reads only: writing is the committer's. Raises Unavailable."""
+
+    async def known(
+        self, tenant: Tenant, patient: PatientFacts, study_uid: str, sop_uid: str
+    ) -> Known:
+        """The facts admission needs about one arrival, from one snapshot."""
+
+    async def keeps(self, tenant: Tenant, sop_uids: list[str]) -> dict[str, list[KnownInstance]]:
+        """Everything kept under these UIDs, visible or aside (storage commitment)."""
+
+    async def find(self, tenant: Tenant, query: Query) -> Page[Found]:
+        """What matches, in the query's order, visible rows only.
+
+        Raises Busy when it would take longer than the statement limit (10 s).
+        """
+
+    async def locate(
+        self, tenant: Tenant, study_uid: str, series_uid: str | None, sop_uid: str | None
+    ) -> tuple[list[Located], str]:
+        """Visible instances below the scope in reading order, and the version of the study.
+
+        An unknown scope is an empty list: the caller answers as for an unknown UID.
+        """
+
+    async def overlays(self, tenant: Tenant, target: Target) -> list[OverlayRow]:
+        """The edits in force on one target, lowest version first."""
+
+    async def overlay(self, tenant: Tenant, edit_id: uuid.UUID) -> OverlayRow | None:
+        """One edit, also when undone already (then `undoes` equals its own id)."""
+
+    async def overlay_history(self, tenant: Tenant, target: Target) -> list[OverlayRow]:
+        """Every edit of one target, undone ones too (their `undoes` equals their own id), by version."""
+
+    async def original(self, tenant: Tenant, target: Target) -> Attributes | None:
+        """DICOM JSON of one patient, study or series as received; None when there is no such thing."""
+
+    async def effective(self, tenant: Tenant, target: Target) -> Attributes | None:
+        """The same as shown now."""
+
+    async def rejections(self, tenant: Tenant, study_uid: str) -> list[RejectionRow]:
+        """Rejections in force in one study."""
+
+    async def totals(self, tenant: Tenant) -> Totals:
+        """What a tenant keeps."""
+
+    async def due_commitments(self, tenant: Tenant, limit: int) -> list[CommitmentRow]:
+        """Storage commitment requests whose answer should be tried now."""

@@ -1,0 +1,122 @@
+"""A peer and the rules about who may call as what. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lightwell.access.context import Actor, ActorKind
+from lightwell.kernel.errors import Invalid
+
+
+class PeerType(StrEnum):
+    """What kind of machine it is; the default grants follow from it."""
+
+    MODALITY = "modality"
+    WORKSTATION = "workstation"
+    ARCHIVE = "archive"
+    AI = "ai"
+
+
+GRANTABLE = ("echo", "store", "find", "move", "get")
+TYPE_GRANTS = {
+    PeerType.MODALITY: frozenset({"echo", "store"}),
+    PeerType.WORKSTATION: frozenset({"echo", "store", "find", "move", "get"}),
+    PeerType.ARCHIVE: frozenset({"echo"}),
+    PeerType.AI: frozenset({"echo"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One registered application entity. `host` is where it calls from and where we call it."""
+
+    aet: str
+    host: str
+    port: int
+    type: PeerType = PeerType.MODALITY
+    allow: frozenset[str] = frozenset()
+    site: str | None = None
+    issuer: str | None = None
+    charset: str | None = None
+    zone: str | None = None
+    syntaxes: tuple[
+        str, ...
+    ] = ()  # transfer syntax UIDs it wants, best first; empty: Explicit VR LE
+    certificate: str | None = None  # SHA-256 of its client certificate, hex
+    revoked: bool = False
+
+    @property
+    def grants(self) -> frozenset[str]:
+        """What it may do: what was said, else what its type may."""
+        return self.allow | {"echo"} if self.allow else TYPE_GRANTS[self.type]
+
+    def actor(self, site_issuer: str | None) -> Actor:
+        """The peer as an actor of the access floor."""
+        return Actor(
+            ActorKind.PEER,
+            self.aet,
+            grants=self.grants,
+            site=self.site,
+            issuer=self.issuer or site_issuer,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRow:
+    """A peer to be written."""
+
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class PeerGoneRow:
+    """A peer to be removed."""
+
+    aet: str
+
+
+class Stranger(StrEnum):
+    """Why a caller is not let in; each door has its own words for it."""
+
+    UNKNOWN_CALLED = "called AE title not recognised"
+    UNKNOWN_CALLING = "calling AE title not recognised"
+    WRONG_ADDRESS = "calling AE title from another address"
+    WRONG_CERTIFICATE = "calling AE title with another certificate"
+    REVOKED = "peer revoked"
+
+
+def checked_grants(words: frozenset[str]) -> frozenset[str]:
+    """Only grants that exist. Raises Invalid."""
+    unknown = sorted(words - set(GRANTABLE))
+    if unknown:
+        raise Invalid(f"Unknown grant {', '.join(unknown)}.", remedy=f"Use {', '.join(GRANTABLE)}.")
+    return words
+
+
+def calls_from(peer: Peer, address: str, resolved: frozenset[str]) -> bool:
+    """Whether the connection's address is the peer's: literally, by name, or within its network."""
+    try:
+        caller = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(caller, ipaddress.IPv6Address) and caller.ipv4_mapped:
+        caller = caller.ipv4_mapped
+    try:
+        return caller in ipaddress.ip_network(peer.host, strict=False)
+    except ValueError:
+        return str(caller) in resolved
+
+
+def judge(
+    peer: Peer | None, address: str, resolved: frozenset[str], certificate: str | None
+) -> Stranger | None:
+    """Let in (None), or why not. A pinned certificate counts more than the address."""
+    if peer is None:
+        return Stranger.UNKNOWN_CALLING
+    if peer.revoked:
+        return Stranger.REVOKED
+    if peer.certificate is not None:
+        return None if certificate == peer.certificate else Stranger.WRONG_CERTIFICATE
+    return None if calls_from(peer, address, resolved) else Stranger.WRONG_ADDRESS

@@ -1,0 +1,71 @@
+"""The front door of the room of tenants."""
+
+from __future__ import annotations
+
+from lightwell.access.actions import Action
+from lightwell.access.commit import Committer
+from lightwell.access.context import Tenant
+from lightwell.access.operation import Act, operation
+from lightwell.access.ports import Journal, PolicySource
+from lightwell.domain.tenants.model import DEFAULT, checked_aet, checked_name
+from lightwell.domain.tenants.ports import TenantDirectory
+from lightwell.kernel.clock import Clock
+from lightwell.kernel.errors import Missing
+
+
+class Tenants:
+    """Find a tenant by the name in a path or by a called AE title; make new ones."""
+
+    def __init__(
+        self,
+        directory: TenantDirectory,
+        journal: Journal,
+        policy: PolicySource,
+        committer: Committer,
+        clock: Clock,
+    ) -> None:
+        self._directory = directory
+        self._journal = journal
+        self.policy = policy
+        self.committer = committer
+        self.clock = clock
+
+    async def named(self, name: str = DEFAULT) -> Tenant:
+        """The tenant of that name. Raises Missing. (No operation: it runs before there is a context.)"""
+        for tenant in await self._directory.tenants():
+            if tenant.name == name:
+                return tenant
+        raise Missing("There is no such tenant.", remedy="`lightwell tenant list` names them.")
+
+    async def called(self, aet: str) -> Tenant | None:
+        """The tenant peers call by this AE title; None when nobody answers to it."""
+        for tenant in await self._directory.tenants():
+            if tenant.aet == aet:
+                return tenant
+        return None
+
+    async def everyone(self) -> tuple[Tenant, ...]:
+        """All tenants: for our own background work and start-up."""
+        return await self._directory.tenants()
+
+    @operation(Action.TENANTS_TENANT_LIST)
+    async def list(self, act: Act) -> tuple[Tenant, ...]:
+        """All tenants. Until people have accounts, whoever may see one list may see them all."""
+        return await self._directory.tenants()
+
+    @operation(Action.TENANTS_TENANT_CREATE)
+    async def create(
+        self, act: Act, name: str, *, label: str = "", aet: str, demo: bool = False
+    ) -> Tenant:
+        """Make a tenant, or return it when it exists. Journalled, so that a re-index knows it."""
+        act.about(subject=name)
+        region = act.context.tenant.region
+        tenant = await self._directory.create(
+            checked_name(name), label or name, checked_aet(aet), region=region, demo=demo
+        )
+        await self._journal.append(
+            tenant,
+            "tenant",
+            {"name": tenant.name, "label": tenant.label, "aet": tenant.aet, "demo": tenant.demo},
+        )
+        return tenant

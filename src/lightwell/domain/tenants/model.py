@@ -1,0 +1,33 @@
+"""What may be a tenant's name and AE title. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from lightwell.kernel.errors import Invalid
+
+DEFAULT = "default"
+DEMO = "demo"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
+
+
+def checked_name(name: str) -> str:
+    """A tenant name fit for object keys and URLs. Raises Invalid."""
+    if not _NAME.match(name):
+        raise Invalid(
+            "A tenant name has 1 to 40 characters a-z, 0-9 and '-', and begins with a letter or digit.",
+            remedy="Choose another name.",
+        )
+    return name
+
+
+def checked_aet(title: str) -> str:
+    """An AE title (PS3.5 6.2, VR AE): 1 to 16 characters of ASCII without backslash and controls."""
+    trimmed = title.strip(" ")
+    if not 1 <= len(trimmed) <= 16 or not all(" " <= c <= "~" and c != "\\" for c in trimmed):
+        raise Invalid(
+            "An AE title has 1 to 16 printable ASCII characters, no backslash.",
+            remedy="Choose another AE title.",
+        )
+    return trimmed

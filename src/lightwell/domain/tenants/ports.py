@@ -1,0 +1,17 @@
+"""What the room of tenants needs from outside."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lightwell.access.context import Tenant
+
+
+class TenantDirectory(Protocol):
+    """The list of tenants: small, read before a tenant is known, cached no longer than a second."""
+
+    async def tenants(self) -> tuple[Tenant, ...]:
+        """All tenants, oldest first. Raises Unavailable."""
+
+    async def create(self, name: str, label: str, aet: str, *, region: str, demo: bool) -> Tenant:
+        """Add one, or return the existing one of that name. Raises Conflict when the AE title is taken."""
