@@ -1,0 +1,95 @@
+"""What the `work` role does to rows: inline objects into the store, counters rolled up, leases ended.
+
+Each chore is a function that does one bounded step and says how much it did, so that a loop, a test and
+the simulator can drive it alike. All are idempotent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+from lightwell.access.context import Tenant
+from lightwell.backends.database.pool import Database
+from lightwell.domain.archive.keys import LANDED, blob_key
+from lightwell.domain.archive.ports import BlobExists, BlobStore
+
+INLINE_BATCH = 64
+DELTA_BATCH = 20_000
+
+
+async def flush_inline(
+    work: Database, blobs: BlobStore, tenants: dict[int, Tenant], *, limit: int = INLINE_BATCH
+) -> int:
+    """Move small objects from their rows into the store: put durably first, then empty the row."""
+    async with work.session() as connection:
+        rows = await connection.fetch(
+            "SELECT tenant, blob_id, inline FROM blob WHERE inline IS NOT NULL"
+            " ORDER BY created LIMIT $1",
+            limit,
+        )
+    for row in rows:
+        tenant = tenants.get(row["tenant"])
+        if tenant is None:
+            continue
+        blob_id: uuid.UUID = row["blob_id"]
+        key = blob_key(tenant.region, tenant.name, LANDED, blob_id)
+        await asyncio.to_thread(_put_once, blobs, key, row["inline"])
+    if rows:
+        async with work.session() as connection:
+            await connection.execute(
+                "UPDATE blob SET inline = NULL FROM unnest($1::int[], $2::uuid[]) u(tenant, blob_id)"
+                " WHERE blob.tenant = u.tenant AND blob.blob_id = u.blob_id",
+                [r["tenant"] for r in rows],
+                [r["blob_id"] for r in rows],
+            )
+    return len(rows)
+
+
+def _put_once(blobs: BlobStore, key: str, data: bytes) -> None:
+    """A step that was killed between put and update finds its object there: whole, or it is replaced."""
+    try:
+        blobs.put(key, data)
+    except BlobExists:
+        if blobs.read(key) != data:
+            blobs.put(key, data, replace=True)
+        else:
+            blobs.confirm(key, len(data))
+
+
+async def roll_up_deltas(work: Database, *, limit: int = DELTA_BATCH) -> int:
+    """Add finished deltas to their study and series rows, and remove them, in one transaction."""
+    async with work.session() as connection:
+        done: int = await connection.fetchval(
+            """
+            WITH gone AS (
+              DELETE FROM study_delta WHERE (tenant, id) IN
+                (SELECT tenant, id FROM study_delta ORDER BY tenant, id LIMIT $1 FOR UPDATE SKIP LOCKED)
+              RETURNING tenant, study_key, series_key, n, bytes, rejected
+            ), s AS (
+              UPDATE study SET n_instances = study.n_instances + g.n, n_bytes = study.n_bytes + g.bytes,
+                               n_rejected = study.n_rejected + g.rejected
+              FROM (SELECT tenant, study_key, sum(n) AS n, sum(bytes) AS bytes, sum(rejected) AS rejected
+                    FROM gone GROUP BY 1, 2 ORDER BY 1, 2) g
+              WHERE study.tenant = g.tenant AND study.study_key = g.study_key
+            ), e AS (
+              UPDATE series SET n_instances = series.n_instances + g.n,
+                                n_rejected = series.n_rejected + g.rejected
+              FROM (SELECT tenant, series_key, sum(n) AS n, sum(rejected) AS rejected
+                    FROM gone GROUP BY 1, 2 ORDER BY 1, 2) g
+              WHERE series.tenant = g.tenant AND series.series_key = g.series_key
+            )
+            SELECT count(*) FROM gone
+            """,
+            limit,
+        )
+    return done
+
+
+async def close_leases(work: Database) -> int:
+    """End the leases whose holders did not: a process that died leaves them open until they expire."""
+    async with work.session() as connection:
+        status = await connection.execute(
+            "UPDATE lease SET closed = now() WHERE closed IS NULL AND expires < now() - interval '1 minute'"
+        )
+    return int(status.split()[-1])

@@ -1,0 +1,158 @@
+"""Tenants, peers and policy rules as the rooms ask for them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import asyncpg
+
+from lightwell.access.context import Tenant
+from lightwell.access.policy import Denial
+from lightwell.backends.database.pool import Database
+from lightwell.domain.peers.model import Peer, PeerType
+from lightwell.kernel.clock import Clock
+from lightwell.kernel.errors import Conflict
+
+CACHE_SECONDS = 1.0
+RESOLVE_SECONDS = 2.0
+
+
+class PostgresTenants:
+    """`domain.tenants.ports.TenantDirectory`; makes tenants as the work role."""
+
+    def __init__(self, app: Database, work: Database, clock: Clock) -> None:
+        self._app = app
+        self._work = work
+        self._clock = clock
+        self._cached: tuple[Tenant, ...] = ()
+        self._read_at = float("-inf")
+
+    async def tenants(self) -> tuple[Tenant, ...]:
+        """See the port."""
+        if self._clock.monotonic() - self._read_at > CACHE_SECONDS:
+            async with self._app.session() as connection:
+                rows = await connection.fetch("SELECT * FROM tenant_directory()")
+            self._cached = tuple(
+                Tenant(
+                    key=r["tenant"],
+                    name=r["name"],
+                    label=r["label"],
+                    aet=r["aet"],
+                    region=r["region"],
+                    demo=r["demo"],
+                    suspended=r["suspended"],
+                )
+                for r in rows
+            )
+            self._read_at = self._clock.monotonic()
+        return self._cached
+
+    async def create(self, name: str, label: str, aet: str, *, region: str, demo: bool) -> Tenant:
+        """See the port."""
+        self._read_at = float("-inf")
+        try:
+            async with self._work.session() as connection:
+                await connection.execute(
+                    "INSERT INTO tenant (name, label, aet, region, demo) VALUES ($1, $2, $3, $4, $5)"
+                    " ON CONFLICT (name) DO NOTHING",
+                    name,
+                    label,
+                    aet,
+                    region,
+                    demo,
+                )
+        except asyncpg.UniqueViolationError as error:
+            raise Conflict(
+                f"The AE title {aet!r} belongs to another tenant.", remedy="Choose another."
+            ) from error
+        return next(t for t in await self.tenants() if t.name == name)
+
+
+class PostgresPeers:
+    """`domain.peers.ports.PeerBook`: read at each question."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def peer(self, tenant: Tenant, aet: str) -> Peer | None:
+        """See the port."""
+        async with self._database.transaction(tenant) as connection:
+            row = await connection.fetchrow(
+                "SELECT * FROM peer WHERE tenant = $1 AND aet = $2", tenant.key, aet
+            )
+        return _peer(row) if row else None
+
+    async def peers(self, tenant: Tenant) -> tuple[Peer, ...]:
+        """See the port."""
+        async with self._database.transaction(tenant) as connection:
+            rows = await connection.fetch(
+                "SELECT * FROM peer WHERE tenant = $1 ORDER BY aet", tenant.key
+            )
+        return tuple(_peer(row) for row in rows)
+
+    async def site_issuer(self, tenant: Tenant, site: str) -> str | None:
+        """See the port."""
+        async with self._database.transaction(tenant) as connection:
+            issuer: str | None = await connection.fetchval(
+                "SELECT issuer FROM site WHERE tenant = $1 AND name = $2", tenant.key, site
+            )
+        return issuer
+
+
+def _peer(row: asyncpg.Record) -> Peer:
+    return Peer(
+        aet=row["aet"],
+        host=row["host"],
+        port=row["port"],
+        type=PeerType(row["type"]),
+        allow=frozenset(row["allow"]),
+        site=row["site"],
+        issuer=row["issuer"],
+        charset=row["charset"],
+        zone=row["zone"],
+        syntaxes=tuple(row["syntaxes"]),
+        certificate=row["certificate"],
+        revoked=row["revoked"],
+    )
+
+
+class PostgresPolicy:
+    """`access.ports.PolicySource`: denials from their table, at most a second old."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._cached: dict[int, tuple[float, tuple[Denial, ...]]] = {}
+
+    async def denials(self, tenant: Tenant) -> tuple[Denial, ...]:
+        """See the port."""
+        now = self._clock.monotonic()
+        cached = self._cached.get(tenant.key)
+        if cached is not None and now - cached[0] < CACHE_SECONDS:
+            return cached[1]
+        async with self._database.transaction(tenant) as connection:
+            rows = await connection.fetch(
+                "SELECT actor, action, reason FROM policy_rule WHERE tenant = $1 ORDER BY rule_id",
+                tenant.key,
+            )
+        rules = tuple(Denial(r["actor"], r["action"], r["reason"]) for r in rows)
+        self._cached[tenant.key] = (now, rules)
+        return rules
+
+
+class SystemResolver:
+    """`domain.peers.ports.Resolver` over the machine's own name service."""
+
+    async def addresses(self, host: str) -> frozenset[str]:
+        """See the port. Literal addresses and networks need no question."""
+        if host.replace(".", "").replace("/", "").isdigit() or ":" in host:
+            return frozenset()
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                found = await asyncio.get_running_loop().getaddrinfo(
+                    host, None, type=socket.SOCK_STREAM
+                )
+        except (OSError, TimeoutError):
+            return frozenset()
+        return frozenset(str(entry[4][0]) for entry in found)
