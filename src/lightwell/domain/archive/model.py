@@ -358,13 +358,19 @@ class Lease:
         return [i for i in self.instances.values() if i.series_uid == series_uid]
 
 
+# Failure reasons of storage commitment (PS3.4 J.3.3)
+PROCESSING_FAILURE = 0x0110
+NO_SUCH_OBJECT = 0x0112
+CLASS_CONFLICT = 0x0119
+
+
 @dataclass(frozen=True, slots=True)
 class Vouched:
     """The answer of storage commitment for one reference (PS3.4 J.3.3): None is 'committed'."""
 
     sop_class: str
     sop_uid: str
-    failure: int | None  # failure reason (0008,1197): 0x0110, 0x0112, 0x0119
+    failure: int | None  # failure reason (0008,1197), one of the three above
 
 
 @dataclass(frozen=True, slots=True)

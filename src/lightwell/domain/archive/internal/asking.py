@@ -90,7 +90,10 @@ def build_query(
         fuzzy, empty_value_matching, multiple_value_matching, comma_lists, zero_length_is_empty
     )
     tree = _gather(keys, options)
-    criteria = [_criterion(tag, node, options) for tag, node in tree.items()]
+    overnight = {time for date, time in _PAIRS if combined_date_time and date in tree}
+    criteria = [
+        _criterion(tag, node, options, overnight=tag in overnight) for tag, node in tree.items()
+    ]
     for tag, uids in ((_STUDY_UID, study_uids), (_SERIES_UID, series_uids), (_SOP_UID, sop_uids)):
         if uids:
             criteria.append(criterion(tag, "UI", list(uids)))
@@ -148,7 +151,7 @@ def _plant(
     node.values += texts
 
 
-def _criterion(tag: int, node: _Node, options: _Options) -> Criterion:
+def _criterion(tag: int, node: _Node, options: _Options, *, overnight: bool = False) -> Criterion:
     items = [_criterion(below, child, options) for below, child in node.below.items()]
     values = node.values
     if options.empty and options.zero_length_is_empty and values and not "".join(values).strip():
@@ -161,6 +164,7 @@ def _criterion(tag: int, node: _Node, options: _Options) -> Criterion:
         empty_value_matching=options.empty,
         multiple_value_matching=options.multiple,
         items=items,
+        overnight=overnight,
     )
 
 

@@ -69,13 +69,15 @@ def criterion(
     empty_value_matching: bool = False,
     multiple_value_matching: bool = False,
     items: Sequence[Criterion] = (),
+    overnight: bool = False,
 ) -> Criterion:
     """One key as a criterion.
 
     `raw_values` is the key's text, or its values when the door has split them. With
     `empty_value_matching`, `""` asks for absent or empty values. With `multiple_value_matching` every
     value of a list is a key of its own kind (range, wildcard); without it too, see the module text.
-    `items` are the keys within a sequence. Raises Invalid for text that the VR cannot hold.
+    `items` are the keys within a sequence. `overnight` lets a time range end before it begins: its date
+    key says on which day. Raises Invalid for text that the VR cannot hold.
     """
     if vr == "SQ":
         return _sequence(tag, raw_values, items, empty_value_matching)
@@ -90,7 +92,7 @@ def criterion(
     if vr == "UI":
         return Criterion(tag, vr, Match.UID_LIST, tuple(_uid(tag, value) for value in wanted))
     if len(wanted) == 1:
-        return _single(tag, vr, wanted[0], fuzzy)
+        return _single(tag, vr, wanted[0], fuzzy, overnight)
     alternatives = tuple(
         Criterion(tag, vr, Match.EMPTY)
         if empty_value_matching and value.strip() == EMPTY_KEY
@@ -126,11 +128,11 @@ def _sequence(
     return Criterion(tag, "SQ", Match.SEQUENCE, items=tuple(items))
 
 
-def _single(tag: int, vr: str, value: str, fuzzy: bool) -> Criterion:
+def _single(tag: int, vr: str, value: str, fuzzy: bool, overnight: bool = False) -> Criterion:
     if len(value) > KEY_LIMIT:
         raise _refused(tag, f"it is longer than {KEY_LIMIT} characters")
     if vr in _RANGE_VRS:
-        return _moment(tag, vr, value.strip(" \0"))
+        return _moment(tag, vr, value.strip(" \0"), overnight)
     if vr in _NUMBER_VRS:
         if _number(value) is None:
             raise _refused(tag, "it is not a number")
@@ -144,7 +146,7 @@ def _single(tag: int, vr: str, value: str, fuzzy: bool) -> Criterion:
     return Criterion(tag, vr, Match.WILDCARD if wild else Match.SINGLE, (text,))
 
 
-def _moment(tag: int, vr: str, value: str) -> Criterion:
+def _moment(tag: int, vr: str, value: str, overnight: bool) -> Criterion:
     """DA, TM and DT keys: a single value of limited precision is a range too, but for DA."""
     ends = moments.split_moments(value) if vr == "DT" else moments.split_range(value)
     if ends is None:
@@ -163,7 +165,7 @@ def _moment(tag: int, vr: str, value: str) -> Criterion:
         first, last = moments.time(low), moments.time(high)
         if (low and not first) or (high and not last):
             raise _refused(tag, _EXPECTED[vr])
-        in_order = not first or not last or first.low <= last.high
+        in_order = overnight or not first or not last or first.low <= last.high
     else:
         in_order = not low or not high or _in_order(low, high)
     if not in_order:

@@ -17,16 +17,19 @@ from lightwell.dicom.scanner import NeedMore, scan
 from lightwell.dicom.uids import syntax_of
 from lightwell.dicom.values import swap_words
 from lightwell.domain.archive.internal import reading
-from lightwell.domain.archive.model import KnownInstance, Located, Staged, Vouched
+from lightwell.domain.archive.model import (
+    CLASS_CONFLICT,
+    NO_SUCH_OBJECT,
+    PROCESSING_FAILURE,
+    KnownInstance,
+    Located,
+    Staged,
+    Vouched,
+)
 from lightwell.domain.archive.ports import BlobMissing, BlobStore
 from lightwell.kernel.errors import LightwellError, Missing
 
 log = logging.getLogger("lightwell.archive")
-
-# PS3.4 J.3.3, PS3.7 C: failure reasons
-PROCESSING_FAILURE = 0x0110
-NO_SUCH_OBJECT = 0x0112
-CLASS_CONFLICT = 0x0119
 
 CHUNK = 1024 * 1024
 HEAD = 64 * 1024

@@ -1,0 +1,74 @@
+"""Options that every command takes, and how a command gets its rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from lightwell.access.context import Context
+from lightwell.app.data_folder import make_data_folder
+from lightwell.app.database_access import database
+from lightwell.app.logs import log_to_terminal
+from lightwell.app.settings import DEFAULT_DIMSE, DEFAULT_HTTP, Settings, parse_endpoint
+from lightwell.app.wiring import House, furnish, open_house
+from lightwell.domain.tenants.model import DEFAULT
+
+DataOption = Annotated[
+    Path, typer.Option("--data", envvar="LIGHTWELL_DATA", help="The data folder.")
+]
+TenantOption = Annotated[str, typer.Option("--tenant", envvar="LIGHTWELL_TENANT", help="Whose.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+T = TypeVar("T")
+
+console = Console()
+notes = Console(stderr=True)
+
+
+def settings_from(data: Path, **given: Any) -> Settings:
+    """Settings of a command: the data folder, and what the environment says of the backends."""
+    basic = Settings(
+        data=data.absolute(), http=parse_endpoint(DEFAULT_HTTP), dimse=parse_endpoint(DEFAULT_DIMSE)
+    )
+    return replace(
+        basic,
+        database_url=os.environ.get("LIGHTWELL_DATABASE_URL"),
+        store_url=os.environ.get("LIGHTWELL_STORE_URL"),
+        **given,
+    )
+
+
+def user_name() -> str:
+    """Who runs the command, for the record."""
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid-{os.getuid()}"
+
+
+def with_house(
+    data: Path,
+    work: Callable[[House, Context], Awaitable[T]],
+    *,
+    tenant: str = DEFAULT,
+) -> T:
+    """Run one command's work beside a running server, or with a database of its own meanwhile."""
+    settings = settings_from(data)
+    make_data_folder(settings.data)
+    log_to_terminal()
+
+    async def go() -> T:
+        house = open_house(settings, info)
+        try:
+            owner = await house.tenants.named(tenant)
+            return await work(house, house.operator(owner, user_name()))
+        finally:
+            await house.close()
+
+    with database(settings, lambda text: notes.print(text, style="dim")) as info:
+        asyncio.run(furnish(settings, info))
+        return asyncio.run(go())

@@ -1,0 +1,51 @@
+"""`lightwell tenant`: make and list tenants."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lightwell.access.context import Context
+from lightwell.app.commands.options import DataOption, JsonOption, console, with_house
+from lightwell.app.wiring import House
+
+app = typer.Typer(no_args_is_help=True, help="Tenants of this installation.")
+
+
+@app.command()
+def create(
+    name: str,
+    data: DataOption,
+    aet: Annotated[str, typer.Option(help="AE title by which peers call the tenant.")],
+    label: Annotated[str, typer.Option(help="Name shown to people.")] = "",
+) -> None:
+    """Make a tenant."""
+
+    async def work(house: House, context: Context) -> None:
+        tenant = await house.tenants.create(context, name, label=label, aet=aet)
+        console.print(f"Tenant {tenant.name} is called {tenant.aet}.", highlight=False)
+
+    with_house(data, work)
+
+
+@app.command("list")
+def list_(data: DataOption, as_json: JsonOption = False) -> None:
+    """Show all tenants."""
+
+    async def work(house: House, context: Context) -> None:
+        tenants = await house.tenants.list(context)
+        if as_json:
+            rows = [
+                {"name": t.name, "label": t.label, "aet": t.aet, "demo": t.demo} for t in tenants
+            ]
+            console.print_json(json.dumps(rows))
+            return
+        table = Table("Name", "Label", "AE title", "Demo")
+        for t in tenants:
+            table.add_row(t.name, t.label, t.aet, "yes" if t.demo else "")
+        console.print(table)
+
+    with_house(data, work)

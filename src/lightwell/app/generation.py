@@ -1,0 +1,103 @@
+"""What a child process is told by its supervisor, and how it dies with it.
+
+The configuration travels in one environment variable (never in arguments, which everybody can read).
+A child holds the read end of the supervisor's lifeline pipe: when the supervisor is gone, however it
+went, the pipe ends and the child leaves at once. Where the kernel offers it (Linux), the parent-death
+signal says the same without a thread, also to children that inherit no descriptor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lightwell.app.settings import Settings, TlsFiles, parse_endpoint
+from lightwell.backends.database.roles import ConnectionInfo, Role
+
+VARIABLE = "LIGHTWELL_GENERATION"
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One start of the server, as each of its processes knows it."""
+
+    settings: Settings
+    info: ConnectionInfo
+    name: str  # 'dimse-1', 'http', 'work'
+    lifeline: int = -1
+    dimse_socket: int = -1
+    tls_socket: int = -1
+
+    def to_environment(self) -> dict[str, str]:
+        """The variable a child is started with."""
+        s = self.settings
+        body = {
+            "data": str(s.data),
+            "http": str(s.http),
+            "dimse": str(s.dimse),
+            "dimse_tls": str(s.dimse_tls) if s.dimse_tls else None,
+            "tls": {k: str(v) for k, v in asdict(s.tls).items()} if s.tls else None,
+            "aet": s.aet,
+            "workers": s.workers,
+            "store_url": s.store_url,
+            "open_to_network": s.open_to_network,
+            "urls": {role.value: self.info.url(role) for role in Role},
+            "name": self.name,
+            "lifeline": self.lifeline,
+            "dimse_socket": self.dimse_socket,
+            "tls_socket": self.tls_socket,
+        }
+        return {VARIABLE: json.dumps(body)}
+
+
+def read_generation() -> Generation:
+    """The child's side. Only a supervisor starts children: without the variable this is a mistake."""
+    raw = os.environ.get(VARIABLE)
+    if raw is None:
+        raise SystemExit("This process is started by `lightwell serve`, not by hand.")
+    body = json.loads(raw)
+    tls = body["tls"]
+    settings = Settings(
+        data=Path(body["data"]),
+        http=parse_endpoint(body["http"]),
+        dimse=parse_endpoint(body["dimse"]),
+        dimse_tls=parse_endpoint(body["dimse_tls"]) if body["dimse_tls"] else None,
+        tls=TlsFiles(**{k: Path(v) for k, v in tls.items()}) if tls else None,
+        aet=body["aet"],
+        workers=body["workers"],
+        store_url=body["store_url"],
+        open_to_network=body["open_to_network"],
+    )
+    urls = {Role(role): url for role, url in body["urls"].items()}
+    return Generation(
+        settings=settings,
+        info=ConnectionInfo(urls),
+        name=body["name"],
+        lifeline=body["lifeline"],
+        dimse_socket=body["dimse_socket"],
+        tls_socket=body["tls_socket"],
+    )
+
+
+def die_with_parent(lifeline: int = -1) -> None:
+    """Leave at once when the parent is gone. Call from the main thread, before anything is served."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent or (parent == 1 and lifeline >= 0):
+            os._exit(1)
+    if lifeline >= 0:
+        threading.Thread(target=_hold_lifeline, args=(lifeline,), daemon=True).start()
+
+
+def _hold_lifeline(descriptor: int) -> None:
+    """Nobody ever writes to the pipe: a read returns when its last writer is gone."""
+    os.read(descriptor, 1)
+    os._exit(1)

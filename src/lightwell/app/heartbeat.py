@@ -1,0 +1,100 @@
+"""Each process says every two seconds that it is there, and how it is doing.
+
+The rows carry its counters too, so that any process can answer /metrics and /readyz for all of them:
+no shared files, no shared memory, and a cluster of machines looks like one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import asyncpg
+import orjson
+
+from lightwell.app.wiring import House
+from lightwell.kernel.errors import LightwellError
+
+log = logging.getLogger("lightwell.heartbeat")
+
+PERIOD_SECONDS = 2.0
+STALE_SECONDS = 7.0
+
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One process as the others see it."""
+
+    name: str
+    role: str
+    pid: int
+    age: float  # seconds since it was last heard of
+    detail: dict[str, float]
+
+
+class Heart:
+    """Beats for one process; `numbers` is asked at each beat."""
+
+    def __init__(self, house: House, name: str, role: str, numbers: Callable[[], Numbers]) -> None:
+        self._house = house
+        self._name = name
+        self._role = role
+        self._numbers = numbers
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """The first beat is made before this returns: a started process is a heard one."""
+        await self._beat()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Take the row away: this process serves no longer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        try:
+            async with self._house.database.session() as connection:
+                await connection.execute("DELETE FROM heartbeat WHERE name = $1", self._name)
+        except (LightwellError, asyncpg.PostgresError) as error:
+            log.info("the heartbeat row stays until it is stale: %s", type(error).__name__)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            try:
+                await self._beat()
+            except (LightwellError, asyncpg.PostgresError) as error:
+                log.warning("no heartbeat: %s", type(error).__name__)
+
+    async def _beat(self) -> None:
+        async with self._house.database.session() as connection:
+            await connection.execute(
+                "INSERT INTO heartbeat (name, role, pid, at, detail)"
+                " VALUES ($1, $2, $3, now(), $4::jsonb) ON CONFLICT (name) DO UPDATE"
+                " SET role = excluded.role, pid = excluded.pid, at = excluded.at, detail = excluded.detail",
+                self._name,
+                self._role,
+                os.getpid(),
+                orjson.dumps(dict(self._numbers())).decode(),
+            )
+
+
+async def beats(house: House) -> list[Beat]:
+    """Every process that was heard of, stale ones too."""
+    async with house.database.session() as connection:
+        rows = await connection.fetch(
+            "SELECT name, role, pid, extract(epoch FROM now() - at)::float8 AS age, detail::text AS detail"
+            " FROM heartbeat ORDER BY name"
+        )
+    return [Beat(r["name"], r["role"], r["pid"], r["age"], orjson.loads(r["detail"])) for r in rows]
+
+
+async def forget_beats(house: House) -> None:
+    """At the start of a generation: rows of an older one say nothing."""
+    async with house.database.session() as connection:
+        await connection.execute("DELETE FROM heartbeat")

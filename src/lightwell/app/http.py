@@ -1,0 +1,53 @@
+"""The HTTP application put together: DICOMweb, the console's API, probes and the web app's files."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from lightwell.app.rendering import PoolRenderer
+from lightwell.backends.codecs.pool import DecoderPool
+from lightwell.domain.archive.api import Archive
+from lightwell.domain.tenants.api import Tenants
+from lightwell.gateways.console import api as console
+from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
+from lightwell.gateways.http.asgi import Application
+from lightwell.gateways.http.door import Door, guarded
+from lightwell.gateways.http.guard import DoorLimits
+from lightwell.gateways.http.openapi import document
+from lightwell.gateways.http.probes import Metrics, Ready, probe_routes
+from lightwell.gateways.http.routes import Route
+from lightwell.gateways.http.site import Site, load
+
+STATIC = "static"
+
+
+def http_application(
+    *,
+    archive: Archive,
+    tenants: Tenants,
+    pool: DecoderPool,
+    ready: Ready,
+    metrics: Metrics,
+    static: Path | None = None,
+    limits: DoorLimits | None = None,
+) -> Application:
+    """The ASGI application of an HTTP process.
+
+    `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
+    web app, by default the one in this package; without files there is no web app, everything else
+    works.
+    """
+    inner = console.application(archive, tenants)
+    hot = dicomweb_routes(archive, PoolRenderer(pool))
+    table: list[Route] = []
+    table += probe_routes(ready, metrics, lambda: document(table, inner.openapi()))
+    table += hot
+    door = Door(
+        table,
+        tenant_named=tenants.named,
+        inner=inner,
+        inner_paths=("/api/",),
+        site=Site(load(static or Path(str(files("lightwell.app") / STATIC)))),
+    )
+    return guarded(door, limits)

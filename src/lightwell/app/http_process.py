@@ -1,0 +1,138 @@
+"""The `http` process: granian and its workers, each an event loop with its own rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from granian import Granian
+from granian.constants import Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from lightwell.app.generation import die_with_parent, read_generation
+from lightwell.app.heartbeat import Heart
+from lightwell.app.http import http_application
+from lightwell.app.logs import log_to_file
+from lightwell.app.readiness import Numbers, Readiness
+from lightwell.app.wiring import House, open_house, start_listening
+from lightwell.backends.codecs.pool import DecoderPool
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+HEADER_SECONDS = 10_000  # milliseconds for a request's header
+KILL_SECONDS = 55
+DECODERS = 1
+
+# glibc gives big buffers back to the system and takes them again at every frame, which halves
+# throughput. Numbers of <malloc.h>: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_TOP_PAD.
+_MALLOC = ((-1, 64 << 20), (-3, 32 << 20), (-2, 16 << 20))
+
+
+def keep_memory() -> None:
+    """Tune the allocator; on another C library there is nothing to tune."""
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for number, value in _MALLOC:
+            mallopt(number, value)
+
+
+class Worker:
+    """One HTTP worker as an ASGI application: rooms are opened at startup and closed at shutdown."""
+
+    def __init__(self) -> None:
+        self._inner: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
+        self._house: House | None = None
+        self._pool: DecoderPool | None = None
+        self._heart: Heart | None = None
+        self._numbers: asyncio.Task[None] | None = None
+        self._requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if self._inner is None:
+            raise RuntimeError("the worker has not started")
+        self._requests += 1
+        await self._inner(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self._open()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _open(self) -> None:
+        generation = read_generation()
+        house = open_house(generation.settings, generation.info, examine=False)
+        self._house = house
+        self._pool = DecoderPool(DECODERS)
+        readiness, numbers = Readiness(house), Numbers(house)
+        self._inner = http_application(
+            archive=house.archive,
+            tenants=house.tenants,
+            pool=self._pool,
+            ready=readiness.problems,
+            metrics=numbers.text,
+        )
+        start_listening(house)
+        self._numbers = asyncio.get_running_loop().create_task(numbers.listen())
+        self._heart = Heart(
+            house, f"http-{os.getpid()}", "http", lambda: {"http_requests": self._requests}
+        )
+        await self._heart.start()
+
+    async def _close(self) -> None:
+        if self._numbers is not None:
+            self._numbers.cancel()
+        if self._heart is not None:
+            await self._heart.stop()
+        if self._pool is not None:
+            await self._pool.close()
+        if self._house is not None:
+            await self._house.close()
+
+
+def application() -> Worker:
+    """granian's factory, run once in each worker process."""
+    generation = read_generation()
+    die_with_parent()
+    keep_memory()
+    log_to_file(generation.settings.logs, "http")
+    return Worker()
+
+
+def main() -> None:
+    """Entry point of the process that owns the workers."""
+    generation = read_generation()
+    die_with_parent(generation.lifeline)
+    settings = generation.settings
+    log_to_file(settings.logs, "http-main")
+    Granian(
+        "lightwell.app.http_process:application",
+        factory=True,
+        address=settings.http.host,
+        port=settings.http.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        loop=Loops.uvloop,
+        respawn_failed_workers=True,
+        workers_kill_timeout=KILL_SECONDS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS),
+        log_level=LogLevels.warning,
+        log_access=False,
+        websockets=False,
+    ).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The `lightwell` command. Each subcommand is a thin function: parse, one call, show.
+
+Import is kept cheap: what a command needs is imported when it runs, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lightwell.app.commands import (
+    correct_commands,
+    database_commands,
+    import_commands,
+    peer_commands,
+    tenant_commands,
+)
+from lightwell.app.commands.options import DataOption, settings_from
+from lightwell.app.settings import DEFAULT_DIMSE, DEFAULT_HTTP, TlsFiles, checked, parse_endpoint
+from lightwell.kernel.errors import LightwellError
+
+app = typer.Typer(
+    name="lightwell",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Lightwell: archive and reading room for medical images. Not a cleared medical device.",
+)
+app.add_typer(peer_commands.app, name="peer")
+app.add_typer(tenant_commands.app, name="tenant")
+app.add_typer(database_commands.app, name="database")
+app.add_typer(correct_commands.app, name="correct")
+import_commands.add_to(app)
+
+errors = Console(stderr=True)
+
+
+@app.command()
+def serve(
+    data: DataOption,
+    http: Annotated[
+        str, typer.Option(envvar="LIGHTWELL_HTTP", help="Where web app and DICOMweb listen.")
+    ] = DEFAULT_HTTP,
+    dimse: Annotated[
+        str, typer.Option(envvar="LIGHTWELL_DIMSE", help="Where DICOM peers connect.")
+    ] = DEFAULT_DIMSE,
+    dimse_tls: Annotated[
+        str | None, typer.Option(envvar="LIGHTWELL_DIMSE_TLS", help="DICOM over mutual TLS.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(envvar="LIGHTWELL_TLS_CERT")] = None,
+    tls_key: Annotated[Path | None, typer.Option(envvar="LIGHTWELL_TLS_KEY")] = None,
+    tls_ca: Annotated[Path | None, typer.Option(envvar="LIGHTWELL_TLS_CA")] = None,
+    aet: Annotated[
+        str, typer.Option(envvar="LIGHTWELL_AET", help="AE title of the default tenant.")
+    ] = "LIGHTWELL",
+    demo: Annotated[
+        bool, typer.Option("--demo", envvar="LIGHTWELL_DEMO", help="Make the demo tenant.")
+    ] = False,
+    workers: Annotated[int, typer.Option(envvar="LIGHTWELL_WORKERS", help="Processes a door.")] = 2,
+    open_to_network: Annotated[
+        bool,
+        typer.Option(
+            "--open-to-network",
+            envvar="LIGHTWELL_OPEN_TO_NETWORK",
+            help="Allow HTTP beyond this machine: there are no user accounts yet.",
+        ),
+    ] = False,
+) -> None:
+    """Run the server: database, DICOM and web doors, background work."""
+    from lightwell.app.supervisor import Supervisor
+
+    tls = None
+    if tls_cert and tls_key and tls_ca:
+        tls = TlsFiles(tls_cert.absolute(), tls_key.absolute(), tls_ca.absolute())
+    settings = checked(
+        settings_from(
+            data,
+            http=parse_endpoint(http),
+            dimse=parse_endpoint(dimse),
+            dimse_tls=parse_endpoint(dimse_tls) if dimse_tls else None,
+            tls=tls,
+            aet=aet,
+            demo=demo,
+            workers=workers,
+            open_to_network=open_to_network,
+        )
+    )
+    raise typer.Exit(Supervisor(settings, lambda text: print(text, flush=True)).run())
+
+
+def main() -> None:
+    """Entry point: our errors are one sentence and an exit code, bugs keep their traceback."""
+    try:
+        app()
+    except LightwellError as error:
+        errors.print(f"[red]lightwell:[/red] {error.message}", highlight=False)
+        if error.remedy:
+            errors.print(error.remedy, highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Ready or not, and the numbers of all processes: what `/readyz` and `/metrics` say."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Iterable
+
+from prometheus_client import generate_latest
+from prometheus_client.core import CollectorRegistry, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from lightwell.app.heartbeat import PERIOD_SECONDS, STALE_SECONDS, Beat, beats
+from lightwell.app.settings import Endpoint
+from lightwell.app.wiring import House
+from lightwell.kernel.errors import LightwellError
+
+PROBE_SECONDS = 2.0
+CONNECT_SECONDS = 1.0
+
+
+def expected(workers: int) -> list[str]:
+    """The processes without which the server is half alive (an HTTP worker is asking)."""
+    return [*(f"dimse-{number}" for number in range(1, workers + 1)), "work"]
+
+
+def silent(wanted: Iterable[str], heard: Iterable[Beat]) -> dict[str, str]:
+    """Which of them were not heard of lately, and since when."""
+    ages = {beat.name: beat.age for beat in heard}
+    found = {}
+    for name in wanted:
+        age = ages.get(name)
+        if age is None:
+            found[name] = "not started"
+        elif age > STALE_SECONDS:
+            found[name] = f"silent for {age:.0f} s"
+    return found
+
+
+class Readiness:
+    """Looks at processes, doors and the store; keeps an answer for two seconds."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._probed_at = float("-inf")
+        self._store_problem: str | None = None
+        self._probing = asyncio.Lock()
+
+    async def problems(self) -> dict[str, str]:
+        """What is not ready; empty when every door is open and the store has answered."""
+        settings = self._house.settings
+        found: dict[str, str] = {}
+        try:
+            found |= silent(expected(settings.workers), await beats(self._house))
+        except LightwellError as error:
+            found["database"] = error.message
+        for name, endpoint in (("dimse", settings.dimse), ("dimse-tls", settings.dimse_tls)):
+            if endpoint is not None and not await asyncio.to_thread(_opens, endpoint):
+                found[name] = f"{endpoint} does not accept"
+        problem = await self._store()
+        if problem is not None:
+            found["store"] = problem
+        return found
+
+    async def _store(self) -> str | None:
+        """A real put and get, at most every two seconds."""
+        async with self._probing:
+            if time.monotonic() - self._probed_at > PROBE_SECONDS:
+                self._store_problem = None
+                try:
+                    await asyncio.to_thread(self._house.blobs.probe)
+                except (LightwellError, OSError) as error:
+                    self._store_problem = str(error)
+                self._probed_at = time.monotonic()
+            return self._store_problem
+
+
+def _opens(endpoint: Endpoint) -> bool:
+    """Whether a TCP connection can be made; it is closed at once."""
+    host = "127.0.0.1" if endpoint.host in ("0.0.0.0", "") else endpoint.host
+    with contextlib.suppress(OSError):
+        socket.create_connection((host, endpoint.port), CONNECT_SECONDS).close()
+        return True
+    return False
+
+
+class Numbers(Collector):
+    """The latest beats of all processes as Prometheus gauges, labelled with the process."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._heard: list[Beat] = []
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    async def listen(self) -> None:
+        """Keep the beats fresh, until cancelled."""
+        while True:
+            with contextlib.suppress(LightwellError):
+                self._heard = await beats(self._house)
+            await asyncio.sleep(PERIOD_SECONDS)
+
+    def text(self) -> bytes:
+        """The exposition text."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client: one family a number, one sample a process."""
+        age = GaugeMetricFamily(
+            "lightwell_process_last_heard_seconds", "Age of the last heartbeat.", labels=["process"]
+        )
+        families: dict[str, GaugeMetricFamily] = {}
+        for beat in self._heard:
+            age.add_metric([beat.name], beat.age)
+            for name, value in beat.detail.items():
+                family = families.get(name)
+                if family is None:
+                    family = GaugeMetricFamily(
+                        f"lightwell_{name}", name.replace("_", " "), labels=["process"]
+                    )
+                    families[name] = family
+                family.add_metric([beat.name], value)
+        return [age, *families.values()]

@@ -1,0 +1,105 @@
+"""Settings: typed, read once from flags and `LIGHTWELL_*` variables, handed down by constructor.
+
+What varies per tenant or peer is data in a room, not a setting.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightwell.domain.tenants.model import checked_aet
+from lightwell.kernel.errors import Invalid
+
+DEFAULT_HTTP = "127.0.0.1:8042"
+DEFAULT_DIMSE = "127.0.0.1:11112"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A host and port to listen on or to call."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """`HOST:PORT`, `[v6]:PORT` or `:PORT` (loopback). Raises Invalid."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise Invalid(f"{text!r} is not HOST:PORT.", remedy="For example 127.0.0.1:11112.")
+    return Endpoint(host.strip("[]") or "127.0.0.1", int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Where the DIMSE-TLS door's certificate lies."""
+
+    certificate: Path
+    key: Path
+    authorities: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a start needs to know."""
+
+    data: Path
+    http: Endpoint
+    dimse: Endpoint
+    dimse_tls: Endpoint | None = None
+    tls: TlsFiles | None = None
+    aet: str = "LIGHTWELL"
+    demo: bool = False
+    workers: int = 2
+    database_url: str | None = None
+    store_url: str | None = None  # s3://…; None: the data folder's `blobs/`
+    open_to_network: bool = False  # HTTP has no accounts yet: beyond loopback only when asked for
+
+    @property
+    def blobs(self) -> str | Path:
+        return self.store_url or self.data / "blobs"
+
+    @property
+    def staging(self) -> Path:
+        return self.data / "staging"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def cache(self) -> Path:
+        return self.data / "cache"
+
+
+def checked(settings: Settings) -> Settings:
+    """The same settings, or Invalid with the sentence an operator needs."""
+    checked_aet(settings.aet)
+    if not settings.http.loopback and not settings.open_to_network:
+        raise Invalid(
+            f"HTTP on {settings.http} could be reached by anybody: this version has no user accounts.",
+            remedy="Listen on 127.0.0.1, or give --open-to-network when a proxy guards the address.",
+        )
+    if settings.dimse_tls is not None and settings.tls is None:
+        raise Invalid(
+            "--dimse-tls needs a certificate.", remedy="Give --tls-cert, --tls-key and --tls-ca."
+        )
+    if not 1 <= settings.workers <= 64:
+        raise Invalid("--workers is a number from 1 to 64.")
+    return settings

@@ -1,0 +1,182 @@
+"""The one place that knows everyone: rooms put together with the backends they need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import asyncpg
+
+from lightwell.access.context import Context, Tenant, operator_context, system_context
+from lightwell.app.settings import Settings
+from lightwell.backends.blobs import open_store
+from lightwell.backends.blobs.journal import BlobJournal
+from lightwell.backends.database.committer import GroupCommitter
+from lightwell.backends.database.directories import (
+    PostgresPeers,
+    PostgresPolicy,
+    PostgresTenants,
+    SystemResolver,
+)
+from lightwell.backends.database.feed import ChangeFeed
+from lightwell.backends.database.index import PostgresIndex
+from lightwell.backends.database.migrate import migrate
+from lightwell.backends.database.pool import Database, connect
+from lightwell.backends.database.roles import ConnectionInfo, Role
+from lightwell.backends.database.writers import CHANNEL
+from lightwell.domain.archive.api import Archive, attribute_reader
+from lightwell.domain.archive.ports import BlobStore
+from lightwell.domain.peers.api import Peers
+from lightwell.domain.tenants.api import Tenants
+from lightwell.domain.tenants.model import DEFAULT
+from lightwell.kernel.clock import SystemClock
+from lightwell.kernel.errors import LightwellError
+
+log = logging.getLogger("lightwell.app")
+
+LISTEN_RETRY_SECONDS = 1.0
+LEASE_SWEEP_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class House:
+    """The rooms of one process, on its event loop."""
+
+    settings: Settings
+    info: ConnectionInfo
+    database: Database
+    work: Database
+    committer: GroupCommitter
+    blobs: BlobStore
+    index: PostgresIndex
+    journal: BlobJournal
+    tenants: Tenants
+    peers: Peers
+    archive: Archive
+    feed: ChangeFeed
+    policy: PostgresPolicy
+    _tasks: list[asyncio.Task[None]]
+
+    async def close(self) -> None:
+        """Write what is noted, end the background tasks, give connections back."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.committer.close()
+        await self.database.close()
+        await self.work.close()
+        await asyncio.to_thread(self.blobs.close)
+
+    def operator(self, tenant: Tenant, name: str = "command") -> Context:
+        """The context of a command on this machine."""
+        return operator_context(tenant, name)
+
+
+def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True) -> House:
+    """Put the rooms together. Call on the loop that will use them; nothing connects yet but a bucket."""
+    clock = SystemClock()
+    blobs = open_store(settings.blobs, settings.staging, examine=examine)
+    database = Database(info)
+    work = Database(info, size=2, role=Role.WORK)
+    committer = GroupCommitter(info)
+    policy = PostgresPolicy(database, clock)
+    journal = BlobJournal(blobs, clock)
+    index = PostgresIndex(database, attribute_reader(blobs))
+    tenants = Tenants(PostgresTenants(database, work, clock), journal, policy, committer, clock)
+    peers = Peers(
+        PostgresPeers(database), SystemResolver(), tenants, journal, policy, committer, clock
+    )
+    archive = Archive(
+        blobs=blobs, index=index, committer=committer, policy=policy, journal=journal, clock=clock
+    )
+    return House(
+        settings=settings,
+        info=info,
+        database=database,
+        work=work,
+        committer=committer,
+        blobs=blobs,
+        index=index,
+        journal=journal,
+        tenants=tenants,
+        peers=peers,
+        archive=archive,
+        feed=ChangeFeed(database),
+        policy=policy,
+        _tasks=[],
+    )
+
+
+def start_listening(house: House) -> None:
+    """Begin the background tasks of a serving process: stale locations dropped, leases closed."""
+    loop = asyncio.get_running_loop()
+    house._tasks.append(loop.create_task(_hear_changes(house)))
+    house._tasks.append(loop.create_task(_close_leases(house)))
+
+
+async def _contexts(house: House) -> dict[int, Context]:
+    return {tenant.key: system_context(tenant) for tenant in await house.tenants.everyone()}
+
+
+async def _hear_changes(house: House) -> None:
+    """LISTEN for studies whose located instances are out of date; deaf means: forget everything."""
+    while True:
+        connection = None
+        try:
+            contexts = await _contexts(house)
+            connection = await connect(house.info, Role.APP)
+            lost = asyncio.Event()
+            connection.add_termination_listener(lambda _connection: lost.set())  # noqa: B023
+            await connection.add_listener(CHANNEL, _forgetting(house, contexts))
+            for context in contexts.values():
+                house.archive.forget(context, "")
+            while not lost.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(30):
+                        await lost.wait()
+                contexts.update(await _contexts(house))
+        except (LightwellError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            log.warning("not hearing changes: %s", type(error).__name__)
+            await asyncio.sleep(LISTEN_RETRY_SECONDS)
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+
+def _forgetting(house: House, contexts: dict[int, Context]) -> Callable[..., None]:
+    """What to do when a study's location is out of date."""
+
+    def heard(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+        tenant, _, study_uid = str(payload).partition("\x1f")
+        context = contexts.get(int(tenant))
+        if context is not None:
+            house.archive.forget(context, study_uid)
+
+    return heard
+
+
+async def _close_leases(house: House) -> None:
+    while True:
+        await asyncio.sleep(LEASE_SWEEP_SECONDS)
+        try:
+            house.archive.close_expired(await _contexts(house))
+        except LightwellError as error:
+            log.warning("leases are closed later: %s", type(error).__name__)
+
+
+async def furnish(settings: Settings, info: ConnectionInfo) -> None:
+    """Bring an installation to this version: schema, the default tenant. Repeatable."""
+    await migrate(info)
+    house = open_house(settings, info, examine=False)
+    try:
+        existing = await house.tenants.everyone()
+        if not any(tenant.name == DEFAULT for tenant in existing):
+            first = Tenant(key=0, name=DEFAULT, label="Default", aet=settings.aet)
+            await house.tenants.create(
+                system_context(first), DEFAULT, label="Default", aet=settings.aet
+            )
+    finally:
+        await house.close()

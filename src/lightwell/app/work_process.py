@@ -1,0 +1,92 @@
+"""The `work` process: what nobody waits for. Sequencer, inline objects, counters, commitments, sweeps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import uvloop
+
+from lightwell.app.courier import deliver_commitments
+from lightwell.app.generation import Generation, die_with_parent, read_generation
+from lightwell.app.heartbeat import Heart
+from lightwell.app.logs import log_to_file
+from lightwell.app.wiring import House, open_house, start_listening
+from lightwell.backends.database.chores import close_leases, flush_inline, roll_up_deltas
+from lightwell.backends.database.sequencer import Sequencer
+from lightwell.kernel.errors import LightwellError
+
+log = logging.getLogger("lightwell.work")
+
+STAGING_AGE_SECONDS = 24 * 3600.0
+
+
+async def every(
+    seconds: float, name: str, chore: Callable[[], Awaitable[int]], stop: asyncio.Event
+) -> None:
+    """Run a chore until told to stop; at once again while it finds something to do."""
+    while not stop.is_set():
+        done = 0
+        try:
+            done = await chore()
+        except (LightwellError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            log.warning("%s: %s", name, type(error).__name__)
+        if done:
+            await asyncio.sleep(0)
+            continue
+        try:
+            async with asyncio.timeout(seconds):
+                await stop.wait()
+        except TimeoutError:
+            continue
+
+
+async def _flush(house: House) -> int:
+    tenants = {tenant.key: tenant for tenant in await house.tenants.everyone()}
+    return await flush_inline(house.work, house.blobs, tenants)
+
+
+async def _sweep(house: House) -> int:
+    await asyncio.to_thread(house.blobs.sweep, STAGING_AGE_SECONDS)
+    return 0
+
+
+async def run(generation: Generation) -> None:
+    """Until SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    house = open_house(generation.settings, generation.info, examine=False)
+    sequencer = Sequencer(generation.info)
+    heart = Heart(house, generation.name, "work", lambda: {"sequencer_steps": sequencer.steps})
+    start_listening(house)
+    await heart.start()
+    chores = [
+        sequencer.run(stop),
+        every(0.5, "inline objects", lambda: _flush(house), stop),
+        every(5.0, "counters", lambda: roll_up_deltas(house.work), stop),
+        every(30.0, "leases", lambda: close_leases(house.work), stop),
+        every(1.0, "commitments", lambda: deliver_commitments(house), stop),
+        every(3600.0, "staging", lambda: _sweep(house), stop),
+    ]
+    try:
+        await asyncio.gather(*chores)
+    finally:
+        await heart.stop()
+        await house.close()
+
+
+def main() -> None:
+    """Entry point of the process."""
+    generation = read_generation()
+    die_with_parent(generation.lifeline)
+    log_to_file(generation.settings.logs, generation.name)
+    uvloop.run(run(generation))
+
+
+if __name__ == "__main__":
+    main()
