@@ -171,6 +171,7 @@ class EmbeddedPostgres:
             elif not try_lock(users, fcntl.LOCK_SH):
                 self._wait_until_gone()  # the keeper was faster: it is shutting down already
         finally:
+            fcntl.flock(users, fcntl.LOCK_UN)  # by word: a forked child has the descriptor too
             os.close(users)
             self._part_from_keeper()
 

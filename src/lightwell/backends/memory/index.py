@@ -1,0 +1,459 @@
+"""`ports.Index` in memory: hands everything to the matching engine and narrows nothing."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import total_ordering
+from typing import Any
+
+from lightwell.access.context import Tenant
+from lightwell.backends.memory.tables import (
+    InstanceRecord,
+    MemoryDatabase,
+    OverlayRecord,
+    PatientRecord,
+    SeriesRecord,
+    StudyRecord,
+    TenantTables,
+)
+from lightwell.domain.archive import finding
+from lightwell.domain.archive.columns import patient_columns, series_columns, study_columns
+from lightwell.domain.archive.finding import (
+    InstanceEntry,
+    PatientEntry,
+    Position,
+    SeriesEntry,
+    StudyEntry,
+    layered,
+    visible_series,
+)
+from lightwell.domain.archive.model import (
+    Attributes,
+    CommitmentRow,
+    JSONElement,
+    Known,
+    KnownInstance,
+    Level,
+    Located,
+    OverlayRow,
+    RejectionRow,
+    Target,
+    Totals,
+)
+from lightwell.domain.archive.query import Found, Query
+from lightwell.domain.patients.model import PatientFacts
+from lightwell.kernel.errors import Invalid
+from lightwell.kernel.pages import Page
+
+ReadAttributes = Callable[[Located], Attributes]
+
+
+class MemoryIndex:
+    """Reads of a `MemoryDatabase`."""
+
+    def __init__(
+        self, database: MemoryDatabase, read_attributes: ReadAttributes | None = None
+    ) -> None:
+        self._database = database
+        self._read_attributes = read_attributes
+
+    async def find(self, tenant: Tenant, query: Query) -> Page[Found]:
+        view = _View(self._database.of(tenant.key))
+        return await finding.find(query, _Candidates(view, query.order, self._read_attributes))
+
+    async def known(
+        self, tenant: Tenant, patient: PatientFacts, study_uid: str, sop_uid: str
+    ) -> Known:
+        tables = self._database.of(tenant.key)
+        record = tables.patients.get(patient.key)
+        study = tables.studies.get(study_uid)
+        return Known(
+            patient=record.facts if record else None,
+            patient_now=_facts_now(record) if record else None,
+            study_patient=study.patient if study else None,
+            instances=tuple(_kept(tables, sop_uid)),
+        )
+
+    async def keeps(self, tenant: Tenant, sop_uids: list[str]) -> dict[str, list[KnownInstance]]:
+        tables = self._database.of(tenant.key)
+        found = {uid: _kept(tables, uid) for uid in sop_uids}
+        return {uid: kept for uid, kept in found.items() if kept}
+
+    async def locate(
+        self, tenant: Tenant, study_uid: str, series_uid: str | None, sop_uid: str | None
+    ) -> tuple[list[Located], str]:
+        view = _View(self._database.of(tenant.key))
+        study = view.tables.studies.get(study_uid)
+        if study is None:
+            return [], ""
+        found: list[Located] = []
+        edits, versions, newest = 0, 0, 0
+        for entry in view.series_of(study, shown_only=False):
+            if series_uid not in (None, entry.uid):
+                continue
+            records = [r for r in view.instances_of(entry) if sop_uid in (None, r.facts.sop_uid)]
+            found += [view.located(record, study, entry) for record in records]
+            edits += sum(record.edit_version for record in records)
+            versions += entry.version if records else 0
+            newest = max(newest, *(record.key for record in records), 0)
+        if not found:
+            return [], ""
+        return found, f"{view.version(study)}.{versions}.{edits}.{len(found)}.{newest}"
+
+    async def overlays(self, tenant: Tenant, target: Target) -> list[OverlayRow]:
+        return [edit for edit in await self.overlay_history(tenant, target) if not edit.undoes]
+
+    async def overlay_history(self, tenant: Tenant, target: Target) -> list[OverlayRow]:
+        records = _overlays_of(self._database.of(tenant.key), target.level, target.name)
+        return [_overlay_row(record) for record in records]
+
+    async def overlay(self, tenant: Tenant, edit_id: uuid.UUID) -> OverlayRow | None:
+        record = self._database.of(tenant.key).overlays.get(edit_id)
+        return _overlay_row(record) if record else None
+
+    async def original(self, tenant: Tenant, target: Target) -> Attributes | None:
+        record = self._record(tenant, target)
+        return dict(record.original) if record else None
+
+    async def effective(self, tenant: Tenant, target: Target) -> Attributes | None:
+        record = self._record(tenant, target)
+        return dict(record.attributes) if record else None
+
+    def _record(
+        self, tenant: Tenant, target: Target
+    ) -> PatientRecord | StudyRecord | SeriesRecord | None:
+        tables = self._database.of(tenant.key)
+        if target.level is Level.PATIENT:
+            return tables.patients.get((target.issuer, target.pid))
+        if target.level is Level.STUDY:
+            return tables.studies.get(target.study_uid)
+        return tables.series.get((target.study_uid, target.series_uid))
+
+    async def rejections(self, tenant: Tenant, study_uid: str) -> list[RejectionRow]:
+        rows = [r.row for r in self._database.of(tenant.key).rejections.values() if not r.undone]
+        mine = [row for row in rows if row.target.study_uid == study_uid]
+        return sorted(mine, key=lambda row: (row.at, row.reject_id))
+
+    async def totals(self, tenant: Tenant) -> Totals:
+        tables = self._database.of(tenant.key)
+        kinds = [record.row.kind for record in tables.qc.values()]
+        modalities = [series_columns(s.attributes).modality for s in tables.series.values()]
+        instances = tables.instances.values()
+        return Totals(
+            patients=len(tables.patients),
+            studies=len(tables.studies),
+            series=len(tables.series),
+            instances=len(instances),
+            bytes=sum(record.landed.length for record in instances),
+            held=kinds.count("held"),
+            candidates=kinds.count("candidate"),
+            conflicts=kinds.count("conflict"),
+            quarantined=kinds.count("quarantined"),
+            rejected=sum(record.rejected is not None for record in instances),
+            by_modality={name: modalities.count(name) for name in sorted(set(modalities))},
+        )
+
+    async def due_commitments(self, tenant: Tenant, limit: int) -> list[CommitmentRow]:
+        return self._database.of(tenant.key).commitments.values()[:limit]
+
+
+def _facts_now(record: PatientRecord) -> PatientFacts:
+    columns = patient_columns(record.attributes)
+    return replace(record.facts, name=columns.name, birth=columns.birth, sex=columns.sex)
+
+
+def _kept(tables: TenantTables, sop_uid: str) -> list[KnownInstance]:
+    found: list[KnownInstance] = []
+    current = tables.instances.get(sop_uid)
+    if current is not None:
+        found.append(_known(current.facts, current.landed, "current", current.rejected))
+    for record in tables.qc.values():
+        row = record.row
+        if row.sop_uid == sop_uid and row.kind != "quarantined":
+            found.append(_known(row.instance, row.landed, row.kind, None))
+    return found
+
+
+def _known(facts: Any, landed: Any, state: str, rejected: str | None) -> KnownInstance:
+    return KnownInstance(
+        study_uid=facts.study_uid if facts else "",
+        series_uid=facts.series_uid if facts else "",
+        sha256=landed.sha256,
+        key=landed.key,
+        offset=landed.offset,
+        length=landed.length,
+        data_offset=landed.data_offset,
+        inline=landed.inline is not None,
+        state=state,
+        rejected=rejected,
+    )
+
+
+def _overlays_of(tables: TenantTables, level: Level, name: str) -> list[OverlayRecord]:
+    records = [
+        record
+        for record in tables.overlays.values()
+        if (record.row.target.level, record.row.target.name) == (level, name)
+    ]
+    return sorted(records, key=lambda record: record.row.version)
+
+
+def _overlay_row(record: OverlayRecord) -> OverlayRow:
+    """As a database gives it back: what followed for the index is not kept with the edit."""
+    row = replace(record.row, effective=None, edits_after=None)
+    return replace(row, undoes=row.edit_id) if record.undone else row
+
+
+class _View:
+    """The tables as entries."""
+
+    def __init__(self, tables: TenantTables) -> None:
+        self.tables = tables
+        self._by_series: dict[tuple[str, str], list[InstanceRecord]] = {}
+        for record in tables.instances.values():
+            place = (record.facts.study_uid, record.facts.series_uid)
+            self._by_series.setdefault(place, []).append(record)
+        self._places: dict[int, tuple[str, str]] = {}
+
+    def patient(self, record: PatientRecord) -> PatientEntry:
+        return PatientEntry(
+            key=record.key,
+            issuer=record.facts.issuer,
+            pid=record.facts.pid,
+            name_key=patient_columns(record.attributes).name_key,
+            attributes=dict(record.attributes),
+            flags=record.flags,
+            version=record.version,
+        )
+
+    def study(self, record: StudyRecord) -> StudyEntry:
+        columns = study_columns(record.attributes)
+        series = self.series_of(record, shown_only=False)
+        shown = visible_series(series)
+        held = sum(
+            1
+            for qc in self.tables.qc.values()
+            if qc.row.kind == "held" and qc.row.instance and qc.row.instance.study_uid == record.uid
+        )
+        owner = self.tables.patients.get(record.patient)
+        assert owner is not None  # the committer never writes a study without its patient
+        return StudyEntry(
+            key=record.key,
+            uid=record.uid,
+            date=columns.date,
+            time=columns.time,
+            patient=self.patient(owner),
+            attributes=dict(record.attributes),
+            series=shown,
+            visible=sum(entry.visible for entry in shown),
+            rejected=sum(entry.rejected for entry in series),
+            held=held,
+            outside=record.outside,
+            version=record.version,
+        )
+
+    def series_of(self, study: StudyRecord, *, shown_only: bool) -> list[SeriesEntry]:
+        found = []
+        for record in self.tables.series.values():
+            if record.study_uid != study.uid:
+                continue
+            place = (record.study_uid, record.uid)
+            columns = series_columns(record.attributes)
+            instances = self._by_series.get(place, [])
+            rejected = sum(instance.rejected is not None for instance in instances)
+            self._places[record.key] = place
+            found.append(
+                SeriesEntry(
+                    key=record.key,
+                    uid=record.uid,
+                    modality=columns.modality,
+                    number=columns.number,
+                    visible=len(instances) - rejected,
+                    rejected=rejected,
+                    attributes=dict(record.attributes),
+                    version=record.version,
+                )
+            )
+        if shown_only:
+            return visible_series(found)
+        return sorted(found, key=lambda entry: entry.order)
+
+    def instances_of(self, series: SeriesEntry) -> list[InstanceRecord]:
+        """Visible ones in reading order."""
+        records = self._by_series.get(self._places[series.key], [])
+        shown = [record for record in records if record.rejected is None]
+        return sorted(
+            shown,
+            key=lambda r: (r.facts.number is None, r.facts.number or 0, r.facts.sop_uid),
+        )
+
+    def instance(self, record: InstanceRecord, series: SeriesEntry) -> InstanceEntry:
+        facts = record.facts
+        study = self.tables.studies.get(facts.study_uid)
+        assert study is not None  # as above
+        return InstanceEntry(
+            series=series,
+            sop_uid=facts.sop_uid,
+            sop_class=facts.sop_class,
+            syntax=facts.syntax,
+            number=facts.number,
+            rows=facts.rows,
+            columns=facts.columns,
+            bits=facts.bits,
+            frames=facts.frames,
+            edits=record.edits or {},
+            edit_version=record.edit_version,
+            located=lambda: self.located(record, study, series),
+        )
+
+    def version(self, study: StudyRecord) -> str:
+        owner = self.tables.patients.get(study.patient)
+        return f"{owner.version if owner else 0}.{study.version}"
+
+    def located(self, record: InstanceRecord, study: StudyRecord, series: SeriesEntry) -> Located:
+        facts = record.facts
+        return Located(
+            study_uid=study.uid,
+            series_uid=series.uid,
+            sop_uid=facts.sop_uid,
+            sop_class=facts.sop_class,
+            syntax=facts.syntax,
+            number=facts.number,
+            rows=facts.rows,
+            columns=facts.columns,
+            frames=facts.frames,
+            landed=record.landed,
+            pixel_offset=facts.pixel_offset,
+            pixel_length=facts.pixel_length,
+            pixel_tag=facts.pixel_tag,
+            frame_index=facts.frame_index,
+            edits=self._edits(record, study, series),
+            version=f"{self.version(study)}.{series.version}.{record.edit_version}",
+            modality=series.modality,
+        )
+
+    def _edits(
+        self, record: InstanceRecord, study: StudyRecord, series: SeriesEntry
+    ) -> dict[str, JSONElement | None]:
+        """The overlays in force from patient to instance; the nearer level wins."""
+        names = (
+            (Level.PATIENT, "\\".join(study.patient)),
+            (Level.STUDY, study.uid),
+            (Level.SERIES, series.uid),
+        )
+        above = [
+            overlay.row.edits
+            for level, name in names
+            for overlay in _overlays_of(self.tables, level, name)
+            if not overlay.undone
+        ]
+        return layered(*above, record.edits or {})
+
+
+@total_ordering
+class _Down:
+    """A text that sorts the other way round."""
+
+    def __init__(self, text: str | int | None) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Down) and self.text == other.text
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(other.text < self.text)
+
+
+def _place(position: Position, order: str) -> tuple[Any, ...]:
+    """A position as a key that sorts in the query's order."""
+    *name, date, time, uid = position
+    if order == "StudyDate":
+        return (date, time, _Down(uid))
+    down = order.startswith("-")
+    whose = [_Down(part) for part in name] if down else name
+    return (*whose, _Down(date), _Down(time), uid)
+
+
+class _Candidates:
+    """`finding.Candidates` over a view."""
+
+    def __init__(self, view: _View, order: str, read: ReadAttributes | None) -> None:
+        self._view = view
+        self._order = order
+        self._read = read
+        self._studies: list[StudyEntry] | None = None
+
+    def _sorted(self) -> list[StudyEntry]:
+        if self._studies is None:
+            entries = [self._view.study(record) for record in self._view.tables.studies.values()]
+            shown = [entry for entry in entries if entry.visible > 0]
+            self._studies = sorted(shown, key=lambda entry: _place(self._at(entry), self._order))
+        return self._studies
+
+    def _at(self, study: StudyEntry) -> Position:
+        name: Position = [study.patient.name_key, study.patient.key]
+        place: Position = [study.date, study.time, study.uid]
+        return [*name, *place] if "PatientName" in self._order else place
+
+    async def patients(self, after: Position | None, want: int) -> list[PatientEntry]:
+        shown = {entry.patient.key: entry.patient for entry in self._sorted()}
+        down = self._order == "-PatientName"
+        ranked = sorted(shown.values(), key=lambda p: (p.name_key, p.key), reverse=down)
+        if after is not None:
+            place = (str(after[0]), int(after[1] or 0))
+            ranked = [
+                p
+                for p in ranked
+                if ((p.name_key, p.key) < place if down else (p.name_key, p.key) > place)
+            ]
+        return ranked[:want]
+
+    async def studies(
+        self, after: Position | None, want: int, *, inclusive: bool, skip: int, below: bool
+    ) -> list[StudyEntry]:
+        ranked = self._sorted()
+        if after is not None:
+            start = _place(after, self._order)
+            ranked = [
+                entry
+                for entry in ranked
+                if (place := _place(self._at(entry), self._order)) > start
+                or (inclusive and place == start)
+            ]
+        return ranked[skip : skip + want]
+
+    async def instances(
+        self, series: Sequence[SeriesEntry], after: Position | None, want: int
+    ) -> list[InstanceEntry]:
+        found = [
+            self._view.instance(record, entry)
+            for entry in series
+            for record in self._view.instances_of(entry)
+        ]
+        if after is not None:
+            number, uid = after
+            start = (number is None, int(number or 0), str(uid))
+            found = [i for i in found if i.series is not series[0] or i.order > start]
+        return found[:want]
+
+    async def count_patients(self, patients: Sequence[PatientEntry]) -> None:
+        for patient in patients:
+            mine = [entry for entry in self._sorted() if entry.patient.key == patient.key]
+            series = sum(len(entry.series) for entry in mine)
+            patient.counts = (len(mine), series, sum(entry.visible for entry in mine))
+
+    async def list_classes(self, studies: Sequence[StudyEntry]) -> None:
+        for study in studies:
+            records = [r for entry in study.series for r in self._view.instances_of(entry)]
+            study.sop_classes = tuple(sorted({record.facts.sop_class for record in records}))
+
+    async def headers(self, instances: Sequence[InstanceEntry]) -> list[Attributes]:
+        if self._read is None:
+            raise Invalid(
+                "The query asks for attributes that are only in the image headers, and this index "
+                "was given no way to read them.",
+                remedy="Leave those attributes out.",
+            )
+        return [self._read(instance.located()) for instance in instances]

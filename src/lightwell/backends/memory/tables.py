@@ -1,0 +1,216 @@
+"""The archive's rows in memory: frozen values in tables, changed by transactions that can be dropped.
+
+A transaction writes beside the tables and is published in one step, so a simulated crash loses
+exactly what was not committed. Deterministic: no clock, no randomness, no threads.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from lightwell.access.audit import AuditRecord
+from lightwell.access.commit import Event
+from lightwell.domain.archive.model import (
+    Attributes,
+    CommitmentRow,
+    Edits,
+    InstanceFacts,
+    Landed,
+    LeaseRow,
+    LeaseUseRow,
+    OverlayRow,
+    QCRow,
+    RejectionRow,
+)
+from lightwell.domain.patients.model import PatientFacts
+
+PatientId = tuple[str, str]  # (issuer, ID)
+SeriesId = tuple[str, str]  # (study UID, series UID)
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRecord:
+    """A patient: `facts` as first received, `original` supplemented, `attributes` effective."""
+
+    key: int
+    facts: PatientFacts
+    original: Attributes
+    attributes: Attributes
+    flags: tuple[str, ...] = ()
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A study of the patient its first object named."""
+
+    key: int
+    uid: str
+    patient: PatientId
+    original: Attributes
+    attributes: Attributes
+    outside: bool
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRecord:
+    """A series."""
+
+    key: int
+    study_uid: str
+    uid: str
+    original: Attributes
+    attributes: Attributes
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRecord:
+    """A visible or rejected instance."""
+
+    key: int
+    facts: InstanceFacts
+    landed: Landed
+    received: datetime
+    source: str
+    rejected: str | None = None
+    seen: int = 1
+    edits: Edits | None = None
+    edit_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QCRecord:
+    """An object kept aside."""
+
+    row: QCRow
+    seen: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayRecord:
+    """An edit, in force until undone."""
+
+    row: OverlayRow
+    undone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RejectionRecord:
+    """A rejection, in force until undone."""
+
+    row: RejectionRow
+    undone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    """A lease and what was read under it."""
+
+    row: LeaseRow
+    use: LeaseUseRow | None = None
+    revoked: bool = False
+
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Table(Generic[K, V]):
+    """Committed rows, which readers see, and beside them those of the transaction that is open."""
+
+    def __init__(self) -> None:
+        self._committed: dict[K, V] = {}
+        self._pending: dict[K, V | None] = {}
+
+    def get(self, key: K) -> V | None:
+        """A committed row."""
+        return self._committed.get(key)
+
+    def values(self) -> list[V]:
+        """All committed rows, oldest first."""
+        return list(self._committed.values())
+
+    def __len__(self) -> int:
+        return len(self._committed)
+
+    def draft(self, key: K) -> V | None:
+        """A row as the open transaction sees it."""
+        return self._pending[key] if key in self._pending else self._committed.get(key)
+
+    def drafts(self) -> list[tuple[K, V]]:
+        """All rows as the open transaction sees them, oldest first."""
+        keys = dict.fromkeys([*self._committed, *self._pending])
+        return [(key, value) for key in keys if (value := self.draft(key)) is not None]
+
+    def put(self, key: K, value: V) -> None:
+        self._pending[key] = value
+
+    def remove(self, key: K) -> None:
+        self._pending[key] = None
+
+    def publish(self) -> None:
+        """Commit: what is pending takes the place of what was there."""
+        for key, value in self._pending.items():
+            if value is None:
+                self._committed.pop(key, None)
+            else:
+                self._committed[key] = value
+        self._pending.clear()
+
+    def drop(self) -> None:
+        """Roll back."""
+        self._pending.clear()
+
+
+@dataclass(slots=True)
+class TenantTables:
+    """Everything kept for one tenant."""
+
+    patients: Table[PatientId, PatientRecord] = field(default_factory=Table)
+    studies: Table[str, StudyRecord] = field(default_factory=Table)
+    series: Table[SeriesId, SeriesRecord] = field(default_factory=Table)
+    instances: Table[str, InstanceRecord] = field(default_factory=Table)
+    qc: Table[tuple[str, str, str, bytes], QCRecord] = field(default_factory=Table)
+    overlays: Table[uuid.UUID, OverlayRecord] = field(default_factory=Table)
+    rejections: Table[uuid.UUID, RejectionRecord] = field(default_factory=Table)
+    leases: Table[uuid.UUID, LeaseRecord] = field(default_factory=Table)
+    commitments: Table[tuple[str, str], CommitmentRow] = field(default_factory=Table)
+    events: Table[int, Event] = field(default_factory=Table)
+    audit: Table[int, AuditRecord] = field(default_factory=Table)
+    other: Table[int, object] = field(default_factory=Table)  # rows of other rooms, in order
+
+    def _all(self) -> list[Table[Hashable, object]]:
+        return [getattr(self, name) for name in self.__slots__]
+
+    def publish(self) -> None:
+        """Commit the open transaction."""
+        for table in self._all():
+            table.publish()
+
+    def drop(self) -> None:
+        """Roll the open transaction back."""
+        for table in self._all():
+            table.drop()
+
+
+@dataclass(slots=True)
+class MemoryDatabase:
+    """The tables of all tenants; outlives the processes (committers, indexes) that use it."""
+
+    tenants: dict[int, TenantTables] = field(default_factory=dict)
+    _last: int = 0
+
+    def of(self, tenant: int) -> TenantTables:
+        """The tables of one tenant."""
+        return self.tenants.setdefault(tenant, TenantTables())
+
+    def next_key(self) -> int:
+        """Keys as a database gives them: rising, never given twice."""
+        self._last += 1
+        return self._last
