@@ -1,0 +1,158 @@
+"""The web app's own API: tenants, the study list, one study, totals. FastAPI behind the HTTP door.
+
+The door has found the tenant and put it into the scope; links keep the form the request came by.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+
+from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.dicom.uids import acceptable_uid
+from lightwell.domain.archive.api import Archive
+from lightwell.domain.archive.model import Level
+from lightwell.domain.archive.query_building import Key, build_query
+from lightwell.domain.tenants.api import Tenants
+from lightwell.gateways.console.views import (
+    Stats,
+    StudyDetail,
+    StudyPage,
+    TenantView,
+    series_row,
+    study_detail,
+    study_row,
+    tenant_view,
+)
+from lightwell.gateways.http.door import PREFIX_SCOPE, TENANT_SCOPE
+from lightwell.gateways.http.problems import PROBLEM_JSON, headers_of, problem_body, status_of
+from lightwell.kernel.errors import Invalid, LightwellError, Missing
+
+PREFIX = "/api/v1"
+SERIES_LIMIT = 1000
+# What the lists show beyond the attributes every study search returns: Institution Name, Study
+# Description; for series the Body Part Examined.
+_STUDY_EXTRAS = (0x00080080, 0x00081030)
+_SERIES_EXTRAS = (0x00180015, 0x0008103E)
+_DATE = re.compile(r"\d{8}")
+
+
+def context_of(request: Request) -> Context:
+    """Who asks: until people have accounts, whoever reaches this machine's web door."""
+    tenant: Tenant = request.scope[TENANT_SCOPE]
+    origin = request.client.host if request.client else ""
+    return Context(tenant, Actor(ActorKind.WEB, "local"), channel="console", origin=origin)
+
+
+def prefix_of(request: Request) -> str:
+    """`/t/demo`, or empty."""
+    return str(request.scope[PREFIX_SCOPE])
+
+
+Who = Annotated[Context, Depends(context_of)]
+Prefix = Annotated[str, Depends(prefix_of)]
+
+
+def date_range(first: str, last: str) -> str:
+    """Two dates as a range key (PS3.4 C.2.2.2.5); '' open. Raises Invalid."""
+    for date in (first, last):
+        if date and not _DATE.fullmatch(date):
+            raise Invalid("A date is not YYYYMMDD.")
+    return f"{first}-{last}" if first or last else ""
+
+
+def application(archive: Archive, tenants: Tenants) -> FastAPI:
+    """The API as an application; the door calls it with the tenant's prefix taken off."""
+    app = FastAPI(
+        title="Lightwell", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    app.add_exception_handler(LightwellError, _refused)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+
+    @app.get(f"{PREFIX}/tenants", summary="Tenants of this installation")
+    async def list_tenants(who: Who) -> list[TenantView]:
+        return [tenant_view(tenant) for tenant in await tenants.list(who)]
+
+    @app.get(f"{PREFIX}/studies", summary="The study list")
+    async def list_studies(
+        who: Who,
+        prefix: Prefix,
+        q: Annotated[str, Query(max_length=256)] = "",
+        modality: Annotated[str, Query(max_length=16)] = "",
+        from_: Annotated[str, Query(alias="from", max_length=8)] = "",
+        to: Annotated[str, Query(max_length=8)] = "",
+        sort: Annotated[str, Query(max_length=32)] = "-StudyDate",
+        cursor: Annotated[str, Query(max_length=2048)] = "",
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> StudyPage:
+        dates = date_range(from_, to)
+        keys: list[Key] = [((0x00080020,), "DA", dates)] if dates else []
+        query = build_query(
+            Level.STUDY,
+            keys,
+            include=_STUDY_EXTRAS,
+            limit=limit,
+            cursor=cursor or None,
+            order=sort,
+            text=q,
+            modality=modality,
+        )
+        page = await archive.find(who, query)
+        items = [study_row(found, prefix) for found in page.items]
+        return StudyPage(items=items, next_cursor=page.next_cursor)
+
+    @app.get(f"{PREFIX}/studies/{{study_uid}}", summary="One study and its series")
+    async def one_study(who: Who, prefix: Prefix, study_uid: str) -> StudyDetail:
+        if not acceptable_uid(study_uid):
+            raise Missing("There is no such study.")
+        asked = build_query(
+            Level.STUDY, (), study_uids=(study_uid,), include=_STUDY_EXTRAS, limit=1
+        )
+        studies = (await archive.find(who, asked)).items
+        if not studies:
+            raise Missing("There is no such study.")
+        below = build_query(
+            Level.SERIES, (), study_uids=(study_uid,), include=_SERIES_EXTRAS, limit=SERIES_LIMIT
+        )
+        series = (await archive.find(who, below)).items
+        return study_detail(studies[0], [series_row(each, prefix) for each in series], prefix)
+
+    @app.get(f"{PREFIX}/stats", summary="What the tenant keeps")
+    async def stats(who: Who) -> Stats:
+        totals = await archive.totals(who)
+        return Stats(
+            patients=totals.patients,
+            studies=totals.studies,
+            series=totals.series,
+            instances=totals.instances,
+            bytes=totals.bytes,
+            held=totals.held,
+            candidates=totals.candidates,
+            conflicts=totals.conflicts,
+            quarantined=totals.quarantined,
+            rejected=totals.rejected,
+            by_modality=totals.by_modality,
+        )
+
+    return app
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    """A room's error as HTTP: the same table and body as everywhere behind this door."""
+    if not isinstance(error, LightwellError):
+        raise error
+    status = status_of(error)
+    body = problem_body(status, error.message, remedy=error.remedy)
+    headers = {name.decode(): value.decode() for name, value in headers_of(error)}
+    return Response(body, status, headers=headers, media_type=PROBLEM_JSON)
+
+
+async def _not_valid(_request: Request, error: Exception) -> Response:
+    """A parameter that is not what it must be: which one and why, never its value."""
+    details: list[Any] = list(error.errors()) if isinstance(error, RequestValidationError) else []
+    what = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in details[:5])
+    return Response(problem_body(400, what or "Not valid."), 400, media_type=PROBLEM_JSON)

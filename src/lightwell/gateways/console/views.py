@@ -1,0 +1,182 @@
+"""What the web app's lists show: one flat row a study or series, made from a match. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from lightwell.access.context import Tenant
+from lightwell.domain.archive.model import Attributes
+from lightwell.domain.archive.query import Found
+
+
+class TenantView(BaseModel):
+    """A tenant that the page can switch to."""
+
+    name: str
+    label: str
+    demo: bool = False
+
+
+class StudyRow(BaseModel):
+    """A row of the study list. Dates and times as recorded; names with their groups joined by `=`."""
+
+    study_uid: str
+    patient_name: str
+    patient_id: str
+    issuer: str
+    birth_date: str
+    sex: str
+    study_date: str
+    study_time: str
+    accession: str
+    description: str
+    modalities: list[str]
+    series: int
+    instances: int
+    held: int
+    rejected: int
+    outside: bool
+    patient_changed: bool
+    institution: str
+    thumbnail: str
+
+
+class SeriesRow(BaseModel):
+    """A series in the strip of the viewer."""
+
+    series_uid: str
+    modality: str
+    number: int | None
+    description: str
+    body_part: str
+    instances: int
+    frames: int | None
+    thumbnail: str
+
+
+class StudyDetail(BaseModel):
+    """A study with its series in reading order."""
+
+    study_uid: str
+    patient_name: str
+    patient_id: str
+    issuer: str
+    birth_date: str
+    sex: str
+    study_date: str
+    study_time: str
+    accession: str
+    description: str
+    modalities: list[str]
+    instances: int
+    held: int
+    rejected: int
+    outside: bool
+    patient_changed: bool
+    institution: str
+    thumbnail: str
+    series: list[SeriesRow]
+
+
+class StudyPage(BaseModel):
+    """Some rows, and where the next ones begin."""
+
+    items: list[StudyRow]
+    next_cursor: str | None
+    total: int | None = None
+
+
+class Stats(BaseModel):
+    """What a tenant keeps."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    bytes: int
+    held: int
+    candidates: int
+    conflicts: int
+    quarantined: int
+    rejected: int
+    by_modality: dict[str, int]
+
+
+def values_of(attributes: Attributes, tag: str) -> list[Any]:
+    """The values of an attribute; none when it is absent or empty."""
+    return list((attributes.get(tag) or {}).get("Value") or [])
+
+
+def text_of(attributes: Attributes, tag: str) -> str:
+    """The first value as text; a person name with its groups joined by `=` (PS3.5 6.2.1)."""
+    values = values_of(attributes, tag)
+    if not values or values[0] is None:
+        return ""
+    value = values[0]
+    if isinstance(value, dict):
+        groups = [value.get(name, "") for name in ("Alphabetic", "Ideographic", "Phonetic")]
+        return "=".join(groups).rstrip("=")
+    return str(value)
+
+
+def count_of(attributes: Attributes, tag: str) -> int | None:
+    """The first value as a whole number; None when it is none."""
+    try:
+        return int(text_of(attributes, tag))
+    except ValueError:
+        return None
+
+
+def tenant_view(tenant: Tenant) -> TenantView:
+    """A tenant as the page knows it."""
+    return TenantView(name=tenant.name, label=tenant.label, demo=tenant.demo)
+
+
+def study_row(found: Found, prefix: str) -> StudyRow:
+    """A match at study level as a row; links begin with `prefix` ('' or '/t/demo')."""
+    a, extra = found.attributes, found.extra
+    return StudyRow(
+        study_uid=found.study_uid,
+        patient_name=text_of(a, "00100010"),
+        patient_id=text_of(a, "00100020"),
+        issuer=found.issuer,
+        birth_date=text_of(a, "00100030"),
+        sex=text_of(a, "00100040"),
+        study_date=text_of(a, "00080020"),
+        study_time=text_of(a, "00080030"),
+        accession=text_of(a, "00080050"),
+        description=text_of(a, "00081030"),
+        modalities=[str(value) for value in values_of(a, "00080061") if value],
+        series=count_of(a, "00201206") or 0,
+        instances=count_of(a, "00201208") or 0,
+        held=int(extra.get("held", 0)),
+        rejected=int(extra.get("rejected", 0)),
+        outside=bool(extra.get("outside")),
+        patient_changed=bool(extra.get("patient_changed")),
+        institution=text_of(a, "00080080"),
+        thumbnail=f"{prefix}/dicomweb/studies/{found.study_uid}/thumbnail",
+    )
+
+
+def series_row(found: Found, prefix: str) -> SeriesRow:
+    """A match at series level."""
+    a = found.attributes
+    place = f"{prefix}/dicomweb/studies/{found.study_uid}/series/{found.series_uid}"
+    return SeriesRow(
+        series_uid=found.series_uid,
+        modality=text_of(a, "00080060"),
+        number=count_of(a, "00200011"),
+        description=text_of(a, "0008103E"),
+        body_part=text_of(a, "00180015"),
+        instances=count_of(a, "00201209") or 0,
+        frames=None,
+        thumbnail=f"{place}/thumbnail?viewport=128,128",
+    )
+
+
+def study_detail(found: Found, series: list[SeriesRow], prefix: str) -> StudyDetail:
+    """A study with its series."""
+    row = study_row(found, prefix).model_dump(exclude={"series"})
+    return StudyDetail(**row, series=series)

@@ -1,0 +1,247 @@
+"""WADO-RS: frames, pixel data and other bulk data (PS3.18 10.4.1.1.4 to 10.4.1.1.6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lightwell.domain.archive.errors import NoSuchFrame
+from lightwell.domain.archive.model import Located
+from lightwell.gateways.dicomweb.pixels import frame_bytes, native_frames
+from lightwell.gateways.dicomweb.ranges import parse_range
+from lightwell.gateways.dicomweb.resources import Opened, Shelf, boundary_of, chosen
+from lightwell.gateways.http.asgi import Header
+from lightwell.gateways.http.exchange import Exchange
+from lightwell.gateways.http.problems import HttpProblem
+from lightwell.kernel.errors import Invalid
+from lightwell.wire import multipart
+from lightwell.wire.mediatypes import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    OCTETS,
+    Answer,
+    PartAnswers,
+    ResourceCategory,
+    negotiate,
+    negotiate_parts,
+)
+
+FRAMES_LIMIT: Final = 10_000  # frames of one request
+PIXEL_PATHS: Final = frozenset({"7FE00010", "7FE00008", "7FE00009"})
+
+
+def frame_numbers(text: str) -> list[int]:
+    """`1,5,2` as numbers in the order asked, doubles left out.
+
+    Raises Invalid for anything else, 0 included (PS3.18 10.4.1.1.5: frames are counted from 1).
+    """
+    pieces = text.split(",")
+    if len(pieces) > FRAMES_LIMIT:
+        raise Invalid(f"More than {FRAMES_LIMIT} frames.", remedy="Ask for less at once.")
+    numbers: dict[int, None] = {}
+    for piece in pieces:
+        trimmed = piece.strip()
+        if not (trimmed.isascii() and trimmed.isdigit()) or len(trimmed) > 10 or int(trimmed) < 1:
+            raise Invalid("The frame list is not numbers from 1 on, separated by commas.")
+        numbers[int(trimmed)] = None
+    return list(numbers)
+
+
+class Frames:
+    """Handler of `GET …/instances/{instance}/frames/{frames}`: the hot path of every viewer."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    async def retrieve(self, x: Exchange) -> None:
+        """Send frames, a part each, or one frame as a single part."""
+        numbers = frame_numbers(x.names["frames"])
+        opened = await self._shelf.open(x)
+        located = opened.instances[0]
+        answer: Answer = chosen(
+            negotiate(
+                ResourceCategory.FRAMES,
+                x.accept,
+                x.asked("accept"),
+                stored_syntax=located.syntax,
+                can_transcode=self._shelf.can_transcode,
+                single_item=len(numbers) == 1,
+            )
+        )
+        etag = opened.etag("frames", answer.content_type, str(answer.multipart), *map(str, numbers))
+        headers = opened.headers(etag)
+        if x.has(etag):
+            await x.not_modified(headers)
+            return
+        syntax = answer.transfer_syntax or EXPLICIT_VR_LITTLE_ENDIAN
+        count = await self._shelf.read(self._shelf.archive.frame_count, located)
+        if max(numbers) > count:
+            raise NoSuchFrame(f"There is no frame {max(numbers)}: the object has {count}.")
+        first = await frame_bytes(self._shelf, opened, located, numbers[0], syntax)
+        if not answer.multipart:
+            await x.reply(200, first, answer.content_type, headers)
+        else:
+            await self._parts(x, opened, answer, numbers, first, boundary_of(etag), headers)
+        self._shelf.used(opened, 1, len(first))
+
+    async def _parts(
+        self,
+        x: Exchange,
+        opened: Opened,
+        answer: Answer,
+        numbers: list[int],
+        first: bytes,
+        boundary: str,
+        headers: list[Header],
+    ) -> None:
+        located = opened.instances[0]
+        kind = multipart.content_type(boundary, answer.media_type)
+        place = f"{opened.url(located)}/frames"
+
+        def head(number: int) -> bytes:
+            return multipart.part_head(
+                boundary, answer.content_type, content_location=f"{place}/{number}"
+            )
+
+        if len(numbers) == 1:
+            # Three messages rather than one joined buffer: half a megabyte is not copied again.
+            parts = (head(numbers[0]), first, multipart.closing(boundary))
+            await x.pieces(200, parts, kind, headers)
+            return
+        await x.start(200, kind, headers)
+        await x.write(head(numbers[0]))
+        await x.write(first)
+        syntax = answer.transfer_syntax or EXPLICIT_VR_LITTLE_ENDIAN
+        for number in numbers[1:]:
+            data = await frame_bytes(self._shelf, opened, located, number, syntax)
+            await x.write(multipart.PART_END + head(number))
+            await x.write(data)
+        await x.end(multipart.closing(boundary))
+
+
+async def pixel_data(shelf: Shelf, x: Exchange, opened: Opened) -> None:
+    """The pixel data of many objects: uncompressed ones whole, compressed ones a part a frame.
+
+    Objects without pixel data are left out. Raises NoSuchFrame when none has any, HttpProblem 406.
+    """
+    answers: PartAnswers = chosen(
+        negotiate_parts(
+            ResourceCategory.PIXELDATA,
+            x.accept,
+            x.asked("accept"),
+            stored_syntaxes=[each.syntax for each in opened.instances],
+            can_transcode=shelf.can_transcode,
+        )
+    )
+    wanted = [
+        each
+        for each in opened.instances
+        if each.pixel_offset is not None and each.syntax in answers.answers
+    ]
+    if not wanted:
+        raise NoSuchFrame("There are no pixel data here.")
+    some = next(iter(answers.answers.values()))
+    kinds = sorted(f"{key}>{a.content_type}" for key, a in answers.answers.items())
+    etag = opened.etag("pixeldata", *kinds)
+    headers = opened.headers(etag)
+    boundary = boundary_of(etag)
+    if x.has(etag):
+        await x.not_modified(headers)
+        return
+    kind = multipart.content_type(boundary, some.media_type)
+    lead = b""
+    for located in wanted:
+        answer = answers.answers[located.syntax]
+        lead = await _pixel_parts(shelf, x, opened, located, answer, boundary, kind, headers, lead)
+    await x.end(multipart.closing(boundary))
+
+
+async def _pixel_parts(
+    shelf: Shelf,
+    x: Exchange,
+    opened: Opened,
+    located: Located,
+    answer: Answer,
+    boundary: str,
+    kind: str,
+    headers: list[Header],
+    lead: bytes,
+) -> bytes:
+    """The parts of one object; returns what must come before the next part."""
+    syntax = answer.transfer_syntax or EXPLICIT_VR_LITTLE_ENDIAN
+    count = await shelf.read(shelf.archive.frame_count, located)
+    together = answer.media_type == OCTETS and syntax == EXPLICIT_VR_LITTLE_ENDIAN
+    url = opened.url(located)
+    size = 0
+    for number in range(1, count + 1):
+        data = await frame_bytes(shelf, opened, located, number, syntax)
+        if not x.started:
+            await x.start(200, kind, headers)
+        if number == 1 or not together:
+            place = f"{url}/bulkdata/7FE00010" if together else f"{url}/frames/{number}"
+            head = multipart.part_head(boundary, answer.content_type, content_location=place)
+            await x.write(lead + head)
+        await x.write(data)
+        lead = multipart.PART_END
+        size += len(data)
+    shelf.used(opened, 1, size)
+    return lead
+
+
+class BulkData:
+    """Handlers of `…/pixeldata` and `…/instances/{instance}/bulkdata/{path}`."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    async def pixeldata(self, x: Exchange) -> None:
+        """Pixel data of a study, series or instance."""
+        opened = await self._shelf.open(x)
+        await pixel_data(self._shelf, x, opened)
+
+    async def retrieve(self, x: Exchange) -> None:
+        """One value, by the address its BulkDataURI gave."""
+        opened = await self._shelf.open(x)
+        located = opened.instances[0]
+        path = x.names["path"].upper()
+        if path in PIXEL_PATHS and located.pixel_offset is not None:
+            index = native_frames(located)
+            if index is None or index.frame_bits % 8 == 0:
+                await pixel_data(self._shelf, x, opened)
+                return
+        answer: Answer = chosen(
+            negotiate(ResourceCategory.BULKDATA, x.accept, x.asked("accept"), stored_syntax=None)
+        )
+        etag = opened.etag("bulkdata", path, str(answer.multipart))
+        headers = opened.headers(etag)
+        if x.has(etag):
+            await x.not_modified(headers)
+            return
+        data = await self._shelf.read(self._shelf.archive.bulk, located, path)
+        self._shelf.used(opened, 1, len(data))
+        if answer.multipart:
+            boundary = boundary_of(etag)
+            place = f"{opened.url(located)}/bulkdata/{path}"
+            head = multipart.part_head(boundary, answer.content_type, content_location=place)
+            parts = (head, data, multipart.closing(boundary))
+            await x.pieces(200, parts, multipart.content_type(boundary, OCTETS), headers)
+            return
+        # Never shown by a browser as what it may claim to be (PDF, HTML): W11.
+        headers.append((b"content-disposition", b"attachment"))
+        await _ranged(x, data, answer.content_type, headers)
+
+
+async def _ranged(x: Exchange, data: bytes, kind: str, headers: list[Header]) -> None:
+    """A single-part answer that honours `Range`."""
+    headers.append((b"accept-ranges", b"bytes"))
+    part = parse_range(x.header("range"), len(data))
+    if part is None:
+        await x.reply(200, data, kind, headers)
+        return
+    if part.start >= len(data):
+        raise HttpProblem(
+            416,
+            "The range lies beyond the end.",
+            headers=[(b"content-range", b"bytes */%d" % len(data))],
+        )
+    span = b"bytes %d-%d/%d" % (part.start, part.stop - 1, len(data))
+    headers.append((b"content-range", span))
+    await x.reply(206, data[part.start : part.stop], kind, headers)

@@ -1,0 +1,112 @@
+"""One DICOM file of an upload on its way into the archive: its head is read, its data set staged.
+
+Blocking; used by one thread (or the event loop) at a time. Memory: the file meta information, bounded
+by the reader's limits, and what the staging keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from lightwell.access.context import Context
+from lightwell.dicom.errors import DicomError, Truncated
+from lightwell.dicom.part10 import FileMeta, read_meta
+from lightwell.domain.archive.api import Archive
+from lightwell.domain.archive.model import Announced, Verdict
+from lightwell.gateways.dicomweb.status import Report, report_of_error
+from lightwell.kernel.errors import Invalid, LightwellError
+
+SOURCE = "stow"
+
+
+class NotAFile(Invalid):
+    """A part that should be a DICOM file (PS3.10) and is none."""
+
+
+class Intake:
+    """Takes the bytes of one file. A failure ends this file only; what follows of it is dropped."""
+
+    def __init__(self, archive: Archive, context: Context, study_uid: str | None) -> None:
+        self.failure: Report | None = None
+        self.sop_class = ""
+        self.sop_uid = ""
+        self._archive = archive
+        self._context = context
+        self._study_uid = study_uid
+        self._head = bytearray()
+        self._needed = 0
+        # What can be done with the staged object; None before its head was read.
+        self._write: Callable[[bytes | memoryview], None] | None = None
+        self._discard: Callable[[], None] | None = None
+        self._store: Callable[[], Awaitable[Verdict]] | None = None
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes. Never raises for what the bytes are."""
+        if self.failure is not None:
+            return
+        try:
+            if self._write is not None:
+                self._write(piece)
+                return
+            self._head += piece
+            if len(self._head) >= self._needed:
+                self._begin(complete=False)
+        except LightwellError as error:
+            self.fail(error)
+
+    def end(self) -> None:
+        """The file is whole: it can be stored, or `failure` says why not."""
+        if self.failure is not None or self._store is not None:
+            return
+        try:
+            self._begin(complete=True)
+        except LightwellError as error:
+            self.fail(error)
+
+    async def store(self) -> Verdict:
+        """Judge and keep the whole file. Raises what `Archive.store` raises."""
+        if self._store is None:
+            raise NotAFile("There is nothing to store.")
+        return await self._store()
+
+    def fail(self, error: LightwellError) -> None:
+        """Give this file up."""
+        self.discard()
+        self.failure = report_of_error(error, self.sop_class, self.sop_uid)
+
+    def discard(self) -> None:
+        """Drop what was staged."""
+        self._head.clear()
+        if self._discard is not None:
+            self._discard()
+        self._write = self._store = None
+
+    def _begin(self, *, complete: bool) -> None:
+        """Stage as soon as the head says what comes. Raises DicomError, NotAFile, store errors."""
+        try:
+            meta, offset = read_meta(self._head, complete=complete)
+        except Truncated as short:
+            if complete:
+                raise
+            self._needed = max(getattr(short, "needed", 0) or 0, len(self._head) + 1)
+            return
+        except DicomError:
+            raise NotAFile("The part is not a DICOM file.") from None
+        self.sop_class, self.sop_uid = meta.sop_class, meta.sop_instance
+        rest = bytes(self._head[offset:])
+        self._head.clear()
+        writer = self._archive.stage(self._context, _announced(meta, self._study_uid))
+        self._write, self._discard = writer.write, writer.discard
+        self._store = partial(self._archive.store, self._context, writer)
+        writer.write(rest)
+
+
+def _announced(meta: FileMeta, study_uid: str | None) -> Announced:
+    return Announced(
+        sop_class=meta.sop_class or None,
+        sop_uid=meta.sop_instance or None,
+        syntax=meta.syntax.uid,
+        source=SOURCE,
+        study_uid=study_uid,
+    )

@@ -1,0 +1,78 @@
+"""WADO-RS: metadata of a study, series or instance as DICOM JSON (PS3.18 10.4.1.1.2, Annex F)."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Final
+
+import orjson
+
+from lightwell.domain.archive.model import Located
+from lightwell.gateways.dicomweb.resources import Opened, Shelf, check_charset, chosen
+from lightwell.gateways.http.exchange import Exchange
+from lightwell.wire.mediatypes import Answer, ResourceCategory, negotiate
+
+BATCH: Final = 16  # instances read in one go
+GZIP_LEVEL: Final = 1  # JSON shrinks tenfold even so; higher levels cost more than they save
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether the client takes gzip."""
+    for entry in accept_encoding.lower().split(","):
+        name, _, parameter = entry.partition(";")
+        if name.strip() in ("gzip", "*"):
+            return parameter.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def _batches(items: Sequence[Located], size: int) -> Iterator[Sequence[Located]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
+
+
+class Metadata:
+    """Handlers of `…/metadata`."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    async def retrieve(self, x: Exchange) -> None:
+        """One array, an object for each instance, streamed."""
+        check_charset(x)
+        opened = await self._shelf.open(x)
+        answer: Answer = chosen(negotiate(ResourceCategory.METADATA, x.accept, x.asked("accept")))
+        gzip = takes_gzip(x.header("accept-encoding"))
+        etag = opened.etag("metadata", answer.media_type, str(gzip))
+        headers = opened.headers(etag)
+        if x.has(etag):
+            await x.not_modified(headers)
+            return
+        if gzip:
+            headers.append((b"content-encoding", b"gzip"))
+        squeeze = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31) if gzip else None
+        size = 0
+        async for piece in self._json(opened):
+            sent = squeeze.compress(piece) if squeeze else piece
+            if not x.started:
+                # After the first batch was read: most trouble shows by then, and has a status.
+                await x.start(200, answer.media_type, headers)
+            size += len(piece)
+            await x.write(sent)
+        await x.end(squeeze.flush() if squeeze else b"")
+        self._shelf.used(opened, len(opened.instances), size)
+
+    async def _json(self, opened: Opened) -> AsyncIterator[bytes]:
+        lead = b"["
+        for some in _batches(opened.instances, BATCH):
+            pieces = await asyncio.to_thread(self._encode, opened, some)
+            yield lead + b",".join(pieces)
+            lead = b","
+        yield b"]"
+
+    def _encode(self, opened: Opened, some: Sequence[Located]) -> list[bytes]:
+        archive = self._shelf.archive
+        return [
+            orjson.dumps(archive.attributes(located, f"{opened.url(located)}/bulkdata"))
+            for located in some
+        ]

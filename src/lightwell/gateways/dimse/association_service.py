@@ -1,0 +1,215 @@
+"""One association as acceptor: who is calling, what is agreed, and each request to its service."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from lightwell.access.audit import clean
+from lightwell.access.context import Context
+from lightwell.domain.peers.model import Stranger
+from lightwell.gateways.dimse import storage, verification
+from lightwell.gateways.dimse.connection import Connection, Ended, Ending
+from lightwell.gateways.dimse.counters import Counters
+from lightwell.gateways.dimse.exchange import Exchange, Rooms, Session
+from lightwell.gateways.dimse.places import NoSlot, Slots
+from lightwell.kernel.errors import LightwellError
+from lightwell.wire.dimse.commands import CommandField
+from lightwell.wire.dimse.events import (
+    Aborted,
+    AssociateRefused,
+    AssociateRequested,
+    CommandReceived,
+    ConnectionLost,
+    ProtocolError,
+)
+from lightwell.wire.dimse.items import ExtendedNegotiation
+from lightwell.wire.dimse.negotiation import Policy, negotiate
+from lightwell.wire.dimse.pdu import AssociateRJ, AssociateRQ, Rejection
+from lightwell.wire.dimse.status import UNRECOGNIZED_OPERATION
+
+log = logging.getLogger("lightwell.dimse")
+
+VERIFICATION: Final = "1.2.840.10008.1.1"
+
+SERVICES: Final[Mapping[CommandField, Callable[[Exchange], None]]] = MappingProxyType(
+    {
+        CommandField.C_ECHO_RQ: verification.serve,
+        CommandField.C_STORE_RQ: storage.serve,
+    }
+)
+
+
+def _extended(asked: ExtendedNegotiation) -> bytes | None:
+    """What we do of what was asked for by SOP Class Extended Negotiation."""
+    return None
+
+
+POLICY: Final = Policy(
+    services=frozenset({VERIFICATION}),
+    extended=_extended,
+)
+"""What every peer may negotiate. What it may *do* is policy's answer to each request (0124H)."""
+
+
+class AssociationService:
+    """Serves associations; one for all threads of a process."""
+
+    def __init__(self, rooms: Rooms, slots: Slots, counters: Counters) -> None:
+        self._rooms = rooms
+        self._slots = slots
+        self._counters = counters
+        self.closing = False
+        """Whether new associations are turned away because the server stops."""
+
+    def serve(
+        self,
+        connection: Connection,
+        address: str,
+        certificate: str | None,
+        deadline: float,
+        on_accepted: Callable[[], None],
+        on_over: Callable[[], None],
+    ) -> None:
+        """All of one association; closes the connection.
+
+        *deadline* is for the whole request; *on_accepted* and *on_over* tell when it holds a slot
+        and when not any more.
+        """
+        try:
+            request = self._await_request(connection, deadline)
+            if request is None:
+                connection.close()
+                return
+            actor = self._identify(request, address, certificate)
+            if isinstance(actor, AssociateRJ):
+                self._reject(connection, request, address, actor)
+                return
+            try:
+                with self._slots.taken(actor.tenant.key, actor.actor.name):
+                    on_accepted()
+                    try:
+                        self._converse(
+                            Session(connection, self._rooms, actor, request, self._counters)
+                        )
+                    finally:
+                        on_over()
+            except NoSlot:
+                self._reject(connection, request, address, Rejection.LOCAL_LIMIT_EXCEEDED)
+                return
+            connection.close()
+        except Ended as ended:
+            self._ended(connection, address, ended)
+
+    def _await_request(self, connection: Connection, deadline: float) -> AssociateRQ | None:
+        """The request; None when the engine has answered it itself, or nobody asked for anything."""
+        event = connection.event_by(deadline)
+        match event:
+            case AssociateRequested(request):
+                return request
+            case AssociateRefused():
+                self._counters.add(rejected=1)
+                connection.flush()
+                return None
+            case ProtocolError(message, _source, _reason):
+                connection.flush()
+                raise Ended(Ending.PROTOCOL, message)
+            case ConnectionLost() | Aborted():
+                return None
+            case _:
+                raise Ended(Ending.PROTOCOL, type(event).__name__)
+
+    def _identify(
+        self, request: AssociateRQ, address: str, certificate: str | None
+    ) -> Context | AssociateRJ:
+        if self.closing:
+            return Rejection.TEMPORARY_CONGESTION
+        try:
+            caller = self._rooms.ask(
+                self._rooms.peers.identify(
+                    request.called_ae, request.calling_ae, address, certificate
+                )
+            )
+        except LightwellError as error:
+            log.warning("nobody can be identified now: %s", type(error).__name__)
+            return Rejection.TEMPORARY_CONGESTION
+        if isinstance(caller, Context):
+            return caller
+        if caller is Stranger.UNKNOWN_CALLED:
+            return Rejection.CALLED_AE_NOT_RECOGNIZED
+        return Rejection.CALLING_AE_NOT_RECOGNIZED
+
+    def _reject(
+        self, connection: Connection, request: AssociateRQ, address: str, answer: AssociateRJ
+    ) -> None:
+        log.warning(
+            "association rejected: %s calling %s from %s (%d/%d/%d)",
+            clean(request.calling_ae),
+            clean(request.called_ae),
+            address,
+            answer.result,
+            answer.source,
+            answer.reason,
+        )
+        self._counters.add(rejected=1)
+        connection.association.reject(answer)
+        connection.flush()
+        connection.close()
+
+    def _converse(self, session: Session) -> None:
+        connection, request = session.connection, session.request
+        answer = negotiate(request, POLICY)
+        connection.association.accept(
+            answer.contexts,
+            roles=answer.roles,
+            extended=answer.extended,
+            async_operations=answer.async_operations,
+        )
+        connection.flush()
+        connection.enlarge_buffer(connection.limits.receive_buffer)
+        self._counters.add(associations=1)
+        log.info("association: %s from %s", clean(request.calling_ae), session.actor.origin)
+        while (event := connection.next_command()) is not None:
+            self._dispatch(session, event)
+        self._counters.add(released=1)
+
+    def _dispatch(self, session: Session, event: CommandReceived) -> None:
+        connection, command = session.connection, event.command
+        if command.is_response or command.CommandField is CommandField.C_CANCEL_RQ:
+            # To an operation that is over: there is nothing to answer (PS3.7 section 9.3.2.3).
+            connection.skip_data_set()
+            return
+        context = connection.association.contexts[event.context_id]
+        exchange = Exchange(session, context, command)
+        service = SERVICES.get(command.CommandField)
+        if service is None:
+            exchange.answer(UNRECOGNIZED_OPERATION)
+            return
+        try:
+            service(exchange)
+        except Ended:
+            raise
+        except Exception as error:  # a bug must not end more than its own association
+            log_bug(error, f"serving {command.CommandField.name}")
+            self._counters.add(broken=1)
+            raise Ended(Ending.CUT, f"a bug: {type(error).__name__}") from error
+        finally:
+            connection.cancelled.discard(command.message_id)
+
+    def _ended(self, connection: Connection, address: str, ended: Ended) -> None:
+        log.info("association from %s ended: %s", address, ended)
+        if ended.ending is not Ending.CUT:
+            self._counters.add(**{ended.ending.value: 1})
+        if ended.ending in (Ending.ABORTED, Ending.LOST, Ending.PROTOCOL):
+            connection.close(wait_for_peer=False)
+        else:
+            connection.abort()
+
+
+def log_bug(error: BaseException, doing: str) -> None:
+    """Where a bug showed itself; not its message, which may hold a value of a data set."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: %s\n%s", doing, type(error).__name__, frames)

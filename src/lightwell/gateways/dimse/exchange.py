@@ -1,0 +1,115 @@
+"""What the services see: the rooms, the association they serve on, and one request to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from lightwell.access.context import Context
+from lightwell.domain.archive.api import Archive
+from lightwell.domain.peers.api import Peers
+from lightwell.gateways.dimse.connection import Connection
+from lightwell.gateways.dimse.counters import Counters
+from lightwell.gateways.dimse.limits import DimseLimits
+from lightwell.gateways.dimse.ports import Transcoder
+from lightwell.gateways.dimse.status import Service, comment, of_error
+from lightwell.kernel.errors import Invalid, LightwellError, Unavailable
+from lightwell.wire.dimse.association import AcceptedContext, Buffer
+from lightwell.wire.dimse.commands import Command, response
+from lightwell.wire.dimse.pdu import AssociateRQ
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The front doors, and the loop they live on. ``transcoder`` is None where none is installed."""
+
+    peers: Peers
+    archive: Archive
+    loop: asyncio.AbstractEventLoop
+    limits: DimseLimits = field(default_factory=DimseLimits)
+    transcoder: Transcoder | None = None
+
+    def ask(self, question: Coroutine[Any, Any, T]) -> T:
+        """Ask a room from an association's thread. Raises what the room raises, Unavailable."""
+        answer = asyncio.run_coroutine_threadsafe(question, self.loop)
+        try:
+            return answer.result(self.limits.room)
+        except TimeoutError as error:
+            if answer.done():  # the room itself met a deadline of its own
+                raise
+            answer.cancel()
+            raise Unavailable("The archive took too long.", remedy="Try again later.") from error
+        except concurrent.futures.CancelledError as error:
+            raise Unavailable("The server is stopping.", remedy="Try again later.") from error
+
+
+@dataclass(slots=True)
+class Session:
+    """One accepted association, from request to end."""
+
+    connection: Connection
+    rooms: Rooms
+    actor: Context
+    request: AssociateRQ
+    counters: Counters
+    may_store_until: float = 0.0
+    """Until when (monotonic seconds) a permission to store, once asked for, is taken as given."""
+
+    def agreed(self, sop_class: str) -> bytes:
+        """What the requestor asked for by SOP Class Extended Negotiation; empty when nothing."""
+        for asked in self.request.user_information.extended:
+            if asked.SOPClassUID == sop_class:
+                return asked.information
+        return b""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answers."""
+
+    session: Session
+    context: AcceptedContext
+    command: Command
+
+    @property
+    def connection(self) -> Connection:
+        return self.session.connection
+
+    @property
+    def rooms(self) -> Rooms:
+        return self.session.rooms
+
+    @property
+    def actor(self) -> Context:
+        return self.session.actor
+
+    def data_set(self, limit: int) -> bytes:
+        """The request's whole data set. Raises Invalid when it is longer than *limit* bytes."""
+        gathered = bytearray()
+        length = 0
+        for view in self.connection.fragments():
+            length += len(view)
+            if length <= limit:
+                gathered += view
+        if length > limit:
+            raise Invalid("The request's data set is too long.", remedy="Ask for less at once.")
+        return bytes(gathered)
+
+    def is_cancelled(self) -> bool:
+        """Whether the peer has asked to cancel this request."""
+        return self.connection.is_cancelled(self.command.message_id)
+
+    def answer(self, status: int, chunks: Iterable[Buffer] | None = None, **more: Any) -> None:
+        """Send a response; *chunks* are its data set, if it has one."""
+        self.connection.skip_data_set()  # a response may only follow the end of its request
+        reply = response(self.command, status, has_data_set=chunks is not None, **more)
+        self.connection.send(self.context.context_id, reply, chunks or ())
+
+    def fail(self, error: LightwellError, service: Service) -> None:
+        """Send the response for an error."""
+        self.answer(of_error(error, service), ErrorComment=comment(error))

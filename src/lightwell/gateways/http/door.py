@@ -1,0 +1,168 @@
+"""The root ASGI application: limits, then the route table, then the rest of the house.
+
+Order: route table (DICOMweb and whatever else is hot), `inner` (the console's API and the pages about
+the API), the web app's files. Errors become answers here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+
+from lightwell.access.context import Tenant
+from lightwell.gateways.http.asgi import Application, Message, Receive, Scope, Send, answer
+from lightwell.gateways.http.exchange import ClientGone, Exchange
+from lightwell.gateways.http.guard import DoorLimits, Guard
+from lightwell.gateways.http.problems import (
+    PROBLEM_JSON,
+    HttpProblem,
+    headers_of,
+    problem_body,
+    status_of,
+)
+from lightwell.gateways.http.routes import Matched, Route, RouteTable, split_tenant
+from lightwell.gateways.http.site import Site
+from lightwell.kernel.errors import Kind, LightwellError
+
+log = logging.getLogger("lightwell.http")
+
+TENANT_SCOPE = "lightwell.tenant"
+PREFIX_SCOPE = "lightwell.prefix"
+DEFAULT_TENANT = "default"
+
+TenantNamed = Callable[[str], Awaitable[Tenant]]
+"""Finds a tenant by name; raises Missing."""
+
+
+class Door:
+    """The application inside the guard."""
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        *,
+        tenant_named: TenantNamed,
+        inner: Application,
+        inner_paths: tuple[str, ...],
+        site: Site,
+    ) -> None:
+        self._table = RouteTable(routes)
+        self._tenant_named = tenant_named
+        self._inner = inner
+        self._inner_paths = inner_paths
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        started = False
+
+        async def tracked(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, tracked)
+        except ClientGone:
+            log.info("request cut by the client: %s", scope["method"])
+        except LightwellError as error:
+            if started:
+                # Part of an answer is out. Raising makes the server cut the connection, which is the
+                # only way to tell the client that what it got is not whole.
+                raise
+            await _problem(send, error)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # The raw path: `%2F` inside a segment must not become a separator.
+        raw = scope.get("raw_path") or scope["path"].encode("utf-8")
+        prefix, path, name = split_tenant(raw.decode("latin-1").partition("?")[0])
+        found = self._table.find(scope["method"], path)
+        if isinstance(found, Matched):
+            tenant = await self._tenant_named(name or DEFAULT_TENANT)
+            exchange = Exchange(
+                scope, receive, send, tenant=tenant, prefix=prefix, names=found.names
+            )
+            await found.route.handler(exchange)
+        elif found:
+            allow = ", ".join(sorted({*found, *(["HEAD"] if "GET" in found else [])}))
+            raise HttpProblem(
+                405, "That method does nothing here.", headers=[(b"allow", allow.encode())]
+            )
+        elif path.startswith(self._inner_paths):
+            await self._inside(scope, receive, send, prefix, path, name)
+        else:
+            await self._file(scope, send, path)
+
+    async def _inside(
+        self, scope: Scope, receive: Receive, send: Send, prefix: str, path: str, name: str | None
+    ) -> None:
+        """Hand over to the framework application, with the tenant found and its prefix taken off."""
+        tenant = await self._tenant_named(name or DEFAULT_TENANT)
+        inner = {
+            **scope,
+            "path": path,
+            "raw_path": path.encode("latin-1"),
+            TENANT_SCOPE: tenant,
+            PREFIX_SCOPE: prefix,
+        }
+        await self._inner(inner, receive, send)
+
+    async def _file(self, scope: Scope, send: Send, path: str) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            raise HttpProblem(404, "There is nothing here.")
+        headers = {
+            key.decode("latin-1").lower(): value.decode("latin-1")
+            for key, value in scope["headers"]
+        }
+        reply = self._site.reply(path or "/", headers, head=scope["method"] == "HEAD")
+        if reply is None:
+            raise HttpProblem(404, "There is nothing here.")
+        await send(
+            {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
+        )
+        await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _problem(send: Send, error: LightwellError) -> None:
+    status = status_of(error)
+    trace = ""
+    if error.kind is Kind.BROKEN:
+        trace = secrets.token_hex(8)
+        log.error("broken (trace %s): %s", trace, error, exc_info=error)
+    body = problem_body(status, error.message, remedy=error.remedy, trace=trace)
+    await answer(send, status, body, PROBLEM_JSON, headers_of(error))
+
+
+class Last:
+    """Catches what nobody else did: the client gets a trace id, the log gets the rest."""
+
+    def __init__(self, inner: Application) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        started = False
+
+        async def tracked(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._inner(scope, receive, tracked)
+        except Exception as error:
+            trace = secrets.token_hex(8)
+            log.error("unexpected (trace %s)", trace, exc_info=error)
+            if started or scope["type"] != "http":
+                raise
+            body = problem_body(500, "Something went wrong here; it was logged.", trace=trace)
+            await answer(send, 500, body, PROBLEM_JSON)
+
+
+def guarded(door: Application, limits: DoorLimits | None = None) -> Application:
+    """The whole HTTP application: limits outermost."""
+    return Last(Guard(door, limits))

@@ -1,0 +1,186 @@
+"""One HTTP request and the one response to it, as handlers see them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import cached_property
+from typing import Final
+from urllib.parse import unquote
+
+from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.gateways.http.asgi import NOSNIFF, Header, Receive, Scope, Send
+from lightwell.gateways.http.problems import HttpProblem
+from lightwell.kernel.errors import Invalid
+
+PARAMETERS_LIMIT: Final = 256
+_HOST: Final = re.compile(
+    r"[A-Za-z0-9._-]{1,255}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,64}\](?::\d{1,5})?"
+)
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was whole: nobody is there to answer."""
+
+
+def query_parameters(query_string: bytes) -> list[tuple[str, str]]:
+    """Name and value pairs, percent-decoded once as UTF-8; `+` stays a plus sign (PS3.18 8.3.1).
+
+    Raises Invalid for more than 256 parameters or bytes that are no UTF-8.
+    """
+    pieces = [piece for piece in query_string.decode("latin-1").split("&") if piece]
+    if len(pieces) > PARAMETERS_LIMIT:
+        raise Invalid(
+            f"More than {PARAMETERS_LIMIT} query parameters.", remedy="Ask for less at once."
+        )
+    pairs = []
+    for piece in pieces:
+        name, _, value = piece.partition("=")
+        try:
+            pairs.append((unquote(name, errors="strict"), unquote(value, errors="strict")))
+        except UnicodeDecodeError:
+            raise Invalid("The query string is not UTF-8.") from None
+    return pairs
+
+
+class Exchange:
+    """What a handler gets: who asks for what, and the means to answer once.
+
+    `prefix` is the part of the path that named the tenant (`/t/demo`, or empty): links keep the form
+    they came by. `names` are the parameters of the route's path, percent-decoded.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        tenant: Tenant,
+        prefix: str,
+        names: Mapping[str, str],
+    ) -> None:
+        self.scope = scope
+        self.tenant = tenant
+        self.prefix = prefix
+        self.names = names
+        self.method: str = scope["method"]
+        self.started = False
+        self._receive = receive
+        self._send = send
+
+    # --- the request -----------------------------------------------------------------------------
+
+    @cached_property
+    def _headers(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name, value in self.scope["headers"]:
+            found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        return found
+
+    def header(self, name: str) -> str:
+        """A request header by its lower-case name, several joined by commas; '' when absent."""
+        return ", ".join(self._headers.get(name, ()))
+
+    @property
+    def accept(self) -> tuple[str, ...]:
+        """The values of all Accept headers."""
+        return tuple(self._headers.get("accept", ()))
+
+    @cached_property
+    def query(self) -> list[tuple[str, str]]:
+        """The query parameters. Raises Invalid."""
+        return query_parameters(self.scope.get("query_string", b""))
+
+    def asked(self, name: str) -> tuple[str, ...]:
+        """The values of one query parameter."""
+        return tuple(value for key, value in self.query if key.lower() == name)
+
+    @cached_property
+    def root(self) -> str:
+        """Scheme, host and tenant prefix of this request, for absolute links.
+
+        A Host header that cannot be one gives root-relative links.
+        """
+        host = self.header("host")
+        if not _HOST.fullmatch(host):
+            return self.prefix
+        return f"{self.scope.get('scheme', 'http')}://{host}{self.prefix}"
+
+    def context(self, channel: str) -> Context:
+        """Who acts. Until people have accounts: anyone who reaches this machine's web door."""
+        client = self.scope.get("client") or ("",)
+        actor = Actor(ActorKind.WEB, "local")
+        return Context(self.tenant, actor, channel=channel, origin=str(client[0]))
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The request body in the pieces it comes in. Raises ClientGone when it is cut."""
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            if piece := message.get("body", b""):
+                yield piece
+            more = message.get("more_body", False)
+
+    async def whole_body(self, limit: int) -> bytes:
+        """The request body at once. Raises HttpProblem 413 beyond `limit` bytes."""
+        pieces = bytearray()
+        async for piece in self.body():
+            pieces += piece
+            if len(pieces) > limit:
+                raise HttpProblem(413, f"The request body is larger than {limit} bytes.")
+        return bytes(pieces)
+
+    # --- the answer ------------------------------------------------------------------------------
+
+    async def start(self, status: int, content_type: str, headers: Iterable[Header] = ()) -> None:
+        """Begin a response of unknown length; `write` its pieces, then `end`."""
+        self.started = True
+        head = [(b"content-type", content_type.encode("latin-1")), NOSNIFF, *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": head})
+
+    async def write(self, piece: bytes | bytearray | memoryview) -> None:
+        """Send a piece of the response; waits when the client reads slowly."""
+        if piece and self.method != "HEAD":
+            await self._send(
+                {"type": "http.response.body", "body": bytes(piece), "more_body": True}
+            )
+
+    async def end(self, piece: bytes = b"") -> None:
+        """Send the last piece."""
+        last = b"" if self.method == "HEAD" else piece
+        await self._send({"type": "http.response.body", "body": last})
+
+    async def reply(
+        self, status: int, body: bytes, content_type: str, headers: Iterable[Header] = ()
+    ) -> None:
+        """A complete response; HEAD gets its head."""
+        length = (b"content-length", b"%d" % len(body))
+        await self.start(status, content_type, [length, *headers])
+        await self.end(body)
+
+    async def pieces(
+        self, status: int, parts: tuple[bytes, ...], content_type: str, headers: Iterable[Header]
+    ) -> None:
+        """A complete response from several buffers that are not worth joining."""
+        length = (b"content-length", b"%d" % sum(map(len, parts)))
+        await self.start(status, content_type, [length, *headers])
+        for part in parts[:-1]:
+            await self.write(part)
+        await self.end(parts[-1])
+
+    async def not_modified(self, headers: Iterable[Header]) -> None:
+        """304: what the client has is still true."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": 304, "headers": list(headers)})
+        await self._send({"type": "http.response.body", "body": b""})
+
+    def has(self, etag: str) -> bool:
+        """Whether `If-None-Match` names this entity tag (weak comparison, RFC 9110 13.1.2)."""
+        asked = self.header("if-none-match")
+        if not asked:
+            return False
+        tags = (tag.strip().removeprefix("W/") for tag in asked.split(","))
+        return asked.strip() == "*" or etag in tags

@@ -1,0 +1,186 @@
+"""What every HTTP request must pass before a handler sees it, and how long its body may take.
+
+Owns the limits of the HTTP door (reliability 3.11): header size, ambiguous lengths (request smuggling),
+hostile paths, body size, silent and slow bodies. Also the one place that reads the rest of an upload
+before an early answer: granian closes the connection otherwise and the client never sees the status.
+
+Refuses to know routes. A wrapper with the same interface as what it wraps (ASGI 3.0).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from lightwell.gateways.http.asgi import Application, Message, Receive, Scope, Send, answer
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class DoorLimits:
+    """Bounds of one request; bytes and seconds."""
+
+    header: int = 32 * KIB
+    path: int = 8 * KIB
+    body: int = 64 * 1024 * MIB  # a handler with a smaller limit enforces its own
+    idle: float = 30.0  # longest silence within a body
+    grace: float = 30.0  # a body may be slow for so long
+    rate: float = 10_000.0  # bytes/s, measured from the start of the body once the grace is over
+    drain: int = 64 * MIB  # what is read of a body nobody wanted, before its answer
+    drain_seconds: float = 10.0
+
+
+class BodyTooSlow(Exception):
+    """The client went silent or dripped: the request is given up (408)."""
+
+
+class BodyTooLarge(Exception):
+    """More than the door takes (413)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a request is turned away before any handler sees it."""
+
+    status: int
+    text: str
+
+
+def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
+    """What is wrong with the head of a request, if anything.
+
+    The server has parsed it; what is checked here is what servers let pass (RFC 9112 6.3, 11.2) and
+    what our URLs can never contain.
+    """
+    headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+    if sum(len(name) + len(value) + 4 for name, value in headers) > limits.header:
+        return Objection(431, f"The request header is larger than {limits.header} bytes.")
+    lengths = [value for name, value in headers if name.lower() == b"content-length"]
+    chunked = any(name.lower() == b"transfer-encoding" for name, _ in headers)
+    if len(lengths) > 1 or (lengths and chunked):
+        return Objection(400, "The length of the request body is given more than once.")
+    if lengths:
+        # int() would take '+1', ' 1', '1_0': only digits are a length.
+        if not lengths[0].isdigit() or len(lengths[0]) > 18:
+            return Objection(400, "The Content-Length is no number.")
+        if int(lengths[0]) > limits.body:
+            return Objection(413, f"The request body is larger than {limits.body} bytes.")
+    raw = bytes(scope.get("raw_path") or scope["path"].encode("utf-8", "replace"))
+    if len(raw) + len(scope.get("query_string", b"")) > limits.path:
+        return Objection(414, f"The URL is longer than {limits.path} bytes.")
+    lowered = raw.lower()
+    if any(bad in lowered for bad in (b"%2f", b"%5c", b"%00", b"\\", b"\0")):
+        return Objection(400, "The URL holds an encoded slash, a backslash or a null character.")
+    return None
+
+
+class Body:
+    """The request body under the limits of the door: stands in for `receive`."""
+
+    def __init__(
+        self, receive: Receive, limits: DoorLimits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._receive = receive
+        self._limits = limits
+        self._clock = clock
+        self._started: float | None = None
+        self.received = 0
+        self.finished = False
+
+    async def receive(self) -> Message:
+        """The next message. Raises BodyTooSlow, BodyTooLarge.
+
+        Once the body is whole, waits without a limit: only a disconnect can come.
+        """
+        if self.finished:
+            return await self._receive()
+        limits = self._limits
+        if self._started is None:
+            self._started = self._clock()
+        try:
+            async with asyncio.timeout(limits.idle):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyTooSlow(f"Nothing came for {limits.idle:g} s.") from None
+        if message["type"] == "http.disconnect":
+            self.finished = True
+            return message
+        self.received += len(message.get("body", b""))
+        self.finished = not message.get("more_body", False)
+        if self.received > limits.body:
+            raise BodyTooLarge(f"The request body is larger than {limits.body} bytes.")
+        spent = self._clock() - self._started
+        if not self.finished and spent > limits.grace and self.received < limits.rate * spent:
+            raise BodyTooSlow(f"Less than {limits.rate:g} bytes/s for {spent:.0f} s.")
+        return message
+
+    async def drain(self) -> bool:
+        """Read and drop the rest within the limits; whether the end was reached."""
+        budget = self._limits.drain + self.received
+        try:
+            async with asyncio.timeout(self._limits.drain_seconds):
+                while not self.finished and self.received <= budget:
+                    await self.receive()
+        except (TimeoutError, BodyTooSlow, BodyTooLarge):
+            return False
+        return self.finished
+
+
+async def refuse(send: Send, status: int, text: str) -> None:
+    """A plain-text refusal after which the connection is of no use."""
+    body = f"{text}\n".encode()
+    await answer(send, status, body, "text/plain; charset=utf-8", [(b"connection", b"close")])
+
+
+class Guard:
+    """The outermost application: limits first, then the rest of the house."""
+
+    def __init__(self, inner: Application, limits: DoorLimits | None = None) -> None:
+        self._inner = inner
+        self._limits = limits or DoorLimits()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection; anything but HTTP goes through untouched."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        body = Body(receive, self._limits)
+        started = False
+
+        async def tracked(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                if not body.finished and _has_body(scope) and not await body.drain():
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        wrong = objection(scope, self._limits)
+        if wrong is not None:
+            await refuse(tracked, wrong.status, wrong.text)
+            return
+        try:
+            await self._inner(scope, body.receive, tracked)
+        except (BodyTooSlow, BodyTooLarge) as problem:
+            body.finished = True  # nothing more is read of it
+            if started:
+                raise
+            status = 408 if isinstance(problem, BodyTooSlow) else 413
+            await refuse(tracked, status, str(problem))
+
+
+def _has_body(scope: Scope) -> bool:
+    """Whether the request announced a body: without one there is nothing to drain."""
+    for name, value in scope["headers"]:
+        lowered = name.lower()
+        if lowered == b"transfer-encoding" or (lowered == b"content-length" and value != b"0"):
+            return True
+    return bool(scope.get("http_version", "1.1").startswith("2") and scope["method"] in _UPLOADS)
+
+
+_UPLOADS: Final = frozenset({"POST", "PUT", "PATCH"})

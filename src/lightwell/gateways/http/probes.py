@@ -1,0 +1,48 @@
+"""What machines ask of a server: is it alive, is it ready, how is it doing, what can it do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+
+from lightwell.gateways.http.exchange import Exchange
+from lightwell.gateways.http.routes import Route
+
+Ready = Callable[[], Awaitable[dict[str, str]]]
+"""What is not ready and why; empty when every door is open and the store has answered."""
+
+Metrics = Callable[[], bytes]
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def probe_routes(
+    ready: Ready, metrics: Metrics, describe: Callable[[], dict[str, Any]]
+) -> list[Route]:
+    """`/livez`, `/readyz`, `/metrics`, `/openapi.json`. They name no patient and need no permission."""
+    described: list[bytes] = []
+
+    async def livez(x: Exchange) -> None:
+        await x.reply(200, b"ok\n", "text/plain", [(b"cache-control", b"no-store")])
+
+    async def readyz(x: Exchange) -> None:
+        missing = await ready()
+        body = orjson.dumps({"ready": not missing, "waiting_for": missing})
+        status = 503 if missing else 200
+        await x.reply(status, body, "application/json", [(b"cache-control", b"no-store")])
+
+    async def numbers(x: Exchange) -> None:
+        await x.reply(200, metrics(), METRICS_TYPE)
+
+    async def openapi(x: Exchange) -> None:
+        if not described:
+            described.append(orjson.dumps(describe()))
+        await x.reply(200, described[0], "application/json")
+
+    return [
+        Route("GET", "/livez", livez, None, "Whether this process answers"),
+        Route("GET", "/readyz", readyz, None, "Whether it can do its work", statuses=(200, 503)),
+        Route("GET", "/metrics", numbers, None, "Numbers for Prometheus"),
+        Route("GET", "/openapi.json", openapi, None, "This document"),
+    ]
