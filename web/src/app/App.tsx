@@ -1,0 +1,60 @@
+/** Which page the address asks for, and the tenants every page needs. */
+import { Component, lazy, Suspense, useEffect, useState, type ReactElement, type ReactNode } from 'react';
+import { fetchTenants, type Tenant } from '../client/console';
+import { StudyList } from '../panels/StudyList';
+import { place } from '../store/navigation';
+import { useSignal } from '../store/signal';
+import { Notice } from '../ui/controls';
+
+const loadViewer = (): Promise<{ default: typeof import('../panels/Viewer').Viewer }> =>
+  import('../panels/Viewer').then((module) => ({ default: module.Viewer }));
+const Viewer = lazy(loadViewer);
+
+const approach = (): void => {
+  // Only a head start: a failure shows itself when the viewer is really opened.
+  void loadViewer().catch(() => undefined);
+};
+
+/** The tenants, or an empty list when they cannot be read: the page works without the switch. */
+function useTenants(): readonly Tenant[] {
+  const [tenants, setTenants] = useState<readonly Tenant[]>([]);
+  useEffect(() => {
+    const life = new AbortController();
+    fetchTenants({ signal: life.signal }).then(setTenants, () => undefined);
+    return () => life.abort();
+  }, []);
+  return tenants;
+}
+
+class LastResort extends Component<{ readonly children: ReactNode }, { readonly failed: boolean }> {
+  override state = { failed: false };
+
+  static getDerivedStateFromError(): { failed: boolean } {
+    return { failed: true };
+  }
+
+  override render(): ReactNode {
+    if (!this.state.failed) return this.props.children;
+    const reload = { label: 'Reload', onPress: () => location.reload() };
+    return <Notice alert title="The page stopped working." advice="Nothing stored is affected." action={reload} />;
+  }
+}
+
+export function App(): ReactElement {
+  const { tenant, screen } = useSignal(place);
+  const tenants = useTenants();
+  const current = tenant === null ? tenants[0] : tenants.find((t) => t.name === tenant);
+  // Without the list of tenants the reserved name still says it.
+  const demo = current?.demo ?? tenant === 'demo';
+  return (
+    <LastResort>
+      <Suspense fallback={<div className="starting">Starting the viewer…</div>}>
+        {screen.kind === 'viewer' ? (
+          <Viewer key={`${tenant}/${screen.study}`} tenant={tenant} study={screen.study} demo={demo} />
+        ) : (
+          <StudyList key={tenant} tenant={tenant} tenants={tenants} demo={demo} onApproach={approach} />
+        )}
+      </Suspense>
+    </LastResort>
+  );
+}

@@ -1,0 +1,91 @@
+/** Every request has a deadline, and every failure says what happened and what to do. */
+
+export class RequestFailure extends Error {
+  /**
+   * @param what  what happened, for the reader of the screen (no patient data).
+   * @param advice what they can do about it.
+   */
+  constructor(
+    readonly what: string,
+    readonly advice: string,
+    readonly status: number | null = null,
+  ) {
+    super(`${what} ${advice}`);
+    this.name = 'RequestFailure';
+  }
+}
+
+export interface RequestOptions {
+  readonly accept?: string;
+  readonly signal?: AbortSignal;
+  /** Milliseconds until the request is given up. */
+  readonly deadline?: number;
+}
+
+const DEFAULT_DEADLINE = 20_000;
+
+const ADVICE: Record<number, string> = {
+  401: 'Sign in again.',
+  403: 'Ask an administrator if you should have access.',
+  404: 'It may have been moved or withdrawn; go back to the study list.',
+  406: 'The server cannot send it in a form this viewer reads.',
+  410: 'It is held back or withdrawn; ask the archive team.',
+  429: 'Too many requests; wait a moment and try again.',
+  503: 'The server is busy or starting; try again in a moment.',
+  507: 'The archive is out of space; tell its administrator.',
+};
+
+/** RFC 9457 problem title, when the server sent one; markup and long texts are left out. */
+async function problemTitle(response: Response): Promise<string> {
+  if (!(response.headers.get('content-type') ?? '').includes('json')) return '';
+  const body: unknown = await response.json().catch(() => null);
+  if (typeof body !== 'object' || body === null) return '';
+  const { title, detail } = body as Record<string, unknown>;
+  const text = typeof detail === 'string' ? detail : typeof title === 'string' ? title : '';
+  return text.length <= 200 ? text : '';
+}
+
+async function refusal(response: Response, what: string): Promise<RequestFailure> {
+  const said = await problemTitle(response);
+  const reason = said ? `: ${said.replace(/\.?$/, '.')}` : ` (${response.status}).`;
+  const advice = ADVICE[response.status] ?? 'Try again; if it stays, tell the administrator.';
+  return new RequestFailure(`${what} failed${reason}`, advice, response.status);
+}
+
+/** An abort that the caller asked for is not a failure: it is passed on as it is. */
+export const isAbort = (error: unknown): boolean =>
+  error instanceof DOMException && error.name === 'AbortError';
+
+function networkFailure(error: unknown, what: string): unknown {
+  if (isAbort(error) || error instanceof RequestFailure) return error;
+  if (error instanceof DOMException && error.name === 'TimeoutError') {
+    return new RequestFailure(`${what} took too long.`, 'Check the connection and try again.');
+  }
+  return new RequestFailure(`${what} could not reach the server.`, 'Check the connection and try again.');
+}
+
+/**
+ * GET a same-origin resource and read its body within the deadline.
+ *
+ * @param what the request in words, for messages: "Loading the study list".
+ * @throws RequestFailure, or the AbortError of `options.signal`.
+ */
+export async function get<T>(
+  url: string,
+  what: string,
+  read: (response: Response) => Promise<T>,
+  options: RequestOptions = {},
+): Promise<T> {
+  const late = AbortSignal.timeout(options.deadline ?? DEFAULT_DEADLINE);
+  const signal = options.signal ? AbortSignal.any([options.signal, late]) : late;
+  try {
+    const headers = { Accept: options.accept ?? 'application/json' };
+    const response = await fetch(url, { headers, signal, credentials: 'same-origin' });
+    if (!response.ok) throw await refusal(response, what);
+    return await read(response);
+  } catch (error) {
+    throw networkFailure(error, what);
+  }
+}
+
+export const readJson = (response: Response): Promise<unknown> => response.json() as Promise<unknown>;

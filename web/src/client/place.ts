@@ -1,0 +1,29 @@
+/** Addresses of the page and of its APIs: everything exists at "/" and below "/t/{tenant}/". */
+
+export interface Place {
+  /** Name of the tenant in the address; null for the default one. */
+  readonly tenant: string | null;
+  readonly screen: { readonly kind: 'list' } | { readonly kind: 'viewer'; readonly study: string };
+}
+
+const UID = /^[\w.-]{1,128}$/;
+const TENANT = /^[a-z0-9][a-z0-9-]{0,62}$/;
+
+/** Read a path; anything unknown is the study list of the tenant it names. */
+export function parsePlace(path: string): Place {
+  const parts = path.split('/').filter(Boolean);
+  const named = parts[0] === 't' && TENANT.test(parts[1] ?? '');
+  const tenant = named ? (parts[1] as string) : null;
+  const [screen, study = ''] = named ? parts.slice(2) : parts;
+  return screen === 'viewer' && UID.test(study)
+    ? { tenant, screen: { kind: 'viewer', study } }
+    : { tenant, screen: { kind: 'list' } };
+}
+
+const prefix = (tenant: string | null): string => (tenant === null ? '' : `/t/${tenant}`);
+
+export const listPath = (tenant: string | null): string => `${prefix(tenant)}/`;
+export const viewerPath = (tenant: string | null, study: string): string =>
+  `${prefix(tenant)}/viewer/${study}`;
+export const consoleRoot = (tenant: string | null): string => `${prefix(tenant)}/api/v1`;
+export const dicomwebRoot = (tenant: string | null): string => `${prefix(tenant)}/dicomweb`;

@@ -1,0 +1,268 @@
+/** The study list: search, filter, sort, scroll on, open. */
+import { useEffect, useMemo, useRef, type ReactElement } from 'react';
+import type { Tenant } from '../client/console';
+import { listPath, viewerPath } from '../client/place';
+import { navigate } from '../store/navigation';
+import { useSignal } from '../store/signal';
+import { StudyListStore, type ListState } from '../store/study-list';
+import { Badge, Notice } from '../ui/controls';
+import { formatCount } from '../ui/format';
+import { Icon } from '../ui/icons';
+import { About } from './About';
+import { StudyRow } from './StudyRow';
+
+const MODALITIES = ['CT', 'MR', 'CR', 'DX', 'MG', 'US', 'XA', 'PT', 'NM'];
+const TYPING_PAUSE = 160;
+
+interface Column {
+  readonly key: string;
+  readonly label: string;
+  readonly className: string;
+}
+
+const COLUMNS: readonly Column[] = [
+  { key: 'PatientName', label: 'Patient', className: 'cell-patient' },
+  { key: 'StudyDescription', label: 'Study', className: 'cell-study' },
+  { key: 'StudyDate', label: 'Date', className: 'cell-date' },
+];
+
+function SortButton({ column, store, sort }: { column: Column; store: StudyListStore; sort: string }): ReactElement {
+  const active = sort.replace(/^-/, '') === column.key;
+  const descending = sort.startsWith('-');
+  // Dates start with the newest, texts with A.
+  const next = active ? (descending ? column.key : `-${column.key}`) : column.key === 'StudyDate' ? '-StudyDate' : column.key;
+  return (
+    <button
+      type="button"
+      className={`sort ${column.className}`}
+      aria-pressed={active}
+      onClick={() => store.search({ sort: next })}
+    >
+      {column.label}
+      {active && <Icon name={descending ? 'down' : 'up'} />}
+    </button>
+  );
+}
+
+function Heading({ store, sort }: { store: StudyListStore; sort: string }): ReactElement {
+  const [patient, study, date] = COLUMNS as [Column, Column, Column];
+  return (
+    <div className="row row-heading">
+      <span />
+      <SortButton column={patient} store={store} sort={sort} />
+      <SortButton column={study} store={store} sort={sort} />
+      <span className="cell-marks" />
+      <span className="cell-modality">Modality</span>
+      <span className="cell-count">Images</span>
+      <SortButton column={date} store={store} sort={sort} />
+    </div>
+  );
+}
+
+interface FilterProps {
+  readonly store: StudyListStore;
+  readonly state: ListState;
+}
+
+function Filters({ store, state }: FilterProps): ReactElement {
+  const { query } = state;
+  return (
+    <div className="filters">
+      <select
+        aria-label="Modality"
+        value={query.modality}
+        onChange={(event) => store.search({ modality: event.target.value })}
+      >
+        <option value="">All modalities</option>
+        {MODALITIES.map((modality) => (
+          <option key={modality}>{modality}</option>
+        ))}
+      </select>
+      <input
+        type="date"
+        aria-label="From date"
+        title="Study date from"
+        value={query.from}
+        onChange={(event) => store.search({ from: event.target.value })}
+      />
+      <input
+        type="date"
+        aria-label="To date"
+        title="Study date to"
+        value={query.to}
+        onChange={(event) => store.search({ to: event.target.value })}
+      />
+    </div>
+  );
+}
+
+function TenantSwitch({ tenants, tenant }: { tenants: readonly Tenant[]; tenant: string | null }): ReactElement | null {
+  if (tenants.length < 2) return null;
+  const names = tenants.map((t) => t.name);
+  const current = tenant ?? names[0] ?? '';
+  const go = (name: string): void => navigate(listPath(name === names[0] ? null : name));
+  return (
+    <select aria-label="Tenant" className="tenant" value={current} onChange={(event) => go(event.target.value)}>
+      {tenants.map((t) => (
+        <option key={t.name} value={t.name}>
+          {t.label}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+function Skeleton(): ReactElement {
+  return (
+    <div aria-hidden="true">
+      {Array.from({ length: 8 }, (_, i) => (
+        <div key={i} className="row row-skeleton">
+          <span className="thumbnail" />
+          <span className="bar" />
+          <span className="bar" />
+        </div>
+      ))}
+    </div>
+  );
+}
+
+function isFiltered({ query }: ListState): boolean {
+  return Boolean(query.text || query.modality || query.from || query.to);
+}
+
+function Empty({ store, state }: FilterProps): ReactElement {
+  if (!isFiltered(state)) {
+    return <Notice title="No studies yet" advice="Send images by DICOM or STOW-RS, or import a folder with “lightwell import”." />;
+  }
+  const clear = (): void => store.search({ text: '', modality: '', from: '', to: '' });
+  return (
+    <Notice
+      title="No study matches"
+      advice="Search looks at name, patient ID, accession number and description."
+      action={{ label: 'Clear the search', onPress: clear }}
+    />
+  );
+}
+
+/** Ask for the next page when the end of the list comes near. */
+function EndOfList({ store, loading }: { store: StudyListStore; loading: boolean }): ReactElement {
+  const mark = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const seen = new IntersectionObserver(
+      (entries) => {
+        if (entries.some((entry) => entry.isIntersecting)) void store.more();
+      },
+      { rootMargin: '600px' },
+    );
+    if (mark.current) seen.observe(mark.current);
+    return () => seen.disconnect();
+  }, [store, loading]);
+  return (
+    <div ref={mark} className="list-end">
+      {loading ? 'Loading more…' : ''}
+    </div>
+  );
+}
+
+function openCursor(store: StudyListStore, tenant: string | null): void {
+  const { cursor, items } = store.state.value;
+  const study = cursor ?? items[0]?.study;
+  if (study) navigate(viewerPath(tenant, study));
+}
+
+function useListKeys(store: StudyListStore, tenant: string | null, search: { current: HTMLInputElement | null }): void {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent): void => {
+      const inSearch = event.target === search.current;
+      const elsewhere = event.target instanceof HTMLElement && /^(SELECT|INPUT|BUTTON)$/.test(event.target.tagName);
+      if (event.ctrlKey || event.metaKey || event.altKey || (elsewhere && !inSearch)) return;
+      if (event.key === 'ArrowDown' || event.key === 'ArrowUp') {
+        store.moveCursor(event.key === 'ArrowDown' ? 1 : -1);
+        event.preventDefault();
+      } else if (event.key === 'Enter') openCursor(store, tenant);
+      else if (event.key === '/' && !inSearch) {
+        search.current?.focus();
+        search.current?.select();
+        event.preventDefault();
+      } else if (event.key === 'Escape' && inSearch) store.search({ text: '' });
+    };
+    addEventListener('keydown', onKey);
+    return () => removeEventListener('keydown', onKey);
+  }, [store, tenant, search]);
+}
+
+function useCursorInView(cursor: string | null): void {
+  useEffect(() => {
+    document.querySelector('[data-current]')?.scrollIntoView({ block: 'nearest' });
+  }, [cursor]);
+}
+
+interface Props {
+  readonly tenant: string | null;
+  readonly tenants: readonly Tenant[];
+  readonly demo: boolean;
+  /** Called when the user comes near a row: a moment to fetch the viewer's code. */
+  readonly onApproach: () => void;
+}
+
+export function StudyList({ tenant, tenants, demo, onApproach }: Props): ReactElement {
+  const store = useMemo(() => new StudyListStore(tenant), [tenant]);
+  const state = useSignal(store.state);
+  const search = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    document.title = 'Studies · Lightwell';
+    void store.reload();
+    return () => store.dispose();
+  }, [store]);
+  useListKeys(store, tenant, search);
+  useCursorInView(state.cursor);
+  const first = state.loading === 'first' && state.items.length === 0;
+  return (
+    <div className="list-page">
+      <header className="list-header">
+        <span className="brand">Lightwell</span>
+        <TenantSwitch tenants={tenants} tenant={tenant} />
+        {demo && <Badge tone="info">DEMO</Badge>}
+        <label className="search">
+          <Icon name="search" />
+          <input
+            ref={search}
+            type="search"
+            placeholder="Search name, ID, accession, description"
+            aria-label="Search studies"
+            value={state.query.text}
+            spellCheck={false}
+            autoComplete="off"
+            onChange={(event) => store.search({ text: event.target.value }, TYPING_PAUSE)}
+          />
+          <kbd>/</kbd>
+        </label>
+        <Filters store={store} state={state} />
+        <span className="count" role="status">
+          {state.total === null ? '' : `${formatCount(state.total)} ${state.total === 1 ? 'study' : 'studies'}`}
+        </span>
+        <About />
+      </header>
+      <main className="list" aria-busy={state.loading !== null}>
+        <Heading store={store} sort={state.query.sort} />
+        {state.failure && state.items.length === 0 ? (
+          <Notice alert title={state.failure.what} advice={state.failure.advice} action={{ label: 'Try again', onPress: () => void store.reload() }} />
+        ) : first ? (
+          <Skeleton />
+        ) : (
+          <div role="list" className="rows" data-stale={state.loading === 'first' || undefined}>
+            {state.items.map((study) => (
+              <StudyRow key={study.study} study={study} tenant={tenant} current={study.study === state.cursor} onApproach={onApproach} />
+            ))}
+          </div>
+        )}
+        {!state.loading && !state.failure && state.items.length === 0 && <Empty store={store} state={state} />}
+        {state.failure && state.items.length > 0 && (
+          <Notice alert title={state.failure.what} advice={state.failure.advice} action={{ label: 'Try again', onPress: () => void store.reload() }} />
+        )}
+        {state.next && !state.failure && <EndOfList store={store} loading={state.loading === 'more'} />}
+      </main>
+      <footer className="list-footer">Not a cleared medical device</footer>
+    </div>
+  );
+}

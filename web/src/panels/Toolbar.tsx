@@ -1,0 +1,141 @@
+/** Tools and actions for the active viewport. */
+import type { ReactElement } from 'react';
+import { ACTIONS, applyPreset, type ActionName } from '../actions/viewer-actions';
+import { CT_PRESETS } from '../geometry/window';
+import { useSignal } from '../store/signal';
+import type { Layout, Tool, ViewerStore } from '../store/viewer';
+import { IconButton } from '../ui/controls';
+import type { IconName } from '../ui/icons';
+import type { StackView, ViewState } from '../viewport/stack-view';
+
+const TOOLS: readonly { tool: Tool; icon: IconName }[] = [
+  { tool: 'window', icon: 'window' },
+  { tool: 'scroll', icon: 'scroll' },
+  { tool: 'zoom', icon: 'zoom' },
+  { tool: 'pan', icon: 'pan' },
+];
+
+const BUTTONS: readonly { action: ActionName; icon: IconName }[] = [
+  { action: 'fit', icon: 'fit' },
+  { action: 'oneToOne', icon: 'oneToOne' },
+  { action: 'invert', icon: 'invert' },
+  { action: 'flipHorizontal', icon: 'flipH' },
+  { action: 'flipVertical', icon: 'flipV' },
+  { action: 'rotate', icon: 'rotate' },
+  { action: 'smooth', icon: 'smooth' },
+  { action: 'reset', icon: 'reset' },
+];
+
+const LAYOUTS: readonly { layout: Layout; icon: IconName }[] = [
+  { layout: '1x1', icon: 'one' },
+  { layout: '1x2', icon: 'two' },
+  { layout: '2x2', icon: 'four' },
+];
+
+const keyName = (name: ActionName): string => {
+  const [key = ''] = ACTIONS[name].keys;
+  return key === ' ' ? 'Space' : key.toUpperCase();
+};
+
+/** Windows recorded in the image, then CT presets when the values are Hounsfield units. */
+function WindowChoice({ view, state }: { view: StackView; state: ViewState }): ReactElement {
+  const image = state.shown?.image;
+  const grey = image?.pixels.kind === 'grey';
+  const hounsfield = image?.pixels.kind === 'grey' && image.pixels.unit === 'HU';
+  const recorded = image?.pixels.kind === 'grey' && !image.pixels.scaled ? image.frame.windows : [];
+  const choose = (value: string): void => {
+    const [kind, index] = value.split(':');
+    const window = recorded[Number(index)];
+    if (kind === 'default') view.resetWindow();
+    else if (kind === 'recorded' && window) view.setWindow(window);
+    else if (kind === 'preset') applyPreset(view, Number(index));
+  };
+  return (
+    <select
+      className="window-choice"
+      aria-label="Window"
+      title={grey ? 'Window' : 'Colour images are not windowed'}
+      disabled={!grey}
+      value=""
+      onChange={(event) => choose(event.target.value)}
+    >
+      <option value="" disabled hidden>
+        Window
+      </option>
+      <option value="default:0">Default</option>
+      {recorded.map((window, i) => (
+        <option key={`${window.name}${i}`} value={`recorded:${i}`}>
+          {window.name} ({window.width}/{window.centre})
+        </option>
+      ))}
+      {hounsfield &&
+        CT_PRESETS.map((preset, i) => (
+          <option key={preset.name} value={`preset:${i}`}>
+            {preset.key} {preset.name} ({preset.width}/{preset.centre})
+          </option>
+        ))}
+    </select>
+  );
+}
+
+function ActionButtons({ view, state, viewer }: { view: StackView; state: ViewState; viewer: ViewerStore }): ReactElement {
+  const pressed: Partial<Record<ActionName, boolean>> = {
+    invert: state.inverted,
+    smooth: state.smooth,
+  };
+  const many = (state.stack?.frames.length ?? 0) > 1;
+  return (
+    <>
+      <WindowChoice view={view} state={state} />
+      {BUTTONS.map(({ action, icon }) => (
+        <IconButton
+          key={action}
+          icon={icon}
+          label={ACTIONS[action].name}
+          shortcut={keyName(action)}
+          pressed={pressed[action]}
+          disabled={!state.shown}
+          onPress={() => ACTIONS[action].run(view, viewer)}
+        />
+      ))}
+      <IconButton
+        icon={state.playing ? 'pause' : 'play'}
+        label={state.playing ? 'Stop' : 'Play'}
+        shortcut={keyName('cine')}
+        pressed={state.playing}
+        disabled={!many}
+        onPress={() => view.togglePlay()}
+      />
+    </>
+  );
+}
+
+export function Toolbar({ viewer, view }: { readonly viewer: ViewerStore; readonly view: StackView | null }): ReactElement {
+  const { tool, layout } = useSignal(viewer.state);
+  return (
+    <div className="toolbar" role="toolbar" aria-label="Viewer tools">
+      <div className="group">
+        {TOOLS.map((t) => (
+          <IconButton
+            key={t.tool}
+            icon={t.icon}
+            label={ACTIONS[t.tool].name}
+            shortcut={keyName(t.tool)}
+            pressed={tool === t.tool}
+            onPress={() => viewer.setTool(t.tool)}
+          />
+        ))}
+      </div>
+      <div className="group">{view && <LiveActions view={view} viewer={viewer} />}</div>
+      <div className="group">
+        {LAYOUTS.map((l) => (
+          <IconButton key={l.layout} icon={l.icon} label={l.layout} pressed={layout === l.layout} onPress={() => viewer.setLayout(l.layout)} />
+        ))}
+      </div>
+    </div>
+  );
+}
+
+function LiveActions({ view, viewer }: { view: StackView; viewer: ViewerStore }): ReactElement {
+  return <ActionButtons view={view} state={useSignal(view.state)} viewer={viewer} />;
+}

@@ -1,0 +1,115 @@
+/** The viewer page: patient line, tools, series strip, viewports. */
+import { useCallback, useEffect, useMemo, useState, type ReactElement } from 'react';
+import { runKey } from '../actions/viewer-actions';
+import type { StudyDetail } from '../client/console';
+import { listPath } from '../client/place';
+import { navigate } from '../store/navigation';
+import { useSignal } from '../store/signal';
+import { PANES, ViewerStore } from '../store/viewer';
+import { Badge, IconButton, Line, Notice } from '../ui/controls';
+import { formatDate, formatName } from '../ui/format';
+import { FrameCache } from '../viewport/frame-cache';
+import type { StackView } from '../viewport/stack-view';
+import { About } from './About';
+import { Pane } from './Pane';
+import { SeriesStrip } from './SeriesStrip';
+import { StudyMarks } from './StudyRow';
+import { Toolbar } from './Toolbar';
+
+interface Props {
+  readonly tenant: string | null;
+  readonly study: string;
+  readonly demo: boolean;
+}
+
+function Identity({ study, demo }: { readonly study: StudyDetail | null; readonly demo: boolean }): ReactElement {
+  if (!study) return <div className="identity" />;
+  const who = [study.patientId, formatDate(study.birthDate), study.sex].filter(Boolean).join(' · ');
+  const what = [study.description, formatDate(study.date), study.modalities.join(' ')].filter(Boolean).join(' · ');
+  return (
+    <div className="identity">
+      <span className="identity-text">
+        <Line className="strong" text={formatName(study.patientName) || 'No name recorded'} />
+        <Line className="quiet" text={who} />
+        <Line className="quiet identity-study" text={what} />
+      </span>
+      <span className="identity-marks">
+        {demo && <Badge tone="info">DEMO</Badge>}
+        <StudyMarks study={study} />
+      </span>
+    </div>
+  );
+}
+
+function useViewerKeys(view: StackView | null, viewer: ViewerStore): void {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent): void => {
+      if (runKey(event, view, viewer)) event.preventDefault();
+    };
+    addEventListener('keydown', onKey);
+    return () => removeEventListener('keydown', onKey);
+  }, [view, viewer]);
+}
+
+/** A finger scrolls first; a mouse, which has a wheel for that, sets the window first. */
+const firstTool = (): 'scroll' | 'window' => (matchMedia('(pointer: coarse)').matches ? 'scroll' : 'window');
+
+export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
+  const viewer = useMemo(() => new ViewerStore(tenant, uid, firstTool()), [tenant, uid]);
+  const [cache, setCache] = useState<FrameCache | null>(null);
+  const [views, setViews] = useState<readonly (StackView | null)[]>([]);
+  const [sheet, setSheet] = useState(false);
+  const { study, failure, layout, active, series } = useSignal(viewer.state);
+  const nothing = study !== null && [...series.values()].every((state) => state.kind === 'no-picture');
+
+  useEffect(() => {
+    const own = new FrameCache(tenant);
+    setCache(own);
+    void viewer.open();
+    return () => {
+      viewer.dispose();
+      own.dispose();
+    };
+  }, [viewer, tenant]);
+
+  useEffect(() => {
+    // The window title stays without patient data: it ends up in histories and screen shares.
+    document.title = 'Viewer · Lightwell';
+  }, []);
+
+  const onView = useCallback((index: number, view: StackView | null) => {
+    setViews((before) => Array.from({ length: 4 }, (_, i) => (i === index ? view : (before[i] ?? null))));
+  }, []);
+  const view = views[active] ?? null;
+  useViewerKeys(view, viewer);
+
+  return (
+    <div className="viewer">
+      <header className="viewer-header">
+        <IconButton icon="back" label="Studies" onPress={() => navigate(listPath(tenant))} />
+        <Identity study={study} demo={demo} />
+        <About />
+      </header>
+      <Toolbar viewer={viewer} view={view} />
+      <div className="sheet-handle">
+        <IconButton icon="series" label="Series" pressed={sheet} onPress={() => setSheet(!sheet)} />
+      </div>
+      <aside className="series-panel" data-open={sheet || undefined}>
+        <SeriesStrip viewer={viewer} tenant={tenant} onChoose={() => setSheet(false)} />
+      </aside>
+      <main className={`panes panes-${layout}`}>
+        {failure ? (
+          <Notice alert title={failure.what} advice={failure.advice} action={{ label: 'Try again', onPress: () => void viewer.open() }} />
+        ) : nothing ? (
+          <Notice title="No pictures in this study." advice="Its objects are listed in the series panel; this viewer shows images only." />
+        ) : (
+          cache &&
+          Array.from({ length: PANES[layout] }, (_, i) => (
+            <Pane key={i} index={i} viewer={viewer} cache={cache} study={study} demo={demo} onView={onView} />
+          ))
+        )}
+      </main>
+      <footer className="viewer-footer">Not a cleared medical device</footer>
+    </div>
+  );
+}

@@ -1,0 +1,203 @@
+/** The viewer: one study, its series as they arrive, and which stack hangs in which pane. */
+import { fetchStudy, type SeriesItem, type StudyDetail } from '../client/console';
+import { fetchSeriesMetadata } from '../client/dicomweb';
+import { isAbort, RequestFailure } from '../client/http';
+import { readFrames, readInstance } from '../dicom-model/instance';
+import { splitSeries, type Stack } from '../dicom-model/stacks';
+import { Signal } from './signal';
+
+export type Tool = 'window' | 'scroll' | 'zoom' | 'pan';
+export type Layout = '1x1' | '1x2' | '2x2';
+
+export const PANES: Record<Layout, number> = { '1x1': 1, '1x2': 2, '2x2': 4 };
+
+export type SeriesState =
+  | { readonly kind: 'waiting' }
+  | { readonly kind: 'ready'; readonly stacks: readonly Stack[] }
+  | { readonly kind: 'no-picture'; readonly why: string }
+  | { readonly kind: 'failed'; readonly failure: RequestFailure };
+
+export interface ViewerState {
+  readonly study: StudyDetail | null;
+  readonly failure: RequestFailure | null;
+  readonly series: ReadonlyMap<string, SeriesState>;
+  readonly layout: Layout;
+  /** Stack id for each pane; null = empty. Always four entries. */
+  readonly hung: readonly (string | null)[];
+  readonly active: number;
+  readonly tool: Tool;
+}
+
+/** Modalities whose objects are not pictures to scroll; what the strip says about them. */
+const NOT_PICTURES: Record<string, string> = {
+  SR: 'Structured report',
+  KO: 'Key object selection',
+  PR: 'Presentation state',
+  SEG: 'Segmentation',
+  RTSTRUCT: 'Structure set',
+  RTPLAN: 'Treatment plan',
+  RTRECORD: 'Treatment record',
+  DOC: 'Document',
+  AU: 'Audio',
+  ECG: 'Waveform',
+  HD: 'Waveform',
+  REG: 'Registration',
+};
+
+const PARALLEL_SERIES = 2;
+
+const byNumber = (a: SeriesItem, b: SeriesItem): number =>
+  (a.number ?? Infinity) - (b.number ?? Infinity) || a.series.localeCompare(b.series);
+
+const asFailure = (error: unknown): RequestFailure =>
+  error instanceof RequestFailure
+    ? error
+    : new RequestFailure('The answer of the server could not be read.', 'Try again; if it stays, tell the administrator.');
+
+export class ViewerStore {
+  readonly state: Signal<ViewerState>;
+  private readonly life = new AbortController();
+
+  constructor(
+    private readonly tenant: string | null,
+    private readonly uid: string,
+    tool: Tool,
+  ) {
+    this.state = new Signal<ViewerState>({
+      study: null,
+      failure: null,
+      series: new Map(),
+      layout: '1x1',
+      hung: [null, null, null, null],
+      active: 0,
+      tool,
+    });
+  }
+
+  dispose(): void {
+    this.life.abort();
+  }
+
+  async open(): Promise<void> {
+    this.state.patch({ failure: null });
+    try {
+      const found = await fetchStudy(this.tenant, this.uid, { signal: this.life.signal });
+      const study = { ...found, seriesItems: [...found.seriesItems].sort(byNumber) };
+      this.state.patch({ study, series: new Map(study.seriesItems.map((s) => [s.series, startOf(s)])) });
+      await this.loadAll(study);
+    } catch (error) {
+      if (!isAbort(error)) this.state.patch({ failure: asFailure(error) });
+    }
+  }
+
+  /** Every stack that can be shown, in the order of the strip. */
+  stacks(): Stack[] {
+    const { study, series } = this.state.value;
+    return (study?.seriesItems ?? []).flatMap((item) => {
+      const state = series.get(item.series);
+      return state?.kind === 'ready' ? state.stacks : [];
+    });
+  }
+
+  stack(id: string | null): Stack | null {
+    return id === null ? null : (this.stacks().find((stack) => stack.id === id) ?? null);
+  }
+
+  hang(stackId: string, pane = this.state.value.active): void {
+    const hung = this.state.value.hung.map((before, i) => (i === pane ? stackId : before));
+    this.state.patch({ hung, active: pane });
+  }
+
+  /** The next or previous stack into the active pane. */
+  stepStack(step: number): void {
+    const { hung, active } = this.state.value;
+    const all = this.stacks();
+    const next = all[all.findIndex((stack) => stack.id === hung[active]) + step];
+    if (next) this.hang(next.id);
+  }
+
+  setLayout(layout: Layout): void {
+    const active = Math.min(this.state.value.active, PANES[layout] - 1);
+    this.state.patch({ layout, active });
+    this.fillPanes();
+  }
+
+  activate(pane: number): void {
+    if (pane >= 0 && pane < PANES[this.state.value.layout]) this.state.patch({ active: pane });
+  }
+
+  setTool(tool: Tool): void {
+    this.state.patch({ tool });
+  }
+
+  async retrySeries(uid: string): Promise<void> {
+    const item = this.state.value.study?.seriesItems.find((s) => s.series === uid);
+    if (item) await this.loadSeries(item);
+  }
+
+  private async loadAll(study: StudyDetail): Promise<void> {
+    const waiting = study.seriesItems.filter((s) => startOf(s).kind === 'waiting');
+    const worker = async (): Promise<void> => {
+      for (let item = waiting.shift(); item; item = waiting.shift()) await this.loadSeries(item);
+    };
+    await Promise.all(Array.from({ length: PARALLEL_SERIES }, worker));
+    if (!this.life.signal.aborted) this.fillPanes(true);
+  }
+
+  private setSeries(uid: string, next: SeriesState): void {
+    this.state.patch({ series: new Map(this.state.value.series).set(uid, next) });
+  }
+
+  private async loadSeries(item: SeriesItem): Promise<void> {
+    this.setSeries(item.series, { kind: 'waiting' });
+    try {
+      const { signal } = this.life;
+      const datasets = await fetchSeriesMetadata(this.tenant, this.uid, item.series, { signal });
+      const frames = datasets.flatMap((d) => {
+        const instance = readInstance(d);
+        return instance ? readFrames(d, instance) : [];
+      });
+      const stacks = splitSeries(frames);
+      this.setSeries(
+        item.series,
+        stacks.length > 0 ? { kind: 'ready', stacks } : { kind: 'no-picture', why: 'No pictures' },
+      );
+      this.fillPanes();
+    } catch (error) {
+      if (!isAbort(error)) this.setSeries(item.series, { kind: 'failed', failure: asFailure(error) });
+    }
+  }
+
+  /**
+   * Hang stacks in empty panes in the order of the strip. A series that is still loading holds
+   * back those after it; localizers and single slices come when all the others are known.
+   */
+  private fillPanes(complete = false): void {
+    const { layout, study, series } = this.state.value;
+    const hung = [...this.state.value.hung];
+    const items = study?.seriesItems ?? [];
+    const waiting = items.findIndex((item) => series.get(item.series)?.kind === 'waiting');
+    const known = new Set(items.slice(0, waiting < 0 ? items.length : waiting).map((item) => item.series));
+    const all = this.stacks().filter((stack) => known.has(stack.series));
+    const later = complete || waiting < 0 ? all.filter(isOverview) : [];
+    const candidates = [...all.filter((stack) => !isOverview(stack)), ...later];
+    for (let pane = 0; pane < PANES[layout]; pane += 1) {
+      hung[pane] ??= candidates.find((stack) => !hung.includes(stack.id))?.id ?? null;
+    }
+    this.state.patch({ hung });
+  }
+}
+
+const SLICED = new Set(['CT', 'MR', 'PT', 'NM']);
+
+/** A localizer, or a lone slice of a modality that makes volumes: not what one opens a study for. */
+function isOverview(stack: Stack): boolean {
+  const [first] = stack.frames;
+  const lone = stack.frames.length === 1 && SLICED.has(first?.instance.modality ?? '');
+  return stack.label.startsWith('localizer') || lone;
+}
+
+function startOf(item: SeriesItem): SeriesState {
+  const why = NOT_PICTURES[item.modality];
+  return why ? { kind: 'no-picture', why } : { kind: 'waiting' };
+}

@@ -1,0 +1,40 @@
+/** Line icons on a 20 x 20 grid. They are decoration: the button around them carries the name. */
+import type { ReactElement } from 'react';
+
+const PATHS = {
+  back: 'M12 4 6 10l6 6',
+  search: 'M9 15A6 6 0 1 0 9 3a6 6 0 0 0 0 12ZM13.5 13.5 17 17',
+  info: 'M10 18a8 8 0 1 0 0-16 8 8 0 0 0 0 16ZM10 9v5M10 6.2v.1',
+  window: 'M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14ZM10 3v14M10 6h5.7M10 9h6.9M10 12h6.7M10 15h4.6',
+  scroll: 'M4 5h12M4 10h12M4 15h12M10 2v1M10 17v1',
+  zoom: 'M9 15A6 6 0 1 0 9 3a6 6 0 0 0 0 12ZM13.5 13.5 17 17M9 6.5v5M6.5 9h5',
+  pan: 'M10 2v16M2 10h16M10 2 8 4M10 2l2 2M10 18l-2-2M10 18l2-2M2 10l2-2M2 10l2 2M18 10l-2-2M18 10l-2 2',
+  fit: 'M3 7V3h4M17 7V3h-4M3 13v4h4M17 13v4h-4',
+  oneToOne: 'M4 7l2-1v8M14 7l2-1v8M10 8v.1M10 12v.1',
+  invert: 'M10 17a7 7 0 1 0 0-14v14Z M10 3a7 7 0 0 0 0 14',
+  flipH: 'M10 3v14M7 6 3 10l4 4M13 6l4 4-4 4',
+  flipV: 'M3 10h14M6 7l4-4 4 4M6 13l4 4 4-4',
+  rotate: 'M16 10a6 6 0 1 1-2-4.5M16 3v3.5h-3.5',
+  reset: 'M4 10a6 6 0 1 0 2-4.5M4 3v3.5h3.5',
+  play: 'M6 4v12l10-6Z',
+  pause: 'M7 4v12M13 4v12',
+  smooth: 'M3 15c4 0 4-10 7-10s3 10 7 10',
+  series: 'M3 4h14v5H3ZM3 12h14v5H3Z',
+  close: 'M5 5l10 10M15 5 5 15',
+  one: 'M3 4h14v12H3Z',
+  two: 'M3 4h14v12H3ZM10 4v12',
+  four: 'M3 4h14v12H3ZM10 4v12M3 10h14',
+  up: 'M6 12l4-4 4 4',
+  down: 'M6 8l4 4 4-4',
+  more: 'M5 10v.1M10 10v.1M15 10v.1',
+} as const;
+
+export type IconName = keyof typeof PATHS;
+
+export function Icon({ name }: { readonly name: IconName }): ReactElement {
+  return (
+    <svg className="icon" viewBox="0 0 20 20" aria-hidden="true" focusable="false">
+      <path d={PATHS[name]} />
+    </svg>
+  );
+}

@@ -1,0 +1,128 @@
+/**
+ * The one rendering engine of the page and what Cornerstone needs to know of an image.
+ *
+ * Images are handed over in their own plane (first pixel at the origin, rows along x): the camera
+ * of `geometry/view.ts` then decides alone how they lie on the screen, and the same placement
+ * makes the orientation labels. Values are handed over after the modality transform, as
+ * MONOCHROME2: inversion and windows are decided by `stack-view.ts`.
+ */
+import { Enums, init, metaData, RenderingEngine, utilities, type Types } from '@cornerstonejs/core';
+import { init as initCodecs } from '@cornerstonejs/dicom-image-loader';
+import { RequestFailure } from '../client/http';
+import type { Frame } from '../dicom-model/instance';
+import type { ImageExtent } from '../geometry/view';
+import { frameKey } from './frame-cache';
+import type { LoadedFrame } from './images';
+
+let engine: RenderingEngine | null = null;
+const drawn = new Map<string, LoadedFrame>();
+
+/** Size of an image in mm, or in pixel widths when nothing says how large a pixel is. */
+export function extentOf(frame: Frame): ImageExtent {
+  const { rows, columns } = frame.instance.layout;
+  return { rows, columns, spacing: frame.spacing ?? [frame.aspect, 1] };
+}
+
+function planeModule(loaded: LoadedFrame): object {
+  const { spacing, rows, columns } = extentOf(loaded.frame);
+  return {
+    rows,
+    columns,
+    rowCosines: [1, 0, 0],
+    columnCosines: [0, 1, 0],
+    imageOrientationPatient: [1, 0, 0, 0, 1, 0],
+    imagePositionPatient: [0, 0, 0],
+    columnPixelSpacing: spacing[0],
+    rowPixelSpacing: spacing[1],
+    frameOfReferenceUID: loaded.frame.frameOfReference,
+    usingDefaultValues: false,
+  };
+}
+
+function pixelModule(loaded: LoadedFrame): object {
+  const colour = loaded.pixels.kind === 'colour';
+  const bits = loaded.pixels.values.BYTES_PER_ELEMENT * 8;
+  return {
+    samplesPerPixel: colour ? 3 : 1,
+    photometricInterpretation: colour ? 'RGB' : 'MONOCHROME2',
+    bitsAllocated: bits,
+    bitsStored: bits,
+    highBit: bits - 1,
+    pixelRepresentation: loaded.pixels.values instanceof Int16Array ? 1 : 0,
+  };
+}
+
+function provide(type: string, imageId: string): object | undefined {
+  const loaded = drawn.get(imageId);
+  if (!loaded) return undefined;
+  if (type === Enums.MetadataModules.IMAGE_PLANE) return planeModule(loaded);
+  if (type === Enums.MetadataModules.IMAGE_PIXEL) return pixelModule(loaded);
+  if (type === Enums.MetadataModules.GENERAL_SERIES) {
+    // Not the real modality: Cornerstone gives PET its own window, which clinical 6 decides here.
+    return { modality: 'OT' };
+  }
+  return undefined;
+}
+
+/** Start rendering and codecs, once. @throws RequestFailure when the browser cannot draw. */
+export function renderingEngine(): RenderingEngine {
+  if (engine) return engine;
+  const canvas = document.createElement('canvas');
+  if (!canvas.getContext('webgl2')) {
+    throw new RequestFailure('This browser cannot draw images (no WebGL 2).', 'Turn on hardware acceleration or use another browser.');
+  }
+  const small = matchMedia('(pointer: coarse)').matches;
+  init({ isMobile: small, rendering: { webGlContextCount: small ? 1 : 4 } } as Parameters<typeof init>[0]);
+  const cores = navigator.hardwareConcurrency || 2;
+  initCodecs({ maxWebWorkers: Math.max(1, Math.min(4, cores - 1)) });
+  metaData.addProvider(provide, 10_000);
+  engine = new RenderingEngine('lightwell');
+  return engine;
+}
+
+/** Cornerstone's view of a loaded frame. Keep it only as long as it is on screen. */
+export function cornerstoneImage(loaded: LoadedFrame): Types.IImage {
+  const imageId = `lightwell:${frameKey(loaded.frame)}`;
+  drawn.set(imageId, loaded);
+  const { rows, columns, spacing } = extentOf(loaded.frame);
+  const { pixels } = loaded;
+  const colour = pixels.kind === 'colour';
+  const numberOfComponents = colour ? 3 : 1;
+  const voxelManager = utilities.VoxelManager.createImageVoxelManager({
+    scalarData: pixels.values,
+    width: columns,
+    height: rows,
+    numberOfComponents,
+  });
+  const [min, max] = colour ? [0, 255] : [pixels.min, pixels.max];
+  return {
+    imageId,
+    dataType: pixels.values.constructor.name,
+    color: colour,
+    rgba: false,
+    columns,
+    rows,
+    width: columns,
+    height: rows,
+    columnPixelSpacing: spacing[0],
+    rowPixelSpacing: spacing[1],
+    slope: 1,
+    intercept: 0,
+    invert: false,
+    minPixelValue: min,
+    maxPixelValue: max,
+    windowCenter: (min + max) / 2,
+    // Cornerstone draws a first window from these before ours: it must not be empty.
+    windowWidth: Math.max(max - min, 2),
+    sizeInBytes: pixels.values.byteLength,
+    numberOfComponents,
+    voxelManager,
+    getPixelData: () => pixels.values,
+    getCanvas: undefined,
+    photometricInterpretation: colour ? 'RGB' : 'MONOCHROME2',
+  } as unknown as Types.IImage;
+}
+
+export function forgetImage(imageId: string): void {
+  drawn.delete(imageId);
+}

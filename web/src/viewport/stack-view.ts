@@ -1,0 +1,395 @@
+/** One viewport: which image is on screen, how it lies there, and how bright it is. */
+import { Enums, utilities, type Types } from '@cornerstonejs/core';
+import { isAbort, RequestFailure } from '../client/http';
+import type { Frame } from '../dicom-model/instance';
+import type { Stack } from '../dicom-model/stacks';
+import { curvePoints, defaultVoi, rangeOf, windowFrom, type Voi } from '../dicom-model/voi';
+import type { Vec2 } from '../geometry/vec';
+import * as view from '../geometry/view';
+import { draggedWindow, type Window } from '../geometry/window';
+import { Signal } from '../store/signal';
+import { play } from './cine';
+import { cornerstoneImage, extentOf, forgetImage, renderingEngine } from './engine';
+import type { FrameCache } from './frame-cache';
+import type { LoadedFrame } from './images';
+
+export interface ViewState {
+  readonly stack: Stack | null;
+  /** Index the user asked for; what is on screen is `shown`. */
+  readonly target: number;
+  readonly shown: { readonly index: number; readonly image: LoadedFrame } | null;
+  readonly failure: RequestFailure | null;
+  readonly voi: Voi | null;
+  readonly userWindow: boolean;
+  readonly inverted: boolean;
+  readonly smooth: boolean;
+  readonly placement: view.Placement;
+  readonly zoom: number;
+  readonly pan: Vec2;
+  /** CSS pixels per image column. */
+  readonly magnification: number;
+  readonly playing: boolean;
+  readonly dropped: number;
+}
+
+const START: ViewState = {
+  stack: null,
+  target: 0,
+  shown: null,
+  failure: null,
+  voi: null,
+  userWindow: false,
+  inverted: false,
+  smooth: true,
+  placement: view.UPRIGHT,
+  zoom: 1,
+  pan: [0, 0],
+  magnification: 1,
+  playing: false,
+  dropped: 0,
+};
+
+const MIN_ZOOM = 0.1;
+const MAX_ZOOM = 40;
+const DEFAULT_FRAME_TIME = 1000 / 15;
+const MAX_IN_FLIGHT = 3;
+
+const toFailure = (error: unknown): RequestFailure =>
+  error instanceof RequestFailure
+    ? error
+    : new RequestFailure(
+        `This image cannot be shown (${error instanceof Error ? error.message : 'unknown reason'})`,
+        'The stored object is unchanged; other images are not affected.',
+      );
+
+/** The film's own frame times, or a steady default for a stack of single images. */
+export const frameTimesOf = (stack: Stack): readonly number[] =>
+  stack.frames[0]?.instance.frameTimes ?? [DEFAULT_FRAME_TIME];
+
+export class StackView {
+  readonly state = new Signal<ViewState>(START);
+  private readonly viewport: Types.IStackViewport;
+  private readonly resize: ResizeObserver;
+  private readonly seriesWindows = new Map<string, Voi>();
+  private stackVoi: Voi | null = null;
+  private inFlight = 0;
+  private direction = 1;
+  private imageId: string | null = null;
+  private stopCine: (() => void) | null = null;
+  private disposed = false;
+
+  constructor(
+    private readonly element: HTMLDivElement,
+    private readonly id: string,
+    private readonly cache: FrameCache,
+  ) {
+    const engine = renderingEngine();
+    engine.enableElement({
+      viewportId: id,
+      type: Enums.ViewportType.STACK,
+      element,
+      defaultOptions: { background: [0, 0, 0] },
+    });
+    this.viewport = engine.getViewport(id) as Types.IStackViewport;
+    this.resize = new ResizeObserver(() => {
+      if (this.disposed) return;
+      engine.resize(true, false);
+      this.draw();
+    });
+    this.resize.observe(element);
+  }
+
+  dispose(): void {
+    this.disposed = true;
+    this.stop();
+    this.resize.disconnect();
+    if (this.imageId) forgetImage(this.imageId);
+    renderingEngine().disableElement(this.id);
+  }
+
+  /** Put a stack on screen; the picture before it is covered until the first image is here. */
+  show(stack: Stack, index = 0): void {
+    this.stop();
+    this.stackVoi = null;
+    const { smooth } = this.state.value;
+    const saved = this.seriesWindows.get(stack.series) ?? null;
+    this.state.set({ ...START, smooth, stack, target: index, voi: saved, userWindow: saved !== null });
+    this.request();
+  }
+
+  scrollTo(index: number): void {
+    const { stack, target } = this.state.value;
+    if (!stack) return;
+    const next = Math.min(Math.max(0, Math.round(index)), stack.frames.length - 1);
+    if (next === target) return;
+    this.direction = next > target ? 1 : -1;
+    this.state.patch({ target: next });
+    this.request();
+  }
+
+  scrollBy(step: number): void {
+    this.scrollTo(this.state.value.target + step);
+  }
+
+  retry(): void {
+    this.state.patch({ failure: null });
+    this.request();
+  }
+
+  /** Change brightness by a drag in CSS pixels; colour images keep theirs (clinical 6). */
+  dragWindow(dx: number, dy: number): void {
+    const { shown, voi } = this.state.value;
+    const pixels = shown?.image.pixels;
+    if (!voi || pixels?.kind !== 'grey') return;
+    this.setWindow(draggedWindow(windowFrom(voi), dx, dy, pixels.max - pixels.min));
+  }
+
+  setWindow(window: Window): void {
+    this.setVoi({ kind: 'window', window });
+  }
+
+  resetWindow(): void {
+    const { stack } = this.state.value;
+    if (stack) this.seriesWindows.delete(stack.series);
+    this.stackVoi = null;
+    this.state.patch({ userWindow: false, inverted: false });
+    this.applyVoi();
+  }
+
+  invert(): void {
+    if (this.isColour()) return;
+    this.state.patch({ inverted: !this.state.value.inverted });
+    this.applyVoi();
+  }
+
+  toggleSmooth(): void {
+    this.state.patch({ smooth: !this.state.value.smooth });
+    this.applyVoi();
+  }
+
+  /** @param at point that stays where it is, CSS pixels from the centre of the viewport. */
+  zoomBy(factor: number, at: Vec2 = [0, 0]): void {
+    const { zoom, pan } = this.state.value;
+    const next = Math.min(Math.max(MIN_ZOOM, zoom * factor), MAX_ZOOM);
+    this.state.patch({ zoom: next, pan: view.panForZoomAt(pan, zoom, next, at) });
+    this.draw();
+  }
+
+  panBy(dx: number, dy: number): void {
+    const { pan } = this.state.value;
+    this.state.patch({ pan: [pan[0] + dx, pan[1] + dy] });
+    this.draw();
+  }
+
+  fit(): void {
+    this.state.patch({ zoom: 1, pan: [0, 0] });
+    this.draw();
+  }
+
+  /** One image pixel on one screen pixel. */
+  oneToOne(): void {
+    const { shown } = this.state.value;
+    if (!shown) return;
+    const target = 1 / (window.devicePixelRatio || 1);
+    this.zoomBy(target / this.state.value.magnification);
+  }
+
+  place(change: (p: view.Placement) => view.Placement): void {
+    this.state.patch({ placement: change(this.state.value.placement), pan: [0, 0] });
+    this.draw();
+  }
+
+  reset(): void {
+    this.state.patch({ placement: view.UPRIGHT, zoom: 1, pan: [0, 0] });
+    this.resetWindow();
+    this.draw();
+  }
+
+  togglePlay(): void {
+    const { stack, playing, target } = this.state.value;
+    if (playing) {
+      this.stop();
+      return;
+    }
+    if (!stack || stack.frames.length < 2) return;
+    this.state.patch({ playing: true, dropped: 0 });
+    this.cache.prefetch(this.ahead(stack, target));
+    this.stopCine = play(
+      {
+        frames: stack.frames.length,
+        times: frameTimesOf(stack),
+        show: (index, dropped) => this.showIfLoaded(index, dropped),
+      },
+      target,
+    );
+  }
+
+  private stop(): void {
+    this.stopCine?.();
+    this.stopCine = null;
+    if (this.state.value.playing) this.state.patch({ playing: false });
+  }
+
+  private isColour(): boolean {
+    return this.state.value.shown?.image.pixels.kind === 'colour';
+  }
+
+  private setVoi(voi: Voi): void {
+    const { stack } = this.state.value;
+    if (!stack || this.isColour()) return;
+    this.seriesWindows.set(stack.series, voi);
+    this.state.patch({ userWindow: true, voi });
+    this.applyVoi();
+  }
+
+  private showIfLoaded(index: number, dropped: number): boolean {
+    const frame = this.state.value.stack?.frames[index];
+    const image = frame && this.cache.peek(frame);
+    if (!image) {
+      if (frame) void this.cache.load(frame).catch(() => undefined);
+      return false;
+    }
+    this.present(image, index, { target: index, dropped });
+    return true;
+  }
+
+  /** Load the target; a few requests at a time, so that a fast scroll does not queue them all. */
+  private request(): void {
+    const { stack, target } = this.state.value;
+    const frame = stack?.frames[target];
+    if (!stack || !frame) return;
+    const ready = this.cache.peek(frame);
+    if (ready) {
+      this.present(ready, target);
+      this.cache.prefetch(this.ahead(stack, target));
+      return;
+    }
+    if (this.inFlight >= MAX_IN_FLIGHT) return;
+    this.inFlight += 1;
+    this.cache
+      .load(frame)
+      .then(
+        (image) => this.arrived(stack, target, image),
+        (error: unknown) => this.failed(stack, target, error),
+      )
+      .finally(() => {
+        this.inFlight -= 1;
+        const now = this.state.value;
+        const waiting = now.stack !== stack || now.target !== target;
+        if (!this.disposed && waiting && now.shown?.index !== now.target) this.request();
+      });
+  }
+
+  private arrived(stack: Stack, index: number, image: LoadedFrame): void {
+    const now = this.state.value;
+    if (this.disposed || now.stack !== stack) return;
+    const nearer =
+      !now.shown || Math.abs(now.target - index) < Math.abs(now.target - now.shown.index);
+    if (index === now.target || nearer) this.present(image, index);
+    if (index === now.target) this.cache.prefetch(this.ahead(stack, index));
+  }
+
+  private failed(stack: Stack, index: number, error: unknown): void {
+    const now = this.state.value;
+    if (this.disposed || isAbort(error) || now.stack !== stack || now.target !== index) return;
+    // Never leave another image under the position of the one that failed.
+    this.state.patch({ failure: toFailure(error), shown: null });
+    this.cache.prefetch(this.ahead(stack, index));
+  }
+
+  /** Frames in the order they will be wanted: onwards in the direction of travel, then back. */
+  private ahead(stack: Stack, index: number): Frame[] {
+    const before = stack.frames.slice(0, index).reverse();
+    const after = stack.frames.slice(index + 1);
+    const [first, second] = this.direction > 0 ? [after, before] : [before, after];
+    const near = second.slice(0, 4);
+    return [...first.slice(0, 16), ...near, ...first.slice(16), ...second.slice(4)];
+  }
+
+  /** Draw an image and say so in one change of state: readers hear once of each frame. */
+  private present(image: LoadedFrame, index: number, also: Partial<ViewState> = {}): void {
+    const before = this.imageId;
+    try {
+      const csImage = cornerstoneImage(image);
+      this.imageId = csImage.imageId;
+      this.viewport.renderImageObject(csImage);
+    } catch (error) {
+      this.state.patch({ failure: toFailure(error), shown: null });
+      return;
+    }
+    if (before && before !== this.imageId) forgetImage(before);
+    const next = { ...this.state.value, ...also, shown: { index, image }, failure: null };
+    const voi = this.voiFor(next);
+    this.paint({ ...next, voi });
+    const magnification = this.aim(next) ?? next.magnification;
+    this.state.set({ ...next, voi, magnification });
+    this.viewport.render();
+  }
+
+  /** The user's window, else the stack's (slices of one volume share it), else the image's own. */
+  private voiFor({ shown, userWindow, voi, stack }: ViewState): Voi | null {
+    if (!shown || shown.image.pixels.kind !== 'grey') return null;
+    const { pixels, frame, voiCurve } = shown.image;
+    if (userWindow && voi) return voi;
+    if (stack?.order.basis !== 'position') return defaultVoi(frame, pixels, voiCurve);
+    this.stackVoi ??= defaultVoi(frame, pixels, voiCurve);
+    return this.stackVoi;
+  }
+
+  private applyVoi(): void {
+    const now = this.state.value;
+    if (!now.shown) return;
+    const voi = this.voiFor(now);
+    this.paint({ ...now, voi });
+    this.state.patch({ voi });
+    this.viewport.render();
+  }
+
+  /** Brightness and interpolation of what is on screen. */
+  private paint({ shown, voi, inverted, smooth }: ViewState): void {
+    const { InterpolationType } = Enums;
+    const interpolationType = smooth ? InterpolationType.LINEAR : InterpolationType.NEAREST;
+    if (!shown || !voi) {
+      this.viewport.setProperties({ voiRange: { lower: 0, upper: 255 }, interpolationType });
+      return;
+    }
+    const { inverse, modality } = shown.image.frame.instance;
+    // PET is read as dark uptake on white.
+    const negative = (inverse !== (modality === 'PT')) !== inverted;
+    const range = rangeOf(voi);
+    this.viewport.setProperties({ voiRange: range, interpolationType });
+    this.setCurve(voi, range, negative);
+  }
+
+  /** Hand the grey curve to the actor itself: linear, sigmoid and table alike, inverted or not. */
+  private setCurve(voi: Voi, range: { lower: number; upper: number }, negative: boolean): void {
+    const actor = this.viewport.getDefaultActor()?.actor as unknown as GreyActor | undefined;
+    const curve = utilities.createLinearRGBTransferFunction(range);
+    curve.removeAllPoints();
+    for (const [value, grey] of curvePoints(voi, range)) {
+      const shade = negative ? 1 - grey : grey;
+      curve.addRGBPoint(value, shade, shade, shade);
+    }
+    actor?.getProperty().setRGBTransferFunction(0, curve);
+  }
+
+  private draw(): void {
+    const magnification = this.aim(this.state.value);
+    if (magnification === null) return;
+    if (magnification !== this.state.value.magnification) this.state.patch({ magnification });
+    this.viewport.render();
+  }
+
+  /** Point the camera; returns the magnification, or null when there is nothing to look at. */
+  private aim({ shown, placement, zoom, pan }: ViewState): number | null {
+    const canvas = { width: this.element.clientWidth, height: this.element.clientHeight };
+    if (!shown || this.disposed || canvas.width === 0 || canvas.height === 0) return null;
+    const extent = extentOf(shown.image.frame);
+    this.viewport.setCamera(view.cameraFor(extent, canvas, placement, zoom, pan));
+    return view.magnification(extent, canvas, placement, zoom);
+  }
+}
+
+interface GreyActor {
+  getProperty(): { setRGBTransferFunction(index: number, curve: unknown): void };
+}

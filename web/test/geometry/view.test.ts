@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import { cameraFor, fitScale, magnification, panForZoomAt, UPRIGHT, type Placement } from '../../src/geometry/view';
+
+const image = { columns: 100, rows: 50, spacing: [2, 2] as const };
+const canvas = { width: 400, height: 400 };
+
+describe('fit', () => {
+  it('is bound by the longer side, also when turned', () => {
+    expect(fitScale(image, canvas, UPRIGHT)).toBe(0.5);
+    expect(fitScale(image, { width: 400, height: 100 }, UPRIGHT)).toBe(1);
+    expect(fitScale(image, { width: 400, height: 100 }, { rotation: 90, flipped: false })).toBe(2);
+  });
+
+  it('keeps the shape of pixels that are not square', () => {
+    const flat = { columns: 100, rows: 100, spacing: [1, 3] as const };
+    expect(fitScale(flat, canvas, UPRIGHT)).toBe(0.75);
+  });
+});
+
+describe('camera', () => {
+  it('looks at the middle of the image, half a canvas high', () => {
+    const camera = cameraFor(image, canvas, UPRIGHT, 1, [0, 0]);
+    expect(camera.focalPoint).toEqual([99, 49, 0]);
+    expect(camera.parallelScale).toBe(100);
+    expect(camera.viewUp).toEqual([-0, -1, 0]);
+    expect(camera.viewPlaneNormal).toEqual([0, 0, -1]);
+  });
+
+  it('stands on the other side of a mirrored image', () => {
+    const flipped: Placement = { rotation: 0, flipped: true };
+    expect(cameraFor(image, canvas, flipped, 1, [0, 0]).viewPlaneNormal).toEqual([0, 0, 1]);
+  });
+
+  it('moves against the pan, in screen directions', () => {
+    const [x, y] = cameraFor(image, canvas, UPRIGHT, 1, [10, 20]).focalPoint;
+    expect([x, y]).toEqual([94, 39]);
+    const turned = cameraFor(image, canvas, { rotation: 90, flipped: false }, 1, [10, 0]).focalPoint;
+    expect(turned[1]).toBeGreaterThan(49);
+  });
+});
+
+describe('zoom', () => {
+  it('tells the screen pixels of an image pixel', () => {
+    expect(magnification(image, canvas, UPRIGHT, 1)).toBe(4);
+    expect(magnification(image, canvas, UPRIGHT, 0.25)).toBe(1);
+  });
+
+  it('keeps the point under the pointer where it is', () => {
+    const pan = panForZoomAt([5, -3], 1, 2, [40, 10]);
+    expect((40 - 5) * 2 + pan[0]).toBe(40 * 1 + 0);
+    expect((10 + 3) * 2 + pan[1]).toBe(10);
+  });
+});
