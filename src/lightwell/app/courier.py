@@ -10,6 +10,7 @@ from lightwell.app.wiring import House
 from lightwell.backends.database.chores import flush_inline
 from lightwell.backends.database.commitments import CommitmentQueue
 from lightwell.domain.archive.model import NO_SUCH_OBJECT, Vouched
+from lightwell.gateways.dimse.commitment import CommitmentCourier
 
 log = logging.getLogger("lightwell.commitment")
 
@@ -25,7 +26,7 @@ async def deliver_commitments(house: House) -> int:
     worked out anew each time, because what was safe may have been damaged since, and the other way round.
     """
     delivered = 0
-    queue = CommitmentQueue(house.database)
+    queue, courier = CommitmentQueue(house.database), CommitmentCourier()
     tenants = await house.tenants.everyone()
     for tenant in tenants:
         context = system_context(tenant)
@@ -36,10 +37,8 @@ async def deliver_commitments(house: House) -> int:
             if _still_arriving(answers, request.requested):
                 continue
             done = False
-            from lightwell.gateways.dimse.commitment import deliver
-
             if peer is not None:
-                done = await deliver(peer, request.called, request.transaction_uid, answers)
+                done = await courier.deliver(peer, request.called, request.transaction_uid, answers)
             await queue.settle(tenant, request, answers, delivered=done, give_up=GIVE_UP)
             delivered += done
             log.info("commitment for %s: %s", request.peer, "delivered" if done else "later")

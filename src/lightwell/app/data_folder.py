@@ -27,7 +27,8 @@ def make_data_folder(data: Path) -> None:
     """
     try:
         if not data.exists():
-            data.mkdir(parents=True, mode=0o711 if os.geteuid() == 0 else 0o700)
+            data.mkdir(parents=True)
+            data.chmod(0o711 if os.geteuid() == 0 else 0o700)  # ours to set, whatever the umask
         for part in PARTS:
             (data / part).mkdir(mode=0o700, exist_ok=True)
     except NotADirectoryError as error:

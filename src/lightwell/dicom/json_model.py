@@ -212,7 +212,7 @@ def _decimal(text: str) -> Number | str | None:
     value = decimal(text)
     if value is None:
         return text or None
-    return int(value) if value.is_integer() and abs(value) < _EXACT else value
+    return int(value) if value % 1 == 0 and -_EXACT < value < _EXACT else value
 
 
 _CONVERT: dict[str, Callable[[bytes, str, tuple[str, ...]], list[Any]]] = {

@@ -7,8 +7,8 @@ refusal: an element that claims to end beyond `Limits.header` is refused even wh
 
 Deflated data sets are scanned *after* inflation: pass the inflated prefix (`inflate_bounded`).
 
-Only positions are found here; values are decoded by `Header` on demand. Measured on this machine: see
-bench/; about 0.5 us an element of an explicit VR head.
+Only positions are found here; values are decoded by `Header` on demand: about 0.5 us an element of an
+explicit VR head (measured on 2 shared cores, Python 3.11).
 """
 
 from __future__ import annotations

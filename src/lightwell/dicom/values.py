@@ -79,14 +79,16 @@ def decode_strings(raw: bytes, vr: str, charsets: Sequence[str] = ()) -> list[st
     """The values of any textual VR, empty ones included; [] for an empty element."""
     if not raw:
         return []
-    # Outside the text VRs only the default repertoire is allowed; other bytes are kept visible.
-    text = cs.decode_text(raw, charsets, vr) if vr in TEXT else raw.decode("latin-1")
-    if vr in SINGLE_VALUED:
-        text = strip_text(text, vr)
-        return [text] if text else []
+    if raw.isascii() and b"\x1b" not in raw and b"~" not in raw:
+        text = raw.decode("ascii")  # the same in every character set, and the everyday case
+    else:
+        # Outside the text VRs only the default repertoire is allowed; other bytes stay visible.
+        text = cs.decode_text(raw, charsets, vr) if vr in TEXT else raw.decode("latin-1")
     text = text.rstrip(" \0")
     if not text:
         return []
+    if vr in SINGLE_VALUED or "\\" not in text:
+        return [text if vr in KEEPS_LEADING_SPACE else text.lstrip(" \0")]
     return [strip_text(part, vr) for part in text.split("\\")]
 
 

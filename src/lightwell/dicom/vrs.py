@@ -118,8 +118,6 @@ class Encoding:
 EXPLICIT_LE = Encoding(implicit=False, little=True)
 IMPLICIT_LE = Encoding(implicit=True, little=True)
 EXPLICIT_BE = Encoding(implicit=False, little=False)
-# Not a transfer syntax of any edition, but what a force-read of a broken file may meet.
-IMPLICIT_BE = Encoding(implicit=True, little=False)
 
 EXPLICIT_HEAD = {True: Struct("<HH2sH"), False: Struct(">HH2sH")}
 IMPLICIT_HEAD = {True: Struct("<HHI"), False: Struct(">HHI")}

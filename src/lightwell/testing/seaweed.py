@@ -28,7 +28,7 @@ from obstore.store import S3Store
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
 _GRPC_DISTANCE = 10_000  # each HTTP port's gRPC port lies this far above it
-_PORTS = ("master", "volume", "filer", "s3")
+_PORTS = ("master", "volume", "filer", "s3", "admin")
 
 
 def find_weed() -> Path | None:
@@ -131,7 +131,7 @@ class SeaweedFS:
             self._process = None
         except subprocess.TimeoutExpired:
             self.kill()
-        self._remove_socket()
+        self._remove_sockets()
 
     def kill(self) -> None:
         """As a power cut would: signal 9, by process id."""
@@ -140,7 +140,7 @@ class SeaweedFS:
         self._process.kill()
         self._process.wait(timeout=STOP_SECONDS)
         self._process = None
-        self._remove_socket()
+        self._remove_sockets()
 
     def _arguments(self, configuration: Path) -> list[str]:
         return [
@@ -153,6 +153,7 @@ class SeaweedFS:
             f"-volume.port={self.ports['volume']}",
             f"-filer.port={self.ports['filer']}",
             f"-s3.port={self.ports['s3']}",
+            f"-admin.port={self.ports['admin']}",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-webdav=false",
@@ -204,10 +205,12 @@ class SeaweedFS:
     def _log_tail(self) -> str:
         return (self.folder / "weed.log").read_bytes()[-1000:].decode(errors="replace")
 
-    def _remove_socket(self) -> None:
-        """It leaves a socket behind in the temporary folder."""
-        name = f"seaweedfs-s3-{self.ports['s3']}.sock"
-        (Path(tempfile.gettempdir()) / name).unlink(missing_ok=True)
+    def _remove_sockets(self) -> None:
+        """It leaves them behind in /tmp, named after its ports."""
+        for port in self.ports.values():
+            for number in (port, port + _GRPC_DISTANCE):
+                for path in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                    path.unlink(missing_ok=True)
 
 
 def _free_ports() -> dict[str, int]:

@@ -139,6 +139,9 @@ class DecoderPool:
             raise DecodeFailed("The decoder's answer makes no sense.") from trouble
 
     async def _run(self, task: Task, job: Job) -> bytes:
+        size = len(job.data) if isinstance(job, DecodeJob) else sum(map(len, job.frames))
+        if size > self.limits.memory // 2:
+            raise DecodeRefused(f"{size} bytes of pixel data are too many for one job.")
         if self._closed:
             raise Unavailable("The decoder pool is closed.")
         if not self._places.acquire(blocking=False):
@@ -211,8 +214,7 @@ class DecoderPool:
                 child.wait_until_ready()
                 child.give(task, job, deadline)
             except OSError:
-                # It reads the whole job before it starts: whoever is gone by now died of something
-                # else, and the job may go to another.
+                # It had not begun: it died of something else, and the job may go to another.
                 self._bury(child)
                 child = None
                 continue
@@ -274,9 +276,11 @@ class _Child:
         self._ready = True
 
     def give(self, task: Task, job: Job, deadline: float) -> None:
+        """Hand the job over until the child says that it begins; raises OSError when it is gone."""
         self.served += 1
         self._channel.settimeout(max(deadline - time.monotonic(), 0.01))
         protocol.send_job(self._channel, task, job)
+        protocol.receive(self._channel, 1)
 
     def answer(self, deadline: float) -> tuple[Status, bytes]:
         """Raises TimeoutError, OSError (the child died) or ValueError (it sent nonsense)."""

@@ -24,6 +24,8 @@ _HEAD = struct.Struct("<BII")
 _LENGTH = struct.Struct("<Q")
 _ANSWER = struct.Struct("<BQ")
 READY = b"\x06"
+#: The child has the whole job and begins: from here on its death is the job's fault.
+BEGUN = b"\x07"
 
 
 class Task(enum.IntEnum):

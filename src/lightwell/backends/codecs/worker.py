@@ -101,6 +101,7 @@ def _lock_in(channel: socket.socket, limits: Limits) -> None:
 def _serve(channel: socket.socket, limits: Limits) -> bool:
     """One job; False when this process should leave."""
     task, job = protocol.receive_job(channel)
+    channel.sendall(protocol.BEGUN)
     _allow_seconds(limits.seconds)
     try:
         parts = _do(task, job, limits)

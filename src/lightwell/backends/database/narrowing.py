@@ -14,6 +14,7 @@ from typing import Any
 from lightwell.backends.database.arrival_columns import as_text
 from lightwell.domain.archive.columns import TEXT_LIMIT
 from lightwell.domain.archive.finding import (
+    FOLD_LIMIT,
     KIND_GROUP,
     KIND_SOUND,
     KIND_WORD,
@@ -117,18 +118,27 @@ def date_filter(column: str, key: Criterion | DateTimeRange, sql: Sql) -> str | 
 # --- names ----------------------------------------------------------------------------------------
 
 
-def _name_spans(key: Criterion) -> tuple[Span | None, Span | None]:
-    """Where matches lie in `name_key` and among whole groups (kind 3); None: cannot be said."""
-    groups = [fold_group(literal(group)) for group in key.values[0].split("=")[:3]]
-    if len(groups) == 1:
-        prefix = groups[0].rstrip("^ ")
-        return (beginning(prefix), beginning(prefix)) if prefix else (None, None)
-    alphabetic = groups[0].rstrip("^ ")
-    if alphabetic:
-        return beginning(alphabetic), None
-    others = [group.rstrip("^ ") for group in groups[1:]]
-    longest = max(others, key=len)
-    return None, beginning(longest) if longest else None
+def _name_conditions(
+    column: str, pattern: str, wild: bool, sql: Sql, *, groups_follow: bool
+) -> list[str]:
+    """Where the folded names of one group lie that a key group can match; [] when it cannot be said.
+
+    A family name typed to its end ('doe^*') is narrower than its letters ('doe*'): the name may end
+    there, go on with '^', or another group may follow after '='.
+    """
+    text = literal(pattern) if wild else pattern
+    prefix = fold_group(text).rstrip("^ ")[:FOLD_LIMIT]
+    if not prefix:
+        return []
+    complete = not wild or text.rstrip().endswith("^")
+    if not complete or len(prefix) + 1 >= FOLD_LIMIT:
+        return [beginning(prefix).sql(column, sql)]
+    found = [f"{column} {_C} = {sql.arg(prefix)}"]
+    if groups_follow:
+        found.append(beginning(prefix + "=").sql(column, sql))
+    if wild:
+        found.append(beginning(prefix + "^").sql(column, sql))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,26 +165,24 @@ def name_probe(key: Criterion) -> Probe | None:
         return _patient_probe("p.name_key COLLATE \"C\" = ''", ())
     if key.kind not in (Match.SINGLE, Match.WILDCARD):
         return None
+    wild = key.kind is Match.WILDCARD
+    groups = key.values[0].split("=")[:3]
+    alphabetic, others = groups[0], groups[1:] or [groups[0]]
     sql = Sql()
-    in_names, in_groups = _name_spans(key)
-    conditions, sources = [], []
-    if in_names is not None:
-        condition = in_names.sql("p.name_key", sql)
-        conditions.append(condition)
-        sources.append(_from_patient(condition))
-    if in_groups is not None:
-        inside = f"w.kind = {KIND_GROUP} AND {in_groups.sql('w.word', sql)}"
-        conditions.append(_in_words(inside))
-        sources.append(_from_words(inside))
-    if conditions:
+    names = _name_conditions("p.name_key", alphabetic, wild, sql, groups_follow=True)
+    wholes: list[str] = []
+    if not names or len(groups) == 1:
+        wholes = _name_conditions("w.word", max(others, key=len), wild, sql, groups_follow=False)
+    insides = [f"w.kind = {KIND_GROUP} AND {whole}" for whole in wholes]
+    if names or insides:
+        sources = [*map(_from_patient, names), *map(_from_words, insides)]
+        conditions = [*names, *map(_in_words, insides)]
         return Probe(
             Level.PATIENT, tuple(sources), tuple(sql.values), f"({' OR '.join(conditions)})"
         )
-    pattern = fold_group(max(key.values[0].split("="), key=len)).strip("^ ")
-    condition = f"(p.name_key LIKE {sql.arg(like(pattern))} OR length(p.name_key) >= 400)"
-    return Probe(
-        Level.PATIENT, (_from_patient(condition),), tuple(sql.values), condition, scans=True
-    )
+    pattern = fold_group(max(groups, key=len)).lstrip("^ ").rstrip("^*? ")
+    condition = f"(p.name_key LIKE {sql.arg(like(pattern))} OR length(p.name_key) >= {FOLD_LIMIT})"
+    return _patient_probe(condition, sql.values, scans=True)
 
 
 def word_probes(text: str) -> list[Probe]:

@@ -32,6 +32,7 @@ from lightwell.domain.archive.internal.admission import admit
 from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.leases import LEASE_SECONDS, LeaseDesk, Scope
 from lightwell.domain.archive.internal.staging import StagingWriter
+from lightwell.domain.archive.keys import BlobIds
 from lightwell.domain.archive.model import (
     Announced,
     ArrivalRow,
@@ -100,6 +101,7 @@ class Archive:
         self._journal = journal
         self._describer = Describer()
         self._desk = LeaseDesk()
+        self._ids = BlobIds()
         self._seen: set[tuple[int, bytes]] = set()
 
     # --- storing ---------------------------------------------------------------------------------
@@ -112,7 +114,14 @@ class Archive:
         """Begin to receive one object. Blocking; the writer belongs to one thread at a time."""
         if announced.issuer is None and context.actor.issuer is not None:
             announced = replace(announced, issuer=context.actor.issuer)
-        return StagingWriter(self._blobs, context.tenant, announced, self._describer, self.clock)
+        return StagingWriter(
+            self._blobs,
+            context.tenant,
+            announced,
+            self._describer,
+            self.clock,
+            blob_id=self._ids.next(),
+        )
 
     async def store(self, context: Context, writer: StagingWriter) -> Verdict:
         """Finish, judge and keep what was staged; the bytes become durable beside the commit.

@@ -16,6 +16,7 @@ from lightwell.domain.archive.internal.entries import (
 )
 from lightwell.domain.archive.internal.finding import Candidates, Plan, Position, find, plan
 from lightwell.domain.archive.internal.folding import (
+    FOLD_LIMIT,
     KIND_GROUP,
     KIND_SOUND,
     KIND_WORD,
@@ -34,6 +35,7 @@ from lightwell.domain.archive.internal.matching import (
 from lightwell.domain.archive.internal.presenting import layered, present
 
 __all__ = [
+    "FOLD_LIMIT",
     "KIND_GROUP",
     "KIND_SOUND",
     "KIND_WORD",

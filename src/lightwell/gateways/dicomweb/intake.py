@@ -49,9 +49,13 @@ class Intake:
             if self._write is not None:
                 self._write(piece)
                 return
-            self._head += piece
-            if len(self._head) >= self._needed:
-                self._begin(complete=False)
+            if self._head:
+                self._head += piece
+                piece = bytes(self._head)
+            if len(piece) >= self._needed and self._begin(piece, complete=False):
+                self._head.clear()
+            elif not self._head:
+                self._head += piece
         except LightwellError as error:
             self.fail(error)
 
@@ -60,7 +64,7 @@ class Intake:
         if self.failure is not None or self._store is not None:
             return
         try:
-            self._begin(complete=True)
+            self._begin(bytes(self._head), complete=True)
         except LightwellError as error:
             self.fail(error)
 
@@ -77,29 +81,31 @@ class Intake:
 
     def discard(self) -> None:
         """Drop what was staged."""
-        self._head.clear()
+        self._head = bytearray()
         if self._discard is not None:
             self._discard()
         self._write = self._store = None
 
-    def _begin(self, *, complete: bool) -> None:
-        """Stage as soon as the head says what comes. Raises DicomError, NotAFile, store errors."""
+    def _begin(self, head: bytes | memoryview, *, complete: bool) -> bool:
+        """Stage as soon as the head says what comes; False when it is too short to tell.
+
+        Raises Truncated, NotAFile, and what the store raises.
+        """
         try:
-            meta, offset = read_meta(self._head, complete=complete)
+            meta, offset = read_meta(head, complete=complete)
         except Truncated as short:
             if complete:
                 raise
-            self._needed = max(getattr(short, "needed", 0) or 0, len(self._head) + 1)
-            return
+            self._needed = max(short.needed or 0, len(head) + 1)
+            return False
         except DicomError:
             raise NotAFile("The part is not a DICOM file.") from None
         self.sop_class, self.sop_uid = meta.sop_class, meta.sop_instance
-        rest = bytes(self._head[offset:])
-        self._head.clear()
         writer = self._archive.stage(self._context, _announced(meta, self._study_uid))
         self._write, self._discard = writer.write, writer.discard
         self._store = partial(self._archive.store, self._context, writer)
-        writer.write(rest)
+        writer.write(memoryview(head)[offset:])
+        return True
 
 
 def _announced(meta: FileMeta, study_uid: str | None) -> Announced:

@@ -83,7 +83,7 @@ def report_of(verdict: Verdict, study_uid: str | None) -> Report:
         verdict.series_uid,
         reason=reason,
         status=200 if reason is None else 409,
-        shown=verdict.outcome in (Outcome.STORED, Outcome.DUPLICATE),
+        shown=verdict.outcome is Outcome.STORED or verdict.reason == "duplicate-of-current",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from lightwell.access.audit import clean
 from lightwell.access.context import Context
 from lightwell.domain.peers.model import Stranger
-from lightwell.gateways.dimse import storage, verification
+from lightwell.gateways.dimse import commitment, query, retrieval, storage, verification
 from lightwell.gateways.dimse.connection import Connection, Ended, Ending
 from lightwell.gateways.dimse.counters import Counters
 from lightwell.gateways.dimse.exchange import Exchange, Rooms, Session
@@ -39,17 +39,23 @@ SERVICES: Final[Mapping[CommandField, Callable[[Exchange], None]]] = MappingProx
     {
         CommandField.C_ECHO_RQ: verification.serve,
         CommandField.C_STORE_RQ: storage.serve,
+        CommandField.C_FIND_RQ: query.serve,
+        CommandField.C_MOVE_RQ: retrieval.serve_move,
+        CommandField.C_GET_RQ: retrieval.serve_get,
+        CommandField.N_ACTION_RQ: commitment.serve,
     }
 )
 
 
 def _extended(asked: ExtendedNegotiation) -> bytes | None:
     """What we do of what was asked for by SOP Class Extended Negotiation."""
-    return None
+    return query.extended(asked) or retrieval.extended(asked)
 
 
 POLICY: Final = Policy(
-    services=frozenset({VERIFICATION}),
+    services=frozenset(
+        {VERIFICATION, commitment.PUSH_MODEL, *query.MODELS, *retrieval.MOVE, *retrieval.GET}
+    ),
     extended=_extended,
 )
 """What every peer may negotiate. What it may *do* is policy's answer to each request (0124H)."""

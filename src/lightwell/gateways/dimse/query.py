@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from lightwell.dicom import tags
+from lightwell.dicom.dictionary import vr_of
 from lightwell.domain.archive.levels import level_of
 from lightwell.domain.archive.model import Attributes, Level
 from lightwell.domain.archive.query import Found, Query
@@ -78,10 +79,8 @@ def extended(asked: ExtendedNegotiation) -> bytes | None:
     if asked.SOPClassUID not in MODELS:
         return None
     options = Options.of(asked.information)
-    does = bytes(
-        (1, options.combined_date_time, options.fuzzy, 0, 0)
-        + (options.empty_value, options.multiple_value)
-    )
+    flags = [True, options.combined_date_time, options.fuzzy, False, False]
+    does = bytes([*flags, options.empty_value, options.multiple_value])
     return does[: max(len(asked.information), 1)]
 
 
@@ -106,8 +105,7 @@ def serve(exchange: Exchange) -> None:
 def _answer(exchange: Exchange, identifier: Identifier, options: Options) -> None:
     wanted = _Wanted(identifier, exchange.session.request.called_ae)
     syntax = exchange.context.transfer_syntax
-    sent = 0
-    for found in _search(exchange, identifier, options):
+    for sent, found in enumerate(_search(exchange, identifier, options)):
         if exchange.is_cancelled():
             exchange.answer(CANCEL)
             return
@@ -116,7 +114,6 @@ def _answer(exchange: Exchange, identifier: Identifier, options: Options) -> Non
             return
         body = write_identifier(wanted.of(found), syntax, identifier.charsets)
         exchange.answer(wanted.status(found), (body,))
-        sent += 1
         exchange.session.counters.add(rows_found=1)
     exchange.answer(SUCCESS)
 
@@ -180,4 +177,4 @@ class _Wanted:
 
 def _vr(identifier: Identifier, tag: int) -> str:
     element = identifier.header.get(tag)
-    return "UI" if element is None else element.vr
+    return vr_of(tag) if element is None else element.vr

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import cached_property
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
 from lightwell.gateways.http.asgi import NOSNIFF, Header, Receive, Scope, Send
@@ -28,16 +28,16 @@ def query_parameters(query_string: bytes) -> list[tuple[str, str]]:
 
     Raises Invalid for more than 256 parameters or bytes that are no UTF-8.
     """
-    pieces = [piece for piece in query_string.decode("latin-1").split("&") if piece]
+    pieces = [piece for piece in query_string.split(b"&") if piece]
     if len(pieces) > PARAMETERS_LIMIT:
         raise Invalid(
             f"More than {PARAMETERS_LIMIT} query parameters.", remedy="Ask for less at once."
         )
     pairs = []
     for piece in pieces:
-        name, _, value = piece.partition("=")
+        name, _, value = piece.partition(b"=")
         try:
-            pairs.append((unquote(name, errors="strict"), unquote(value, errors="strict")))
+            pairs.append((unquote_to_bytes(name).decode(), unquote_to_bytes(value).decode()))
         except UnicodeDecodeError:
             raise Invalid("The query string is not UTF-8.") from None
     return pairs

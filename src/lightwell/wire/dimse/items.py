@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
+from lightwell.dicom import part10
+
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 """The only DICOM application context name (PS3.7 Annex A.2.1)."""
 
-IMPLEMENTATION_CLASS_UID: Final = "2.25.113520042311454164214859326699929345245"
-"""Our Implementation Class UID (PS3.7 Annex D.3.3.2), from a random UUID (PS3.5 Annex B.2)."""
+IMPLEMENTATION_CLASS_UID: Final = part10.IMPLEMENTATION_CLASS_UID
+"""Our Implementation Class UID (PS3.7 Annex D.3.3.2): the same on the wire as in our files."""
 
-IMPLEMENTATION_VERSION_NAME: Final = "LIGHTWELL_0.1"
+IMPLEMENTATION_VERSION_NAME: Final = part10.IMPLEMENTATION_VERSION_NAME
 """Our Implementation Version Name: at most 16 characters, one value a release."""
 
 DEFAULT_MAX_PDU: Final = 128 << 10

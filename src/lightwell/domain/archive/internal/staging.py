@@ -73,6 +73,7 @@ class StagingWriter:
         describer: Describer,
         clock: Clock,
         *,
+        blob_id: uuid.UUID,
         limit: int = OBJECT_LIMIT,
     ) -> None:
         self.announced = announced
@@ -81,7 +82,7 @@ class StagingWriter:
         self._describer = describer
         self._limit = limit
         self._received = announced.received or clock.now()
-        self._blob_id = uuid.uuid4()
+        self._blob_id = blob_id
         self._key = blob_key(tenant.region, tenant.name, LANDED, self._blob_id)
         self._sha256 = hashlib.sha256()
         self._crc = 0

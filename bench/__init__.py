@@ -1,0 +1,1 @@
+"""Side-by-side measurements against Orthanc, DCMTK and nginx. `script/bench` runs them."""

@@ -1,0 +1,395 @@
+"""All measures of the table in README, as ratios from one run.
+
+    script/bench [ingest] [stow] [frames] [qido] [growth] [stored] [--rounds N] [--large] [--out FILE]
+
+Targets alternate and the order is reversed each round; a ratio is the median of the ratios paired by
+round. Prints a table; keeps everything as JSON under bench/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import peers
+from bench.machine import cpu_seconds
+from bench.objects import BOUNDARY, ct_slices, small_objects, stow_body
+from bench.peers import NODELAY, Peer
+from lightwell.testing.sender import read_part10
+
+RESULTS = Path(__file__).parent / "results"
+CT_ROUND, SMALL_ROUND, STOW_BODIES, STOW_OBJECTS = 160, 400, 3, 100
+
+
+@dataclass
+class Figures:
+    """Raw figures: measure -> target -> one value a round."""
+
+    rates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    cpu: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def add(self, measure: str, target: str, rate: float, cpu_per_gb: float | None = None) -> None:
+        self.rates.setdefault(measure, {}).setdefault(target, []).append(rate)
+        if cpu_per_gb is not None:
+            self.cpu.setdefault(measure, {}).setdefault(target, []).append(cpu_per_gb)
+        print(f"  {measure}: {target} {rate:.0f}/s", file=sys.stderr, flush=True)
+
+
+def paired(ours: list[float], theirs: list[float]) -> float:
+    """Median of the ratios by round."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=False))
+
+
+def send(peer: Peer, files: list[Path], associations: int) -> float:
+    """Objects a second, start-up of the sender not counted. Any failure ends the bench."""
+    out = subprocess.run(
+        [sys.executable, "-m", "lightwell.testing.sender", "127.0.0.1", str(peer.dimse),
+         *map(str, files), "--aec", peer.aet, "--associations", str(associations),
+         "--processes", str(associations), "--preload", "--json"],
+        check=True, capture_output=True, env=NODELAY,
+    ).stdout  # fmt: skip
+    report = json.loads(out)
+    if report["stored"] != len(files):
+        raise SystemExit(f"{peer.name} stored {report['stored']} of {len(files)}: {report}")
+    return len(files) / float(report["seconds"])
+
+
+@contextlib.contextmanager
+def postgres15() -> Iterator[str | None]:
+    """A PostgreSQL of Debian's for Orthanc's index, in a folder of its own; None when not installed."""
+    binaries = Path("/usr/lib/postgresql/15/bin")
+    if not binaries.exists() or os.geteuid() != 0:
+        yield None
+        return
+    home = Path(tempfile.mkdtemp(prefix="lightwell-bench-pg-", dir="/tmp"))
+    shutil.chown(home, "postgres", "postgres")
+    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    subprocess.run(
+        [*as_user, binaries / "initdb", "-D", home / "db", "-A", "trust", "-U", "orthanc"],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    server = subprocess.Popen(
+        [*as_user, binaries / "postgres", "-D", home / "db", "-k", home, "-h", ""],
+        stderr=(home / "log").open("wb"),
+    )
+    try:
+        for _ in range(100):
+            made = subprocess.run(
+                [binaries / "createdb", "-h", home, "-U", "orthanc", "orthanc"], capture_output=True
+            )
+            if made.returncode == 0 or b"already exists" in made.stderr:
+                break
+            time.sleep(0.1)
+        yield f"host={home} user=orthanc dbname=orthanc"
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def ingest(folder: Path, figures: Figures, rounds: int) -> None:
+    """C-STORE: CT at 1 and 4 associations, small objects at 4."""
+    with contextlib.ExitStack() as stack:
+        postgres = stack.enter_context(postgres15())
+        targets = [
+            stack.enter_context(peers.ours(folder)),
+            stack.enter_context(peers.orthanc(folder)),
+            stack.enter_context(peers.storescp(folder)),
+        ]
+        if postgres and (Path(peers.ORTHANC_PLUGINS) / "libOrthancPostgreSQLIndex.so").exists():
+            targets.append(stack.enter_context(peers.orthanc(folder, postgres=postgres)))
+        for target in targets:  # warm, uncounted
+            send(target, ct_slices(folder / "warm", 8, 1), 4)
+        seed = 100
+        for number in range(rounds):
+            order = targets if number % 2 == 0 else targets[::-1]
+            for measure, make, count, associations in (
+                ("C-STORE 512 kB CT, 4 associations", ct_slices, CT_ROUND, 4),
+                ("C-STORE 512 kB CT, 1 association", ct_slices, CT_ROUND // 2, 1),
+                ("C-STORE 1-39 kB, 4 associations", small_objects, SMALL_ROUND, 4),
+            ):
+                seed += 1
+                files = make(folder / f"in{seed}", count, seed)
+                size = sum(read_part10(path).length for path in files) / 1e9
+                for target in order:
+                    before = cpu_seconds(*target.roots)
+                    rate = send(target, files, associations)
+                    spent = cpu_seconds(*target.roots) - before
+                    figures.add(measure, target.name, rate, spent / size)
+                shutil.rmtree(folder / f"in{seed}")
+
+
+def post(url: str, bodies: list[Path], connections: int) -> float:
+    """Seconds to POST the bodies over so many curl processes."""
+    began, running = time.perf_counter(), []
+    for lane in range(connections):
+        command: list[str] = ["curl", "-s", "-f"]
+        for number, body in enumerate(bodies[lane::connections]):
+            if number:
+                command += ["--next", "-s", "-f"]
+            command += [
+                "-H", f'Content-Type: multipart/related; type="application/dicom"; boundary={BOUNDARY}',
+                "-H", "Accept: application/dicom+json", "-H", "Expect:", "-X", "POST", "-T", str(body), url,
+            ]  # fmt: skip
+        running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+    codes = [process.wait() for process in running]  # every one, before any is judged
+    if any(codes):
+        raise SystemExit(f"POST to {url} failed")
+    return time.perf_counter() - began
+
+
+def stow(folder: Path, figures: Figures, rounds: int) -> None:
+    """STOW-RS: 100 objects a request, 3 connections."""
+    with peers.ours(folder) as a, peers.orthanc(folder) as b:
+        roots = {a.name: "/dicomweb/studies", b.name: "/dicom-web/studies"}
+        for number in range(rounds):
+            bodies, size = [], 0.0
+            for body in range(STOW_BODIES):
+                files = ct_slices(folder / "st", STOW_OBJECTS, 9000 + number * 10 + body)
+                bodies.append(stow_body(files, folder / f"body{body}"))
+                size += bodies[-1].stat().st_size / 1e9
+                shutil.rmtree(folder / "st")
+            for target in (a, b) if number % 2 == 0 else (b, a):
+                before = cpu_seconds(*target.roots)
+                seconds = post(f"http://127.0.0.1:{target.http}{roots[target.name]}", bodies, 3)
+                spent = cpu_seconds(*target.roots) - before
+                figures.add(
+                    "STOW 100 objects a request, 3 connections",
+                    target.name,
+                    STOW_BODIES * STOW_OBJECTS / seconds,
+                    spent / size,
+                )
+
+
+def wrk(
+    port: int, paths: list[str], connections: int, seconds: int, folder: Path, accept: str
+) -> float:
+    """Requests a second; anything but 200 ends the bench."""
+    script = folder / "wrk.lua"
+    listed = ",".join(f'"{path}"' for path in paths)
+    script.write_text(
+        f"local p = {{{listed}}}; local i = math.random(#p)\n"
+        f'request = function() i = i % #p + 1; return wrk.format("GET", p[i], {{["Accept"]="{accept}"}})'
+        " end\n"
+    )
+    out = subprocess.run(
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    if "Non-2xx" in out:
+        raise SystemExit(f"wrk met failures on {port}: {out}")
+    return float(
+        next(line.split()[1] for line in out.splitlines() if line.startswith("Requests/sec"))
+    )
+
+
+def get_json(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return json.load(answer)
+
+
+def frames(folder: Path, figures: Figures, rounds: int) -> None:
+    """512 kB frames over 8 connections, under a lease."""
+    files = ct_slices(folder / "fr", 120, 77)
+    plain = folder / "plain"
+    plain.mkdir()
+    with peers.ours(folder) as a, peers.orthanc(folder) as b, peers.nginx(folder, plain) as c:
+        for target in (a, b):
+            send(target, files, 4)
+        study = a_study_of(a)
+        instances = get_json(
+            f"http://127.0.0.1:{a.http}/dicomweb/studies/{study}/instances?limit=1000"
+        )
+        uids = [(i["0020000E"]["Value"][0], i["00080018"]["Value"][0]) for i in instances]
+        paths = [
+            f"/studies/{study}/series/{series}/instances/{sop}/frames/1" for series, sop in uids
+        ]
+        ids = get_json(f"http://127.0.0.1:{b.http}/instances")
+        for number, path in enumerate(files):
+            (plain / f"{number}.bin").write_bytes(read_part10(path).data_set()[-524288:])
+        accept = "multipart/related; type=application/octet-stream; transfer-syntax=*"
+        lanes: list[tuple[str, Peer, list[str], str]] = [
+            ("lightwell", a, ["/dicomweb" + p for p in paths], accept),
+            ("orthanc dicom-web", b, ["/dicom-web" + p for p in paths], accept),
+            ("orthanc file", b, [f"/instances/{i}/file" for i in ids], "*/*"),
+            ("nginx", c, [f"/{n}.bin" for n in range(len(files))], "*/*"),
+        ]
+        for _, target, urls, kind in lanes:
+            wrk(target.http, urls, 8, 1, folder, kind)
+        for number in range(rounds):
+            for name, target, urls, kind in lanes if number % 2 == 0 else lanes[::-1]:
+                before = cpu_seconds(*target.roots)
+                rate = wrk(target.http, urls, 8, 3, folder, kind)
+                spent = cpu_seconds(*target.roots) - before
+                figures.add(
+                    "frames 512 kB, 8 connections", name, rate, spent / (rate * 3 * 524288 / 1e9)
+                )
+
+
+def a_study_of(peer: Peer) -> str:
+    found = get_json(f"http://127.0.0.1:{peer.http}/dicomweb/studies?limit=1")
+    return str(found[0]["0020000D"]["Value"][0])
+
+
+def qido(folder: Path, figures: Figures, rounds: int) -> None:
+    """QIDO, 100 rows at 10,000 studies of one small instance each."""
+    with peers.ours(folder) as a, peers.orthanc(folder) as b:
+        for block in range(10):
+            files = small_objects(folder / "q", 1000, 5000 + block)
+            for target in (a, b):
+                send(target, files, 4)
+            shutil.rmtree(folder / "q")
+        roots = {a.name: "/dicomweb", b.name: "/dicom-web"}
+        for number in range(rounds):
+            for target in (a, b) if number % 2 == 0 else (b, a):
+                url = f"{roots[target.name]}/studies?limit=100"
+                rate = wrk(target.http, [url], 1, 5, folder, "application/dicom+json")
+                figures.add("QIDO 100 rows at 10 k studies", target.name, rate)
+
+
+def growth(folder: Path, figures: Figures, rounds: int) -> dict[str, Any]:
+    """Search at 10 k and at 1 M studies (rows made by the bench)."""
+    out = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "query_growth.py")],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    return dict(json.loads(out))
+
+
+def stored(folder: Path, figures: Figures, rounds: int) -> None:
+    """C-STORE with 1 M studies stored against empty."""
+    from bench.query_growth import fill_server
+
+    with peers.ours(folder / "empty") as a, peers.ours(folder / "full") as b:
+        fill_server(folder / "full" / "lightwell", 1_000_000)
+        a.name, b.name = "empty", "1 M studies"
+        for target in (a, b):
+            send(target, ct_slices(folder / "warm", 8, 1), 4)
+        for number in range(rounds):
+            files = ct_slices(folder / "in", CT_ROUND, 700 + number)
+            for target in (a, b) if number % 2 == 0 else (b, a):
+                figures.add("C-STORE, 4 associations, by size", target.name, send(target, files, 4))
+            shutil.rmtree(folder / "in")
+
+
+ROWS: tuple[tuple[str, str, str, str, float, float], ...] = (
+    # measure, ours, theirs, what, floor, goal
+    ("C-STORE 512 kB CT, 4 associations", "lightwell", "orthanc", "rate", 2, 3),
+    ("C-STORE 512 kB CT, 1 association", "lightwell", "orthanc", "rate", 1.5, 2.5),
+    ("C-STORE 512 kB CT, 4 associations", "lightwell", "storescp", "rate", 0.3, 0.5),
+    ("C-STORE 1-39 kB, 4 associations", "lightwell", "orthanc", "rate", 2, 4),
+    ("C-STORE 512 kB CT, 4 associations", "lightwell", "orthanc-postgres", "rate", 0, 0),
+    ("C-STORE 512 kB CT, 4 associations", "lightwell", "orthanc", "cpu", 0.5, 0.35),
+    ("STOW 100 objects a request, 3 connections", "lightwell", "orthanc", "rate", 1.7, 2.5),
+    ("frames 512 kB, 8 connections", "lightwell", "orthanc dicom-web", "rate", 5, 10),
+    ("frames 512 kB, 8 connections", "lightwell", "orthanc file", "rate", 1, 2),
+    ("frames 512 kB, 8 connections", "lightwell", "nginx", "rate", 0, 0),
+    ("QIDO 100 rows at 10 k studies", "lightwell", "orthanc", "rate", 10, 50),
+    ("C-STORE, 4 associations, by size", "1 M studies", "empty", "rate", 0.8, 0.95),
+)
+
+
+def table(figures: Figures) -> list[dict[str, Any]]:
+    """The measured rows with floor, goal and verdict."""
+    found = []
+    for measure, ours, theirs, what, floor, goal in ROWS:
+        source = figures.rates if what == "rate" else figures.cpu
+        of = source.get(measure, {})
+        if ours not in of or theirs not in of:
+            continue
+        ratio = paired(of[ours], of[theirs])
+        better = ratio >= floor if what == "rate" else ratio <= floor
+        found.append(
+            {
+                "measure": measure if what == "rate" else "CPU per GB, database included",
+                "against": theirs,
+                "ratio": round(ratio, 2),
+                "floor": floor or None,
+                "goal": goal or None,
+                "held": better if floor else None,
+                "ours": round(statistics.median(of[ours]), 2),
+                "theirs": round(statistics.median(of[theirs]), 2),
+            }
+        )
+    return found
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    print("| measure | against | ratio | floor | goal | ours | theirs |")
+    print("|---|---|---|---|---|---|---|")
+    for r in rows:
+        mark = {True: "", False: " (below the floor)", None: ""}[r["held"]]
+        print(
+            f"| {r['measure']} | {r['against']} | **{r['ratio']}x**{mark} | {r['floor'] or '-'} |"
+            f" {r['goal'] or '-'} | {r['ours']} | {r['theirs']} |"
+        )
+
+
+MEASURES: dict[str, Callable[[Path, Figures, int], Any]] = {
+    "ingest": ingest,
+    "stow": stow,
+    "frames": frames,
+    "qido": qido,
+    "growth": growth,
+    "stored": stored,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("measures", nargs="*", choices=[*MEASURES, []], default=[])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--large", action="store_true", help="4 GiB object, 20,000-instance study")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    if given.large:
+        from bench.large import main as large
+
+        large()
+        return
+    figures, more = Figures(), {}
+    for name in given.measures or list(MEASURES):
+        folder = Path(tempfile.mkdtemp(prefix=f"lightwell-bench-{name}-", dir="/tmp"))
+        folder.chmod(0o755)
+        for part in ("empty", "full"):
+            (folder / part).mkdir(mode=0o755)
+        try:
+            more[name] = MEASURES[name](folder, figures, given.rounds)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    rows = table(figures)
+    show(rows)
+    out = given.out or RESULTS / f"{time.strftime('%Y-%m-%d-%H%M')}.json"
+    out.parent.mkdir(exist_ok=True)
+    body = {
+        "command": "script/bench " + " ".join(sys.argv[1:]),
+        "machine": {
+            "cpus": os.cpu_count(),
+            "python": platform.python_version(),
+            "load": os.getloadavg(),
+        },
+        "rows": rows,
+        "rates": figures.rates,
+        "cpu_seconds_per_gb": figures.cpu,
+        "growth": more.get("growth"),
+    }
+    out.write_text(json.dumps(body, indent=1) + "\n")
+    print(f"kept in {out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
