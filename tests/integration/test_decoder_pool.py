@@ -48,12 +48,12 @@ async def pool() -> AsyncIterator[DecoderPool]:
         yield running
 
 
-def _slow_job() -> DecodeJob:
-    """Honest work for several seconds: a large noisy JPEG-LS frame."""
-    noise = np.random.default_rng(1).integers(0, 4096, (1000, 4000), dtype=np.uint16)
-    tall = np.tile(noise, (12, 1))
-    pixels = PixelDescription("1.2.840.10008.1.2.4.80", *tall.shape, bits_stored=12, high_bit=11)
-    return DecodeJob(pixels, bytes(imagecodecs.jpegls_encode(tall)))
+#: A few bytes in, seconds of honest work: enlarged to 36 million pixels and coded as JPEG 2000.
+SLOW = RenderJob(
+    ImageDescription(GREY),
+    (SAMPLES.tobytes(),),
+    RenderRequest("image/jp2", viewport=Viewport(6_000, 6_000)),
+)
 
 
 async def test_decode_gives_the_samples_back(pool: DecoderPool) -> None:
@@ -122,7 +122,7 @@ async def test_a_child_holds_no_socket_and_no_secret(
 async def test_fifty_good_pictures_beside_a_crashing_child(pool: DecoderPool) -> None:
     alone = await pool.render(GOOD)
     before = pool.pids
-    victim = asyncio.create_task(pool.decode(_slow_job()))
+    victim = asyncio.create_task(pool.render(SLOW))
     busy = await _busiest(pool)
     good = [asyncio.create_task(pool.render(GOOD)) for _ in range(50)]
     os.kill(busy, signal.SIGSEGV)
@@ -136,19 +136,20 @@ async def test_fifty_good_pictures_beside_a_crashing_child(pool: DecoderPool) ->
 
 async def _busiest(pool: DecoderPool) -> int:
     """The child that is at work: the one whose processor time grows."""
-    async with asyncio.timeout(20):
+    idle = {pid: sum(psutil.Process(pid).cpu_times()[:2]) for pid in pool.pids}
+    async with asyncio.timeout(30):
         while True:
-            for pid in pool.pids:
-                if psutil.Process(pid).cpu_percent(0.05) > 50:
+            for pid, before in idle.items():
+                if sum(psutil.Process(pid).cpu_times()[:2]) > before + 0.1:
                     return pid
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
 
 
 async def test_a_job_that_takes_too_long_is_ended() -> None:
-    async with DecoderPool(workers=1, limits=Limits(seconds=0.3)) as pool:
+    async with DecoderPool(workers=1, limits=Limits(seconds=0.5)) as pool:
         (pid,) = pool.pids
-        with pytest.raises(DecodeRefused, match=r"longer than 0\.3 s"):
-            await pool.decode(_slow_job())
+        with pytest.raises(DecodeRefused, match=r"longer than 0\.5 s"):
+            await pool.render(SLOW)
         assert not psutil.pid_exists(pid)
         assert await pool.render(GOOD)
 
@@ -198,7 +199,7 @@ async def test_a_closed_pool_says_so_and_leaves_nobody() -> None:
     pool = DecoderPool(workers=2)
     await pool.start()
     pids = pool.pids
-    slow = asyncio.create_task(pool.decode(_slow_job()))
+    slow = asyncio.create_task(pool.render(SLOW))
     await _busiest(pool)
     await pool.close()
     with pytest.raises((DecodeFailed, Unavailable)):
@@ -274,6 +275,14 @@ async def test_render_bombs_are_refused_quickly(pool: DecoderPool, evil: Path, n
     grown = [psutil.Process(pid).memory_info().rss - rss[pid] for pid in pool.pids]
     assert max(grown) < 200 << 20
     assert pool.stats.killed == 0
+
+
+async def test_a_job_larger_than_a_child_is_refused_before_it_is_sent() -> None:
+    async with DecoderPool(workers=1, limits=Limits(memory=700 << 20)) as pool:
+        with pytest.raises(DecodeRefused, match="too many for one job"):
+            await pool.decode(DecodeJob(GREY, bytes(351 << 20)))
+        assert pool.stats.started == 1
+        assert await pool.render(GOOD)
 
 
 async def test_random_damage_never_hurts_others(pool: DecoderPool) -> None:

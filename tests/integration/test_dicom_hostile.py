@@ -81,7 +81,7 @@ def test_every_hostile_file_is_refused_or_read_quickly_and_in_little_memory(evil
             read[path.stem] = taken_in(path.read_bytes())
         except DicomError as error:
             refused[path.stem] = type(error).__name__
-        assert time.perf_counter() - start < 2, path.name
+        assert time.perf_counter() - start < 10, path.name
     assert refused == {
         "deflate_400m": "LimitExceeded",
         "nest_2000": "LimitExceeded",
@@ -154,7 +154,7 @@ def test_damaged_real_headers_only_ever_raise_dicom_errors() -> None:
             slowest = max(slowest, time.perf_counter() - start)
     print(dict(outcomes), f"slowest {slowest * 1e3:.0f} ms")
     assert outcomes["read"] > 500 * ROUNDS
-    assert slowest < 2
+    assert slowest < 10
 
 
 def _damaged(raw: bytes, chance: random.Random) -> bytes:

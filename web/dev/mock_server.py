@@ -81,7 +81,7 @@ def scan(folders: list[Path]) -> dict[str, Study]:
                 ds.SeriesInstanceUID,
                 ds.SOPInstanceUID,
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - any unreadable file is left out
             log.debug("skipped %s: %s", path.name, type(error).__name__)
             skipped += 1
             continue
@@ -324,7 +324,7 @@ class Handler(BaseHTTPRequestHandler):
     def picture(self, series: Series | None) -> None:
         try:
             body = thumbnail(series) if series else b""
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a picture less
             log.debug("no thumbnail: %s", type(error).__name__)
             body = b""
         if body:

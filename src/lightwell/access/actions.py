@@ -9,9 +9,11 @@ class Action(StrEnum):
     """What can be done. The comment is what an auditor reads."""
 
     ARCHIVE_COMMITMENT_REQUEST = "archive:commitment:request"  # asked us to take responsibility
+    ARCHIVE_INDEX_REBUILD = "archive:index:rebuild"  # made the index anew from the store
     ARCHIVE_INSTANCE_RETRIEVE = "archive:instance:retrieve"  # was given a lease to read images
     ARCHIVE_INSTANCE_STORE = "archive:instance:store"  # stored an object
     ARCHIVE_STATISTICS_READ = "archive:statistics:read"  # read totals
+    ARCHIVE_STORE_CHECK = "archive:store:check"  # checked what is kept against its invariants
     ARCHIVE_STUDY_CORRECT = "archive:study:correct"  # corrected patient or study attributes
     ARCHIVE_STUDY_QUERY = "archive:study:query"  # searched
     ARCHIVE_STUDY_REJECT = "archive:study:reject"  # took images out of every clinical list

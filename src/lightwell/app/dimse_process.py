@@ -13,7 +13,7 @@ from lightwell.app.generation import Generation, die_with_parent, read_generatio
 from lightwell.app.heartbeat import Heart
 from lightwell.app.logs import log_to_file
 from lightwell.app.transcoding import PoolTranscoder
-from lightwell.app.wiring import open_house, start_listening
+from lightwell.app.wiring import open_house, start_listening, use_threads
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.gateways.dimse.exchange import Rooms
 from lightwell.gateways.dimse.listener import Door
@@ -38,6 +38,7 @@ async def run(generation: Generation) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    use_threads()
     house = open_house(generation.settings, generation.info, examine=False)
     pool = DecoderPool(1)
     rooms = Rooms(house.peers, house.archive, loop, transcoder=PoolTranscoder(pool))

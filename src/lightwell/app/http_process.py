@@ -19,7 +19,7 @@ from lightwell.app.heartbeat import Heart
 from lightwell.app.http import http_application
 from lightwell.app.logs import log_to_file
 from lightwell.app.readiness import Numbers, Readiness
-from lightwell.app.wiring import House, open_house, start_listening
+from lightwell.app.wiring import House, open_house, start_listening, use_threads
 from lightwell.backends.codecs.pool import DecoderPool
 
 Scope = MutableMapping[str, Any]
@@ -73,6 +73,7 @@ class Worker:
 
     async def _open(self) -> None:
         generation = read_generation()
+        use_threads()
         house = open_house(generation.settings, generation.info, examine=False)
         self._house = house
         self._pool = DecoderPool(DECODERS)

@@ -6,6 +6,7 @@ Import is kept cheap: what a command needs is imported when it runs, so that `--
 from __future__ import annotations
 
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +14,24 @@ import typer
 from rich.console import Console
 
 from lightwell.app.commands import (
+    archive_commands,
     correct_commands,
     database_commands,
-    import_commands,
     peer_commands,
     tenant_commands,
 )
 from lightwell.app.commands.options import DataOption, settings_from
 from lightwell.app.settings import DEFAULT_DIMSE, DEFAULT_HTTP, TlsFiles, checked, parse_endpoint
 from lightwell.kernel.errors import LightwellError
+
+PLUGINS = "lightwell.commands"  # entry points: functions that are given the application
+
+
+def add_plugins(app: typer.Typer) -> None:
+    """Commands of packages that stand above this one, such as `lightwell demo`."""
+    for plugin in entry_points(group=PLUGINS):
+        plugin.load()(app)
+
 
 app = typer.Typer(
     name="lightwell",
@@ -34,7 +44,8 @@ app.add_typer(peer_commands.app, name="peer")
 app.add_typer(tenant_commands.app, name="tenant")
 app.add_typer(database_commands.app, name="database")
 app.add_typer(correct_commands.app, name="correct")
-import_commands.add_to(app)
+archive_commands.add_to(app)
+add_plugins(app)
 
 errors = Console(stderr=True)
 

@@ -39,6 +39,7 @@ GRACE_SECONDS = 60.0  # reliability 3.9: finish or hand back within 60 s
 CRASHES = 5
 CRASH_WINDOW_SECONDS = 60.0
 BACKLOG = 256
+DEMO_MODULE = "lightwell.testing.demo"  # run, never imported: it stands above this package
 
 Say = Callable[[str], None]
 
@@ -58,6 +59,14 @@ class Child:
         while self.deaths and now - self.deaths[0] > CRASH_WINDOW_SECONDS:
             self.deaths.popleft()
         return len(self.deaths) >= CRASHES
+
+
+def _launch(
+    command: list[str], generation: Generation, passed: list[int]
+) -> subprocess.Popen[bytes]:
+    """A child that knows its generation and holds what was passed on."""
+    environment = {**os.environ, **generation.to_environment()}
+    return subprocess.Popen(command, env=environment, pass_fds=passed, stdin=subprocess.DEVNULL)
 
 
 def listen(endpoint: Endpoint) -> socket.socket:
@@ -91,6 +100,7 @@ class Supervisor:
         self._say = say
         self._hold = DatabaseHold(settings, say)
         self._children: list[Child] = []
+        self._demo: subprocess.Popen[bytes] | None = None
         self._stopping = False
 
     def run(self) -> int:
@@ -146,24 +156,37 @@ class Supervisor:
             for child in self._children:
                 self._start(child, generation, passed)
             self._say(banner(generation.settings))
+            if self._settings.demo:
+                self._start_demo(generation, passed)
             return self._watch(generation, passed)
         finally:
             os.close(lifeline)
             os.close(held)
 
     def _start(self, child: Child, generation: Generation, passed: list[int]) -> None:
-        environment = {**os.environ, **replace(generation, name=child.name).to_environment()}
-        child.process = subprocess.Popen(
-            [sys.executable, "-m", f"lightwell.app.{child.module}"],
-            env=environment,
-            pass_fds=passed,
-            stdin=subprocess.DEVNULL,
-        )
+        command = [sys.executable, "-m", f"lightwell.app.{child.module}"]
+        child.process = _launch(command, replace(generation, name=child.name), passed)
         log.info("started %s as %d", child.name, child.process.pid)
+
+    def _start_demo(self, generation: Generation, passed: list[int]) -> None:
+        """Demo studies are made by a child of their own that ends when they are there."""
+        data = str(self._settings.data)
+        command = [sys.executable, "-m", DEMO_MODULE, "--data", data]
+        self._demo = _launch(command, replace(generation, name="demo"), passed)
+
+    def _look_at_demo(self) -> None:
+        """Say how making the demo studies ended; the server runs on either way."""
+        if self._demo is None or self._demo.poll() is None:
+            return
+        code, self._demo = self._demo.returncode, None
+        if code != 0:
+            log.error("the demo studies could not be made: exit code %d", code)
+            self._say("The demo studies could not be made; `lightwell demo` says why.")
 
     def _watch(self, generation: Generation, passed: list[int]) -> int:
         while not self._stopping:
             time.sleep(TICK_SECONDS)
+            self._look_at_demo()
             if not self._hold.alive():
                 log.error("the database is gone; starting it again")
                 self._revive_database()
@@ -185,6 +208,9 @@ class Supervisor:
 
     def _end_children(self) -> None:
         """TERM, the grace, then KILL: nobody is left answering."""
+        if self._demo is not None:  # it may end anywhere: a next run goes on
+            self._demo.kill()
+            self._demo.wait()
         running = [c for c in self._children if c.process is not None and c.process.poll() is None]
         for child in running:
             assert child.process is not None

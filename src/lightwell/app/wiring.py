@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import asyncpg
@@ -39,6 +40,7 @@ log = logging.getLogger("lightwell.app")
 
 LISTEN_RETRY_SECONDS = 1.0
 LEASE_SWEEP_SECONDS = 5.0
+BLOCKING_THREADS = 32
 
 
 @dataclass(slots=True)
@@ -107,6 +109,16 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         feed=ChangeFeed(database),
         policy=policy,
         _tasks=[],
+    )
+
+
+def use_threads() -> None:
+    """Give the running loop enough threads for what blocks: file syncs and reads of several peers.
+
+    asyncio's own default is four more than there are cores, which sixteen syncs fill at once.
+    """
+    asyncio.get_running_loop().set_default_executor(
+        ThreadPoolExecutor(BLOCKING_THREADS, thread_name_prefix="blocking")
     )
 
 

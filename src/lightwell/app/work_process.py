@@ -15,7 +15,12 @@ from lightwell.app.generation import Generation, die_with_parent, read_generatio
 from lightwell.app.heartbeat import Heart
 from lightwell.app.logs import log_to_file
 from lightwell.app.wiring import House, open_house, start_listening
-from lightwell.backends.database.chores import close_leases, flush_inline, roll_up_deltas
+from lightwell.backends.database.chores import (
+    close_leases,
+    flush_inline,
+    refresh_statistics,
+    roll_up_deltas,
+)
 from lightwell.backends.database.sequencer import Sequencer
 from lightwell.kernel.errors import LightwellError
 
@@ -49,6 +54,11 @@ async def _flush(house: House) -> int:
     return await flush_inline(house.work, house.blobs, tenants)
 
 
+async def _analyse(house: House) -> int:
+    await refresh_statistics(house.work)
+    return 0
+
+
 async def _sweep(house: House) -> int:
     await asyncio.to_thread(house.blobs.sweep, STAGING_AGE_SECONDS)
     return 0
@@ -69,6 +79,7 @@ async def run(generation: Generation) -> None:
         sequencer.run(stop),
         every(0.5, "inline objects", lambda: _flush(house), stop),
         every(5.0, "counters", lambda: roll_up_deltas(house.work), stop),
+        every(1.0, "statistics", lambda: _analyse(house), stop),
         every(30.0, "leases", lambda: close_leases(house.work), stop),
         every(1.0, "commitments", lambda: deliver_commitments(house), stop),
         every(3600.0, "staging", lambda: _sweep(house), stop),

@@ -94,12 +94,14 @@ class Scu:
         except OSError as error:
             raise ChannelError(f"no connection to {host}:{port}: {error}") from error
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = raw
         try:
-            connection = tls.wrap_socket(raw, server_hostname=host) if tls else raw
+            if tls is not None:
+                connection = tls.wrap_socket(raw, server_hostname=host)  # takes the descriptor over
             self._channel = Channel(connection, self._association, timeout)
             self._associate(request)
         except BaseException:
-            raw.close()
+            connection.close()
             raise
 
     @property

@@ -111,7 +111,7 @@ def test_two_thousand_million_frames_cost_nothing() -> None:
     assert [d.text for d in index.defects] == [
         "64 bytes of pixel data where 32000000000 are declared"
     ]
-    assert time.perf_counter() - start < 0.1
+    assert time.perf_counter() - start < 2  # a loop over them takes minutes
 
 
 def test_packed_bits_run_on_from_frame_to_frame() -> None:

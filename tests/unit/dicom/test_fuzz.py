@@ -103,14 +103,14 @@ def _rewritten(data: bytes, header: Header, syntax: TransferSyntax) -> None:
     assert isinstance(edited, Header)
 
 
-@settings(max_examples=400, deadline=2000)
+@settings(max_examples=400)
 @given(DATA | st.binary(max_size=200), SYNTAXES)
 def test_only_dicom_errors_escape(data: bytes, syntax: TransferSyntax) -> None:
     with suppress(DicomError):
         everything(data, syntax)
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300)
 @given(DATA, SYNTAXES)
 def test_a_prefix_never_gives_another_answer(data: bytes, syntax: TransferSyntax) -> None:
     try:
@@ -130,7 +130,7 @@ def test_a_prefix_never_gives_another_answer(data: bytes, syntax: TransferSyntax
             assert found.pixel_offset == whole.pixel_offset
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_files_of_any_bytes(data: bytes) -> None:
     try:

@@ -35,20 +35,27 @@ const ADVICE: Record<number, string> = {
   507: 'The archive is out of space; tell its administrator.',
 };
 
-/** RFC 9457 problem title, when the server sent one; markup and long texts are left out. */
-async function problemTitle(response: Response): Promise<string> {
-  if (!(response.headers.get('content-type') ?? '').includes('json')) return '';
-  const body: unknown = await response.json().catch(() => null);
-  if (typeof body !== 'object' || body === null) return '';
-  const { title, detail } = body as Record<string, unknown>;
-  const text = typeof detail === 'string' ? detail : typeof title === 'string' ? title : '';
-  return text.length <= 200 ? text : '';
+interface Problem {
+  readonly said: string;
+  readonly remedy: string;
+}
+
+const short = (value: unknown): string =>
+  typeof value === 'string' && value.length <= 240 ? value : '';
+
+/** What an RFC 9457 problem says, and our server's own "remedy"; long texts are left out. */
+async function problem(response: Response): Promise<Problem> {
+  const isJson = (response.headers.get('content-type') ?? '').includes('json');
+  const body: unknown = isJson ? await response.json().catch(() => null) : null;
+  if (typeof body !== 'object' || body === null) return { said: '', remedy: '' };
+  const { title, detail, remedy } = body as Record<string, unknown>;
+  return { said: short(detail) || short(title), remedy: short(remedy) };
 }
 
 async function refusal(response: Response, what: string): Promise<RequestFailure> {
-  const said = await problemTitle(response);
+  const { said, remedy } = await problem(response);
   const reason = said ? `: ${said.replace(/\.?$/, '.')}` : ` (${response.status}).`;
-  const advice = ADVICE[response.status] ?? 'Try again; if it stays, tell the administrator.';
+  const advice = remedy || ADVICE[response.status] || 'Try again; if it stays, tell the administrator.';
   return new RequestFailure(`${what} failed${reason}`, advice, response.status);
 }
 

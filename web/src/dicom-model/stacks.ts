@@ -56,9 +56,12 @@ function tellsApart(frames: readonly Frame[], name: keyof SplitKeys): boolean {
   );
 }
 
+/** Several places with more than one frame at some: volumes on top of each other. A single place
+ * seen many times is a series in time, which is scrolled or played as one. */
 const overlaps = (frames: readonly Frame[]): boolean => {
   const placed = frames.filter((f) => f.position);
-  return groupBy(placed, placeOf).size < placed.length;
+  const places = groupBy(placed, placeOf).size;
+  return places > 1 && places < placed.length;
 };
 
 /** Numbers in number order, the rest as text. */

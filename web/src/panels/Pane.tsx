@@ -66,10 +66,10 @@ function Marks(p: { readonly study: StudyDetail | null; readonly demo: boolean; 
 function Cover({ state, view }: { readonly state: ViewState; readonly view: StackView }): ReactElement | null {
   const { failure, shown, stack, target } = state;
   if (failure) {
-    const total = stack ? `Image ${target + 1} of ${stack.frames.length}` : '';
+    const total = stack && stack.frames.length > 1 ? `${target + 1}/${stack.frames.length}: ` : '';
     return (
       <div className="cover">
-        <Notice alert title={failure.what} advice={`${failure.advice} ${total}`} action={{ label: 'Try again', onPress: () => view.retry() }} />
+        <Notice alert title={`${total}${failure.what}`} advice={failure.advice} action={{ label: 'Try again', onPress: () => view.retry() }} />
       </div>
     );
   }

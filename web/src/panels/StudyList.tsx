@@ -1,10 +1,10 @@
 /** The study list: search, filter, sort, scroll on, open. */
-import { useEffect, useMemo, useRef, type ReactElement } from 'react';
+import { useEffect, useLayoutEffect, useRef, type ReactElement } from 'react';
 import type { Tenant } from '../client/console';
 import { listPath, viewerPath } from '../client/place';
 import { navigate } from '../store/navigation';
 import { useSignal } from '../store/signal';
-import { StudyListStore, type ListState } from '../store/study-list';
+import { studyList, type ListState, type StudyListStore } from '../store/study-list';
 import { Badge, Notice } from '../ui/controls';
 import { formatCount } from '../ui/format';
 import { Icon } from '../ui/icons';
@@ -126,13 +126,33 @@ function Skeleton(): ReactElement {
   );
 }
 
+/** "82 studies"; "50+ studies" while the server has not counted the rest. */
+function countText({ items, next, total, loading }: ListState): string {
+  if (loading === 'first' && items.length === 0) return '';
+  const known = total ?? items.length;
+  const more = total === null && next ? '+' : '';
+  return `${formatCount(known)}${more} ${known === 1 && !more ? 'study' : 'studies'}`;
+}
+
 function isFiltered({ query }: ListState): boolean {
   return Boolean(query.text || query.modality || query.from || query.to);
 }
 
-function Empty({ store, state }: FilterProps): ReactElement {
+interface EmptyProps extends FilterProps {
+  /** The demonstration tenant, when there is one and it is not this one. */
+  readonly elsewhere: Tenant | undefined;
+}
+
+function Empty({ store, state, elsewhere }: EmptyProps): ReactElement {
   if (!isFiltered(state)) {
-    return <Notice title="No studies yet" advice="Send images by DICOM or STOW-RS, or import a folder with “lightwell import”." />;
+    const go = elsewhere && { label: `Open ${elsewhere.label}`, onPress: () => navigate(listPath(elsewhere.name)) };
+    return (
+      <Notice
+        title="No studies yet"
+        advice="Send images by DICOM or STOW-RS, or import a folder with “lightwell import”."
+        {...(go && { action: go })}
+      />
+    );
   }
   const clear = (): void => store.search({ text: '', modality: '', from: '', to: '' });
   return (
@@ -206,13 +226,17 @@ interface Props {
 }
 
 export function StudyList({ tenant, tenants, demo, onApproach }: Props): ReactElement {
-  const store = useMemo(() => new StudyListStore(tenant), [tenant]);
+  const store = studyList(tenant);
   const state = useSignal(store.state);
   const search = useRef<HTMLInputElement>(null);
   useEffect(() => {
     document.title = 'Studies · Lightwell';
-    void store.reload();
-    return () => store.dispose();
+    void store.refresh();
+    return () => store.pause();
+  }, [store]);
+  const list = useRef<HTMLElement>(null);
+  useLayoutEffect(() => {
+    if (list.current) list.current.scrollTop = store.scrollTop;
   }, [store]);
   useListKeys(store, tenant, search);
   useCursorInView(state.cursor);
@@ -239,11 +263,18 @@ export function StudyList({ tenant, tenants, demo, onApproach }: Props): ReactEl
         </label>
         <Filters store={store} state={state} />
         <span className="count" role="status">
-          {state.total === null ? '' : `${formatCount(state.total)} ${state.total === 1 ? 'study' : 'studies'}`}
+          {countText(state)}
         </span>
         <About />
       </header>
-      <main className="list" aria-busy={state.loading !== null}>
+      <main
+        ref={list}
+        className="list"
+        aria-busy={state.loading !== null}
+        onScroll={(event) => {
+          store.scrollTop = event.currentTarget.scrollTop;
+        }}
+      >
         <Heading store={store} sort={state.query.sort} />
         {state.failure && state.items.length === 0 ? (
           <Notice alert title={state.failure.what} advice={state.failure.advice} action={{ label: 'Try again', onPress: () => void store.reload() }} />
@@ -256,7 +287,7 @@ export function StudyList({ tenant, tenants, demo, onApproach }: Props): ReactEl
             ))}
           </div>
         )}
-        {!state.loading && !state.failure && state.items.length === 0 && <Empty store={store} state={state} />}
+        {!state.loading && !state.failure && state.items.length === 0 && <Empty store={store} state={state} elsewhere={demo ? undefined : tenants.find((t) => t.demo)} />}
         {state.failure && state.items.length > 0 && (
           <Notice alert title={state.failure.what} advice={state.failure.advice} action={{ label: 'Try again', onPress: () => void store.reload() }} />
         )}

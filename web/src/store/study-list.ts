@@ -16,6 +16,8 @@ export interface ListState {
 
 export const NO_QUERY: StudyQuery = { text: '', modality: '', from: '', to: '', sort: '-StudyDate' };
 
+const FRESH = 30_000;
+
 const asFailure = (error: unknown): RequestFailure =>
   error instanceof RequestFailure
     ? error
@@ -24,6 +26,9 @@ const asFailure = (error: unknown): RequestFailure =>
 export class StudyListStore {
   readonly state: Signal<ListState>;
   private request: AbortController | null = null;
+  private loadedAt = 0;
+  /** Where the list was scrolled to, in CSS pixels. */
+  scrollTop = 0;
   private timer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(private readonly tenant: string | null) {
@@ -62,9 +67,16 @@ export class StudyListStore {
     if (next) this.state.patch({ cursor: next.study });
   }
 
-  dispose(): void {
+  /** Read the list again when it is older than half a minute; a fresh one stays as it is. */
+  async refresh(): Promise<void> {
+    if (this.state.value.items.length === 0 || Date.now() - this.loadedAt > FRESH) await this.load(null);
+  }
+
+  /** Stop what is under way; the rows stay for the way back from the viewer. */
+  pause(): void {
     this.request?.abort();
     if (this.timer) clearTimeout(this.timer);
+    this.state.patch({ loading: null });
   }
 
   private async load(cursor: string | null): Promise<void> {
@@ -79,10 +91,20 @@ export class StudyListStore {
       const known = new Set(before.map((item) => item.study));
       const items = [...before, ...page.items.filter((item) => !known.has(item.study))];
       const total = page.total ?? (cursor ? this.state.value.total : null);
+      this.loadedAt = Date.now();
       this.state.patch({ items, next: page.next, total, loading: null });
     } catch (error) {
       if (isAbort(error) || request.signal.aborted) return;
       this.state.patch({ loading: null, failure: asFailure(error) });
     }
   }
+}
+
+const stores = new Map<string | null, StudyListStore>();
+
+/** The list of a tenant, the same one each time: search and place survive a look at a study. */
+export function studyList(tenant: string | null): StudyListStore {
+  const store = stores.get(tenant) ?? new StudyListStore(tenant);
+  stores.set(tenant, store);
+  return store;
 }

@@ -5,6 +5,8 @@ import { loadFrame, type LoadedFrame } from './images';
 export const frameKey = (frame: Frame): string => `${frame.sop}#${frame.frame}`;
 
 const PARALLEL_PREFETCH = 4;
+/** Failures in a row after which fetching ahead stops: a server in trouble is not asked for more. */
+const PREFETCH_FAILURES = 3;
 
 const budget = (): number => (matchMedia('(pointer: coarse)').matches ? 128 : 512) * 1024 * 1024;
 
@@ -15,6 +17,7 @@ export class FrameCache {
   private bytes = 0;
   private queue: Frame[] = [];
   private prefetching = 0;
+  private failures = 0;
   private readonly life = new AbortController();
 
   constructor(
@@ -51,6 +54,7 @@ export class FrameCache {
     const size = frames[0] ? frames[0].instance.layout.rows * frames[0].instance.layout.columns * 2 : 1;
     // Never fetch ahead more than fits, or the frames ahead would push out the ones just read.
     const room = Math.max(1, Math.floor((0.8 * this.limit) / size));
+    this.failures = 0;
     this.queue = frames.slice(0, room).filter((frame) => !this.loaded.has(frameKey(frame)));
     this.pump();
   }
@@ -68,12 +72,17 @@ export class FrameCache {
       if (!frame || this.life.signal.aborted) return;
       if (this.loaded.has(frameKey(frame))) continue;
       this.prefetching += 1;
-      const next = (): void => {
+      const next = (failed: boolean): void => {
         this.prefetching -= 1;
+        this.failures = failed ? this.failures + 1 : 0;
+        if (this.failures >= PREFETCH_FAILURES) this.queue = [];
         this.pump();
       };
       // A failure ahead of time is not shown: the frame is asked for again when it is looked at.
-      this.load(frame).then(next, next);
+      this.load(frame).then(
+        () => next(false),
+        () => next(true),
+      );
     }
   }
 

@@ -74,6 +74,10 @@ describe('requests', () => {
     const refused = await failure();
     expect(refused.what).toBe('Loading it failed: Held for review.');
     expect(refused.advice).toContain('archive team');
+    answerWith(() => Response.json({ detail: 'No such tenant.', remedy: 'Ask for its name.' }, { status: 404 }));
+    expect(await failure()).toMatchObject({ what: 'Loading it failed: No such tenant.', advice: 'Ask for its name.' });
+    answerWith(() => new Response('<html>', { status: 502 }));
+    expect((await failure()).what).toBe('Loading it failed (502).');
     answerWith(() => Promise.reject(new TypeError('refused')));
     expect((await failure()).what).toContain('could not reach');
   });

@@ -42,11 +42,19 @@ describe('splitting a series', () => {
       ['b 0', 2],
       ['b 1000', 2],
     ]);
-    const echoes = [1, 2].map((echo, i) => at(0, i, { '00180086': element(echo) }));
+    const echoes = [1, 2].flatMap((echo) =>
+      [0, 5].map((z) => at(z, 10 * echo + z, { '00180086': element(echo) })),
+    );
     expect(sizes(splitSeries(echoes))).toEqual([
-      ['echo 1', 1],
-      ['echo 2', 1],
+      ['echo 1', 2],
+      ['echo 2', 2],
     ]);
+  });
+
+  it('keeps one place seen many times together, in the order of the numbers', () => {
+    const [stack, ...others] = splitSeries([3, 1, 2].map((n) => at(0, n, { '00200100': element(n) })));
+    expect(others).toEqual([]);
+    expect(stack?.frames.map((frame) => frame.instanceNumber)).toEqual([1, 2, 3]);
   });
 
   it('not by an acquisition number that merely counts slices', () => {

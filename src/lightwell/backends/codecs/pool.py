@@ -209,16 +209,16 @@ class DecoderPool:
         for _ in range(2):
             if child is None:
                 child = self._spawn()
-            deadline = time.monotonic() + self.limits.seconds
             try:
                 child.wait_until_ready()
-                child.give(task, job, deadline)
+                deadline = time.monotonic() + self.limits.seconds
+                begun = child.give(task, job, deadline)
             except OSError:
                 # It had not begun: it died of something else, and the job may go to another.
                 self._bury(child)
                 child = None
                 continue
-            status, answer = self._await_answer(child, deadline)
+            status, answer = self._await_answer(child, deadline if begun else 0.0)
             return child, status, answer
         raise Broken("The picture decoder does not start.", remedy="See the server's error log.")
 
@@ -275,16 +275,26 @@ class _Child:
         protocol.receive(self._channel, 1)
         self._ready = True
 
-    def give(self, task: Task, job: Job, deadline: float) -> None:
-        """Hand the job over until the child says that it begins; raises OSError when it is gone."""
+    def give(self, task: Task, job: Job, deadline: float) -> bool:
+        """Hand the job over until the child says that it begins; False when time ran out.
+
+        Raises OSError when the child is gone.
+        """
         self.served += 1
         self._channel.settimeout(max(deadline - time.monotonic(), 0.01))
-        protocol.send_job(self._channel, task, job)
-        protocol.receive(self._channel, 1)
+        try:
+            protocol.send_job(self._channel, task, job)
+            protocol.receive(self._channel, 1)
+        except TimeoutError:
+            return False
+        return True
 
     def answer(self, deadline: float) -> tuple[Status, bytes]:
         """Raises TimeoutError, OSError (the child died) or ValueError (it sent nonsense)."""
-        self._channel.settimeout(max(deadline - time.monotonic(), 0.01))
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._channel.settimeout(left)
         status, length = protocol.answer_head(protocol.receive(self._channel, protocol.ANSWER_SIZE))
         if length > self._limits.memory:
             raise ValueError("the decoder announces more than it may use")

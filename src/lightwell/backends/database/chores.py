@@ -93,3 +93,10 @@ async def close_leases(work: Database) -> int:
             "UPDATE lease SET closed = now() WHERE closed IS NULL AND expires < now() - interval '1 minute'"
         )
     return int(status.split()[-1])
+
+
+async def refresh_statistics(work: Database) -> int:
+    """Have tables analysed that have grown since (migration 0004 says why); how many there were."""
+    async with work.session() as connection:
+        analysed: int = await connection.fetchval("SELECT refresh_statistics()")
+    return analysed

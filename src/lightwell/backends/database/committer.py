@@ -27,10 +27,11 @@ from lightwell.access.commit import (
 )
 from lightwell.access.context import Tenant
 from lightwell.backends.database.arrival_columns import grouped_arrays, parents_wanted
-from lightwell.backends.database.pool import connect, translated
+from lightwell.backends.database.pool import LOOKUPS, connect, translated
 from lightwell.backends.database.roles import ConnectionInfo, DatabaseUnavailable, Role
 from lightwell.backends.database.writers import write_change, write_notes
 from lightwell.domain.archive.model import ArrivalRow
+from lightwell.kernel.crashpoints import reach
 from lightwell.kernel.errors import Busy, LightwellError
 
 log = logging.getLogger("lightwell.commit")
@@ -161,9 +162,11 @@ class GroupCommitter:
         parents = parents_wanted(group)
         arrays = grouped_arrays(tenant, group, with_parents=parents)
         async with self._connection() as connection:
+            reach("k6")
             rows = await connection.fetch(
                 INGEST if parents else INGEST_INSTANCES, tenant.key, *arrays
             )
+            reach("k6c")
         return {row["r_blob"] for row in rows}
 
     # -- everything else --------------------------------------------------------------------------
@@ -219,7 +222,11 @@ class GroupCommitter:
     async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
         """A connection whose plan is made before the first image, not by it."""
         connection = await connect(
-            self._info, Role.APP, plan_cache_mode="force_generic_plan", synchronous_commit="on"
+            self._info,
+            Role.APP,
+            **LOOKUPS,
+            plan_cache_mode="force_generic_plan",
+            synchronous_commit="on",
         )
         await connection.prepare(INGEST)
         return connection

@@ -41,13 +41,14 @@ if TYPE_CHECKING:
     from lightwell.backends.database.pool import Connection
 
 DRIVE_LIMIT = 2_000  # so many keys are looked up one by one; more are met by walking
-SET_LIMIT = 20_000  # so many patients are still handed over as a set to walk with
+SET_LIMIT = 20_000  # so many are still handed over as a set to walk with
 DESCRIPTIONS_LIMIT = 3_000  # different study descriptions that the search box looks through
 
 # Estimates of LIMIT and text ranges go wrong by orders of magnitude; index paths never do.
 PLANNING = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
     " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
+    " SET LOCAL enable_hashagg = off;"
     " SET LOCAL plan_cache_mode = force_custom_plan"
 )
 
@@ -63,6 +64,8 @@ _VISIBLE = (
     "s.n_instances + coalesce((SELECT sum(d.n) FROM study_delta d"
     " WHERE d.tenant = $1 AND d.study_key = s.study_key), 0) > 0"
 )
+# Columns that the newest-first index does not hold.
+_IN_ROWS = ("s.accession", "s.study_id", "s.description", "s.referring_key")
 _ORDERS = {
     "-StudyDate": f"{_DATE} DESC, {_TIME} DESC, {_UID}",
     "StudyDate": f"{_DATE}, {_TIME}, {_UID} DESC",
@@ -87,6 +90,12 @@ class _Narrowed:
     @property
     def driven(self) -> bool:
         return self.patients is not None or self.studies is not None
+
+    def drive(self, probe: Probe, keys: list[int]) -> None:
+        if probe.of is Level.PATIENT:
+            self.patients = keys
+        else:
+            self.studies = keys
 
 
 class PostgresCandidates:
@@ -121,28 +130,38 @@ class PostgresCandidates:
         wanted = probes(self._plan)
         for text in text_probes_of(self._plan):
             wanted.append(await self._text_probe(text))
+        left: list[Probe] = []
         for probe in wanted:
-            if not found.driven:
-                keys = await self._list(probe, DRIVE_LIMIT)
-                if keys is not None and not keys:
-                    return _Narrowed(nothing=True)
-                if keys is not None:
-                    if probe.of is Level.PATIENT:
-                        found.patients = keys
-                    else:
-                        found.studies = keys
-                    continue
-            found.conditions.append(await self._condition(probe, found.driven))
+            keys = None if found.driven else await self._list(probe, DRIVE_LIMIT)
+            if keys is None:
+                left.append(probe)
+            elif not keys:
+                return _Narrowed(nothing=True)
+            else:
+                found.drive(probe, keys)
+        if not found.driven and self._plan.query.level is not Level.PATIENT:
+            left = await self._take_set(found, left)
+        found.conditions += [(probe.condition, probe.values) for probe in left]
         return found
 
-    async def _condition(self, probe: Probe, driven: bool) -> tuple[str, tuple[Any, ...]]:
-        """A probe with too many keys as a filter: a set to test against, else the condition itself."""
-        by_set = probe.of is Level.PATIENT and not probe.scans and not driven
-        if by_set and self._plan.query.level is not Level.PATIENT:
-            keys = await self._list(probe, SET_LIMIT)
-            if keys is not None:
-                return "s.patient_key = ANY($2::bigint[])", (keys,)
-        return probe.condition, probe.values
+    async def _take_set(self, found: _Narrowed, left: list[Probe]) -> list[Probe]:
+        """Too many keys everywhere: list those of one probe still, if its condition is costly.
+
+        Walking with a set reads the index alone, unless another condition needs the rows: then the
+        set drives.
+        """
+        for place, probe in enumerate(left):
+            keys = await self._list(probe, SET_LIMIT) if probe.as_set else None
+            if keys is None:
+                continue
+            others = left[:place] + left[place + 1 :]
+            if any(column in other.condition for other in others for column in _IN_ROWS):
+                found.drive(probe, keys)
+            else:
+                column = "patient_key" if probe.of is Level.PATIENT else "study_key"
+                found.conditions.append((f"s.{column} = ANY($2::bigint[])", (keys,)))
+            return others
+        return left
 
     async def _list(self, probe: Probe, limit: int) -> list[int] | None:
         """The probe's keys, each once, sorted; None when there are more than `limit`."""
@@ -188,7 +207,8 @@ class PostgresCandidates:
                     f"SELECT s.study_key AS k FROM study s WHERE s.tenant = $1 AND {equal}"
                 )
                 conditions.append(equal)
-        return Probe(Level.STUDY, tuple(sources), tuple(sql.values), f"({' OR '.join(conditions)})")
+        condition = f"({' OR '.join(conditions)})"
+        return Probe(Level.STUDY, tuple(sources), tuple(sql.values), condition, as_set=True)
 
     async def _described(self, word: str) -> list[str] | None:
         """Study descriptions with a word that begins so; None when there are too many to look through.

@@ -147,7 +147,8 @@ class Probe:
 
     `of` says what it lists. `sources` are SELECTs to be limited each; their union is the answer.
     `condition` is the same as a filter on `p` or `s`, for when there are too many to list.
-    `scans` marks a probe that reads a whole table when there are few: asked last.
+    `scans` marks a probe that reads a whole table when there are few: asked last. `as_set`: too many
+    to drive, its keys may still be worth listing, because the condition is costly to test row by row.
     """
 
     of: Level  # PATIENT: patient keys, STUDY: study keys
@@ -155,6 +156,7 @@ class Probe:
     values: tuple[Any, ...]
     condition: str  # placeholders as in `sources`, renumbered by `shifted`
     scans: bool = False
+    as_set: bool = False
 
 
 def name_probe(key: Criterion) -> Probe | None:
@@ -178,7 +180,11 @@ def name_probe(key: Criterion) -> Probe | None:
         sources = [*map(_from_patient, names), *map(_from_words, insides)]
         conditions = [*names, *map(_in_words, insides)]
         return Probe(
-            Level.PATIENT, tuple(sources), tuple(sql.values), f"({' OR '.join(conditions)})"
+            Level.PATIENT,
+            tuple(sources),
+            tuple(sql.values),
+            f"({' OR '.join(conditions)})",
+            as_set=True,
         )
     pattern = fold_group(max(groups, key=len)).lstrip("^ ").rstrip("^*? ")
     condition = f"(p.name_key LIKE {sql.arg(like(pattern))} OR length(p.name_key) >= {FOLD_LIMIT})"
@@ -203,6 +209,7 @@ def word_probes(text: str) -> list[Probe]:
                 tuple(_from_words(inside) for inside in insides),
                 tuple(sql.values),
                 f"({' OR '.join(_in_words(inside) for inside in insides)})",
+                as_set=True,
             )
         )
     return probes
@@ -232,8 +239,12 @@ def _study_probe(condition: str, values: Sequence[Any], *, scans: bool = False) 
     return Probe(Level.STUDY, (source,), tuple(values), condition, scans)
 
 
-def _series_probe(condition: str, values: Sequence[Any], *, scans: bool = False) -> Probe:
-    source = f"SELECT e.study_key AS k FROM series e WHERE e.tenant = $1 AND {condition}"
+def _series_probe(
+    condition: str, values: Sequence[Any], *, scans: bool = False, once: bool = False
+) -> Probe:
+    """`once` lists each study once, where the index gives them in order: else that would be a sort."""
+    distinct = "DISTINCT " if once else ""
+    source = f"SELECT {distinct}e.study_key AS k FROM series e WHERE e.tenant = $1 AND {condition}"
     inside = f"EXISTS ({_INSIDE_SERIES} AND {condition})"
     return Probe(Level.STUDY, (source,), tuple(values), inside, scans)
 
@@ -276,7 +287,8 @@ def _probes_of(key: Criterion, level: Level) -> list[Probe]:
     if column and key.kind is not Match.EMPTY:
         condition = text_filter(f"e.{column}", key, sql)
         scans = _scans(key) or column != "modality"
-        return [_series_probe(condition, sql.values, scans=scans)] if condition else []
+        once = column == "modality" and key.kind is Match.SINGLE
+        return [_series_probe(condition, sql.values, scans=scans, once=once)] if condition else []
     return []
 
 

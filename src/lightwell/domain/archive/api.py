@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from lightwell.access.actions import Action
 from lightwell.access.audit import Outcome as Ended
 from lightwell.access.audit import record
 from lightwell.access.commit import (
     ChangeSet,
+    Committed,
     Committer,
     FactsChanged,
     Sealed,
@@ -29,6 +30,7 @@ from lightwell.domain.archive import events
 from lightwell.domain.archive.errors import Damaged, Withdrawn
 from lightwell.domain.archive.internal import correcting, reading, vouching
 from lightwell.domain.archive.internal.admission import admit
+from lightwell.domain.archive.internal.asking_loop import ask
 from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.leases import LEASE_SECONDS, LeaseDesk, Scope
 from lightwell.domain.archive.internal.staging import StagingWriter
@@ -63,6 +65,7 @@ from lightwell.domain.archive.model import (
 from lightwell.domain.archive.ports import BlobMissing, BlobStore, Index
 from lightwell.domain.archive.query import Found, Query
 from lightwell.kernel.clock import Clock
+from lightwell.kernel.crashpoints import reach
 from lightwell.kernel.errors import LightwellError, Missing, Unavailable
 from lightwell.kernel.pages import Page
 
@@ -77,6 +80,20 @@ _ASIDE = {
     Outcome.CANDIDATE: "candidate",
     Outcome.CONFLICT: "conflict",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """How far an arrival has come when its bytes may still be on their way to the disk.
+
+    `done`: its row is committed. `final`: nothing of it is kept. Neither: it is kept aside, which is
+    done once the bytes are durable.
+    """
+
+    verdict: Verdict
+    done: Committed | None = None
+    final: bool = False
+    digest: bytes | None = None  # of its parents, when the row is committed
 
 
 class Archive:
@@ -131,9 +148,12 @@ class Archive:
         try:
             staged = await asyncio.to_thread(writer.finish)
             sealing = asyncio.get_running_loop().run_in_executor(None, writer.seal)
-            return await self._keep(context, staged, writer, sealing)
+            placing = asyncio.ensure_future(self._place(context, staged))
+            # Both run to their end, whatever the other does: neither may outlive the answer.
+            await asyncio.wait((sealing, placing))
+            return await self._settle(context, staged, writer, _ended(placing), _ended(sealing))
         except BaseException:
-            writer.discard()
+            writer.drop()
             raise
 
     def store_from_thread(
@@ -142,70 +162,83 @@ class Archive:
         """The same from a receiving thread: it syncs the file itself while the loop commits."""
         try:
             staged = writer.finish()
-            sealing: concurrent.futures.Future[Sealed] = concurrent.futures.Future()
-            keeping = asyncio.run_coroutine_threadsafe(
-                self._keep(context, staged, writer, sealing), loop
-            )
+            placing = ask(loop, self._place(context, staged))
+            proof: Sealed | Exception
             try:
-                sealing.set_result(writer.seal())
-            except BaseException as error:  # noqa: BLE001 - handed to the commit, which withdraws
-                sealing.set_exception(error)
-            return keeping.result(COMMIT_SECONDS)
+                proof = writer.seal()
+            except Exception as error:  # noqa: BLE001 - judged in `_settle`
+                proof = error
+            placed = placing.wait(COMMIT_SECONDS)
+            if isinstance(placed, Placed) and placed.done is not None and isinstance(proof, Sealed):
+                return self._stored(context, placed, proof)  # the usual case, without another hop
+            settling = self._settle(context, staged, writer, placed, proof)
+            verdict = ask(loop, settling).wait(COMMIT_SECONDS)
+            if isinstance(verdict, Exception):
+                raise verdict
+            return verdict
         except BaseException:
-            writer.discard()
+            writer.drop()
             raise
 
-    async def _keep(
-        self,
-        context: Context,
-        staged: Staged,
-        writer: StagingWriter,
-        sealing: asyncio.Future[Sealed] | concurrent.futures.Future[Sealed],
-    ) -> Verdict:
-        waiting = (
-            asyncio.wrap_future(sealing)
-            if isinstance(sealing, concurrent.futures.Future)
-            else sealing
-        )
-        try:
-            await permit(self, context, Action.ARCHIVE_INSTANCE_STORE)
-            return await self._judge_and_keep(context, staged, writer, waiting)
-        finally:
-            # Whatever the answer, never leave while the sync still runs: the caller may discard.
-            await asyncio.gather(waiting, return_exceptions=True)
+    def _stored(self, context: Context, placed: Placed, proof: Sealed) -> Verdict:
+        """Row and bytes are durable: this is what may be acknowledged."""
+        assert placed.done is not None
+        if placed.digest is not None:
+            if len(self._seen) >= SEEN_LIMIT:
+                self._seen.clear()
+            self._seen.add((context.tenant.key, placed.digest))
+        return replace(placed.verdict, stored=Stored(placed.done, proof))
 
-    async def _judge_and_keep(
+    async def _settle(
         self,
         context: Context,
         staged: Staged,
         writer: StagingWriter,
-        sealing: asyncio.Future[Sealed],
+        placed: Placed | Exception,
+        proof: Sealed | Exception,
     ) -> Verdict:
+        """Put together how the row fared and how the bytes fared."""
+        if isinstance(placed, Exception):
+            raise placed
+        if placed.final:
+            writer.drop()  # nothing of it is kept: a duplicate, or something refused
+            return placed.verdict
+        if isinstance(proof, Exception):
+            if placed.done is not None:
+                await self._withdraw(context, placed.verdict.sop_uid, staged.landed)
+            if not isinstance(proof, LightwellError | OSError):
+                raise proof
+            raise Withdrawn(
+                "The object could not be made durable; it was not stored.", remedy="Send it again."
+            ) from proof
+        if placed.done is not None:
+            return self._stored(context, placed, proof)
+        if staged.described is None:
+            return await self._quarantine(context, staged)
+        return await self._aside(context, staged, staged.described, placed, proof)
+
+    async def _place(self, context: Context, staged: Staged) -> Placed:
+        """Judge, and commit the row of what is to be visible; runs beside the sync of its bytes."""
+        await permit(self, context, Action.ARCHIVE_INSTANCE_STORE)
         described = staged.described
         if described is None:
-            return await self._quarantine(context, staged, sealing)
+            announced = staged.announced
+            uid, sop_class = announced.sop_uid or "", announced.sop_class or ""
+            return Placed(Verdict(Outcome.UNREADABLE, sop_class, uid, reason=staged.failure))
         mismatch = _mismatch(staged.announced, described)
         if mismatch:
-            writer.discard()
-            return _verdict(Outcome.MISMATCH, described, mismatch)
-        parents = (context.tenant.key, described.digest)
-        known = parents in self._seen
+            return Placed(_verdict(Outcome.MISMATCH, described, mismatch), final=True)
+        known = (context.tenant.key, described.digest) in self._seen
         for _ in range(DECIDE_AGAIN):
             try:
-                return await self._decide(context, staged, described, writer, sealing, known)
+                return await self._decide(context, staged, described, known)
             except FactsChanged:
                 known = False
         raise Unavailable("Too many objects of one study arrive at once.", remedy="Send it again.")
 
     async def _decide(
-        self,
-        context: Context,
-        staged: Staged,
-        described: Described,
-        writer: StagingWriter,
-        sealing: asyncio.Future[Sealed],
-        parents_known: bool,
-    ) -> Verdict:
+        self, context: Context, staged: Staged, described: Described, parents_known: bool
+    ) -> Placed:
         """One try: the quick path when this process has just stored a sibling, else on facts."""
         facts = Known()
         decision = Decision(Outcome.STORED)
@@ -213,20 +246,16 @@ class Archive:
             facts = await self._facts(context, staged, described)
             decision = admit(described, staged.landed.sha256, facts)
         if decision.outcome is Outcome.STORED:
-            return await self._visible(
-                context, staged, described, facts, decision, sealing, parents_known
-            )
+            return await self._visible(context, staged, described, facts, decision, parents_known)
         known = decision.known
         if decision.outcome in (Outcome.DUPLICATE, Outcome.STILL_REJECTED) and known is not None:
-            verdict = await self._duplicate(context, described, decision, known)
-            writer.discard()
-            return verdict
+            return Placed(await self._duplicate(context, described, decision, known), final=True)
+        verdict = _verdict(decision.outcome, described, decision.reason)
         if decision.outcome is Outcome.REJECTED or decision.reason == "conflict-again":
-            writer.discard()
             if known is not None:
                 self._seen_again(context, described, known)
-            return _verdict(decision.outcome, described, decision.reason)
-        return await self._aside(context, staged, described, decision, sealing)
+            return Placed(verdict, final=True)
+        return Placed(verdict)
 
     async def _facts(self, context: Context, staged: Staged, described: Described) -> Known:
         instance = described.instance
@@ -249,9 +278,8 @@ class Archive:
         described: Described,
         facts: Known,
         decision: Decision,
-        sealing: asyncio.Future[Sealed],
         parents_known: bool,
-    ) -> Verdict:
+    ) -> Placed:
         instance = described.instance
         row = ArrivalRow(
             patient=facts.patient or described.patient,
@@ -265,21 +293,9 @@ class Archive:
         )
         act = Act(self, context, Action.ARCHIVE_INSTANCE_STORE)
         act.about(study_uid=instance.study_uid, subject=instance.sop_uid)
+        reach("k3")
         done = await act.commit((row,))
-        try:
-            proof = await sealing
-        except (LightwellError, OSError) as error:
-            await self._withdraw(context, instance.sop_uid, staged.landed)
-            raise Withdrawn(
-                "The object could not be made durable; it was not stored.", remedy="Send it again."
-            ) from error
-        self._remember(context.tenant.key, described)
-        return _verdict(Outcome.STORED, described, stored=Stored(done, proof))
-
-    def _remember(self, tenant: int, described: Described) -> None:
-        if len(self._seen) >= SEEN_LIMIT:
-            self._seen.clear()
-        self._seen.add((tenant, described.digest))
+        return Placed(_verdict(Outcome.STORED, described), done, digest=described.digest)
 
     async def _withdraw(self, context: Context, sop_uid: str, landed: Landed) -> None:
         act = Act(self, context, Action.ARCHIVE_INSTANCE_STORE)
@@ -311,15 +327,15 @@ class Archive:
         context: Context,
         staged: Staged,
         described: Described,
-        decision: Decision,
-        sealing: asyncio.Future[Sealed],
+        placed: Placed,
+        proof: Sealed,
     ) -> Verdict:
-        """Held, candidate, conflict: durable first, then its row, out of every clinical list."""
-        proof = await sealing
-        kind, instance = _ASIDE[decision.outcome], described.instance
+        """Held, candidate, conflict: durable by now; its row keeps it out of every clinical list."""
+        verdict, instance = placed.verdict, described.instance
+        kind = _ASIDE[verdict.outcome]
         row = QCRow(
             kind=kind,
-            reason=decision.reason,
+            reason=verdict.reason,
             landed=staged.landed,
             received=staged.received,
             source=staged.announced.source,
@@ -330,17 +346,15 @@ class Archive:
             syntax=instance.syntax,
         )
         act = Act(self, context, Action.ARCHIVE_INSTANCE_STORE)
-        act.about(study_uid=instance.study_uid, subject=instance.sop_uid, detail=decision.reason)
-        event = events.kept_aside(kind, instance.study_uid, instance.sop_uid, decision.reason)
+        act.about(study_uid=instance.study_uid, subject=instance.sop_uid, detail=verdict.reason)
+        event = events.kept_aside(kind, instance.study_uid, instance.sop_uid, verdict.reason)
         done = await act.commit((row,), (event,))
-        stored = None if decision.outcome is Outcome.CONFLICT else Stored(done, proof)
-        return _verdict(decision.outcome, described, decision.reason, stored=stored)
+        if verdict.outcome is Outcome.CONFLICT:
+            return verdict
+        return replace(verdict, stored=Stored(done, proof))
 
-    async def _quarantine(
-        self, context: Context, staged: Staged, sealing: asyncio.Future[Sealed]
-    ) -> Verdict:
+    async def _quarantine(self, context: Context, staged: Staged) -> Verdict:
         """Unreadable bytes are kept for whoever has to find out, and answered with a failure."""
-        await sealing
         announced = staged.announced
         sop_uid, sop_class = announced.sop_uid or "", announced.sop_class or ""
         row = QCRow(
@@ -529,6 +543,7 @@ class Archive:
         await self._journal.append(tenant, "overlay", correcting.overlay_to_json(row))
         event = events.corrected(target, str(row.edit_id), undone=False)
         await act.commit((row,), (event,))
+        self.forget(act.context, target.study_uid)
         return row
 
     async def _latest_version(self, context: Context, target: Target) -> int:
@@ -578,6 +593,7 @@ class Archive:
         )
         await self._journal.append(tenant, "overlay", correcting.overlay_to_json(row))
         await act.commit((row,), (events.corrected(old.target, str(edit_id), undone=True),))
+        self.forget(act.context, old.target.study_uid)
         return row
 
     async def corrections(self, context: Context, target: Target) -> list[OverlayRow]:
@@ -674,6 +690,16 @@ class Archive:
             )
             answers.append(answer)
         return answers
+
+
+def _ended(task: asyncio.Future[Any]) -> Any:
+    """What a finished task gave, or the error it ended with."""
+    error = task.exception()
+    if error is None:
+        return task.result()
+    if isinstance(error, Exception):
+        return error
+    raise error
 
 
 def attribute_reader(blobs: BlobStore) -> Callable[[Located], Attributes]:

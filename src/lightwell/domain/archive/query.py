@@ -28,7 +28,8 @@ class Match(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One key. For SEQUENCE, `items` holds the criteria that one item must meet together.
+    """One key. For SEQUENCE, `items` holds the criteria that one item must meet together; for
+    VALUE_LIST, the alternatives of which one must be met.
 
     RANGE values are (low, high), either may be '' (open). Text is Unicode, as recorded.
     """
@@ -46,13 +47,13 @@ class DateTimeRange:
 
     date_tag: int
     time_tag: int
-    low: str  # 'YYYYMMDDHHMMSS', '' open
+    low: str  # 'YYYYMMDDHHMMSS' and more digits, '' open
     high: str
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for. `study_uids`, `series_uids`, `sop_uids` name the parents or the wanted ones."""
+    """What is looked for. Parents and wanted objects are named by UID_LIST criteria like any other key."""
 
     level: Level
     criteria: tuple[Criterion, ...] = ()

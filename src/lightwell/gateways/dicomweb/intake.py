@@ -6,7 +6,7 @@ by the reader's limits, and what the staging keeps.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from lightwell.access.context import Context
@@ -100,12 +100,23 @@ class Intake:
             return False
         except DicomError:
             raise NotAFile("The part is not a DICOM file.") from None
-        self.sop_class, self.sop_uid = meta.sop_class, meta.sop_instance
-        writer = self._archive.stage(self._context, _announced(meta, self._study_uid))
+        self._stage(_announced(meta, self._study_uid), memoryview(head)[offset:])
+        return True
+
+    def take(self, announced: Announced, data_set: Iterable[bytes]) -> None:
+        """A data set that is whole already, without the file around it. Never raises for its bytes."""
+        try:
+            self._stage(announced, *data_set)
+        except LightwellError as error:
+            self.fail(error)
+
+    def _stage(self, announced: Announced, *pieces: bytes | memoryview) -> None:
+        self.sop_class, self.sop_uid = announced.sop_class or "", announced.sop_uid or ""
+        writer = self._archive.stage(self._context, announced)
         self._write, self._discard = writer.write, writer.discard
         self._store = partial(self._archive.store, self._context, writer)
-        writer.write(memoryview(head)[offset:])
-        return True
+        for piece in pieces:
+            writer.write(piece)
 
 
 def _announced(meta: FileMeta, study_uid: str | None) -> Announced:

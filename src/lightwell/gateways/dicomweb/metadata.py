@@ -10,11 +10,12 @@ from typing import Final
 import orjson
 
 from lightwell.domain.archive.model import Located
-from lightwell.gateways.dicomweb.resources import Opened, Shelf, check_charset, chosen
+from lightwell.gateways.dicomweb.resources import Answers, Opened, Shelf, check_charset, chosen
 from lightwell.gateways.http.exchange import Exchange
 from lightwell.wire.mediatypes import Answer, ResourceCategory, negotiate
 
 BATCH: Final = 16  # instances read in one go
+REMEMBERED_BYTES: Final = 64 * 1024 * 1024  # of answers kept in a process, as sent
 GZIP_LEVEL: Final = 1  # JSON shrinks tenfold even so; higher levels cost more than they save
 
 
@@ -36,6 +37,7 @@ class Metadata:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
+        self._answers = Answers(REMEMBERED_BYTES)
 
     async def retrieve(self, x: Exchange) -> None:
         """One array, an object for each instance, streamed."""
@@ -50,17 +52,29 @@ class Metadata:
             return
         if gzip:
             headers.append((b"content-encoding", b"gzip"))
-        squeeze = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31) if gzip else None
-        size = 0
-        async for piece in self._json(opened):
-            sent = squeeze.compress(piece) if squeeze else piece
+        kept = self._answers.get(etag)
+        if kept is not None:
+            await x.reply(200, kept, answer.media_type, headers)
+            self._shelf.used(opened, len(opened.instances), len(kept))
+            return
+        whole = bytearray()
+        async for piece in self._encoded(opened, gzip=gzip):
             if not x.started:
                 # After the first batch was read: most trouble shows by then, and has a status.
                 await x.start(200, answer.media_type, headers)
-            size += len(piece)
-            await x.write(sent)
-        await x.end(squeeze.flush() if squeeze else b"")
-        self._shelf.used(opened, len(opened.instances), size)
+            if len(whole) <= REMEMBERED_BYTES // 8:
+                whole += piece
+            await x.write(piece)
+        await x.end()
+        self._answers.keep(etag, bytes(whole))
+        self._shelf.used(opened, len(opened.instances), len(whole))
+
+    async def _encoded(self, opened: Opened, *, gzip: bool) -> AsyncIterator[bytes]:
+        squeeze = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31) if gzip else None
+        async for piece in self._json(opened):
+            yield squeeze.compress(piece) if squeeze else piece
+        if squeeze:
+            yield squeeze.flush()
 
     async def _json(self, opened: Opened) -> AsyncIterator[bytes]:
         lead = b"["

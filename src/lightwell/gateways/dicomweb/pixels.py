@@ -26,6 +26,7 @@ from lightwell.wire.mediatypes import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE
 LONGEST_VALUE: Final = 0xFFFFFFFE  # of a 32-bit length field that is not 'undefined'
 _OFFSET_TABLES: Final = (0x7FE00001, 0x7FE00002)  # Extended Offset Table and its lengths
 _LONG_HEAD: Final = 12  # bytes of tag, VR, reserved and length in Explicit VR
+_NATIVE: Final = b"N"  # the first byte of such an index; the others may be large to read
 _HEAD_LIMIT: Final = 64 * 1024 * 1024
 
 
@@ -39,7 +40,7 @@ def aligned(data: bytes, first_bit: int, bits: int) -> bytes:
 
 def native_frames(located: Located) -> NativeFrames | None:
     """The frame index of uncompressed pixel data."""
-    if located.frame_index is None:
+    if located.frame_index is None or not located.frame_index.startswith(_NATIVE):
         return None
     try:
         index = FrameIndex.from_bytes(located.frame_index)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -13,7 +12,7 @@ from lightwell.gateways.dicomweb.frames import frame_numbers
 from lightwell.gateways.dicomweb.pixels import stored_frame
 from lightwell.gateways.dicomweb.ports import WantedPicture
 from lightwell.gateways.dicomweb.rendered_parameters import parse_rendered, parse_thumbnail
-from lightwell.gateways.dicomweb.resources import Opened, Shelf, boundary_of, chosen
+from lightwell.gateways.dicomweb.resources import Answers, Opened, Shelf, boundary_of, chosen
 from lightwell.gateways.http.exchange import Exchange
 from lightwell.gateways.http.problems import HttpProblem
 from lightwell.kernel.errors import Invalid
@@ -21,7 +20,7 @@ from lightwell.wire import multipart
 from lightwell.wire.mediatypes import Answer, ResourceCategory, negotiate
 
 RENDERED_LIMIT: Final = 500  # pictures of one request
-THUMBNAILS_KEPT: Final = 2000  # of a few kilobytes each
+THUMBNAIL_BYTES: Final = 16 * 1024 * 1024  # kept in a process: some thousands
 # Lookup tables that may lie in bulk data: palettes, and the data of modality and VOI LUT items.
 _TABLES: Final = frozenset(
     {"00281201", "00281202", "00281203", "00281221", "00281222", "00281223", "00283006"}
@@ -63,7 +62,7 @@ class Rendering:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._thumbnails: OrderedDict[str, bytes] = OrderedDict()
+        self._thumbnails = Answers(THUMBNAIL_BYTES)
 
     async def rendered(self, x: Exchange) -> None:
         """Draw the addressed images: one picture single-part, several as multipart."""
@@ -135,9 +134,7 @@ class Rendering:
         picture = self._thumbnails.get(etag)
         if picture is None:
             picture = await self._draw(opened, located, number, wanted, ())
-            self._thumbnails[etag] = picture
-            while len(self._thumbnails) > THUMBNAILS_KEPT:
-                self._thumbnails.popitem(last=False)
+            self._thumbnails.keep(etag, picture)
         await x.reply(200, picture, wanted.media_type, headers)
 
     async def _middle(self, x: Exchange, opened: Opened) -> tuple[Located, int]:

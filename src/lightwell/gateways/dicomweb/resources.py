@@ -113,6 +113,31 @@ def check_charset(x: Exchange) -> None:
         raise HttpProblem(406, "Only UTF-8 is sent.", remedy="Accept UTF-8.")
 
 
+class Answers:
+    """Complete answers by entity tag, the latest used ones, up to `limit` bytes in all."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, etag: str) -> bytes | None:
+        """The answer of that entity tag, if it is still there."""
+        found = self._kept.get(etag)
+        if found is not None:
+            self._kept.move_to_end(etag)
+        return found
+
+    def keep(self, etag: str, body: bytes) -> None:
+        """Remember an answer; one that would fill an eighth of the room is not kept."""
+        if len(body) > self._limit // 8 or etag in self._kept:
+            return
+        self._kept[etag] = body
+        self._size += len(body)
+        while self._size > self._limit:
+            self._size -= len(self._kept.popitem(last=False)[1])
+
+
 class Shelf:
     """The archive as the retrieve handlers use it: leases, blocking reads off the loop, attributes."""
 

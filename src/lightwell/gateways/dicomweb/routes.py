@@ -159,7 +159,7 @@ def _uploads(stow: Stow) -> list[Route]:
             stow.store,
             Action.ARCHIVE_INSTANCE_STORE,
             summary,
-            consumes=(MULTIPART, DICOM),
+            consumes=(MULTIPART, DICOM, DICOM_JSON),
             produces=(DICOM_JSON,),
             statuses=(200, 202, 400, 403, 409, 413, 415, 503, 507),
         )

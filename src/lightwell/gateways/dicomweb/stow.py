@@ -16,7 +16,7 @@ from lightwell.access.context import Context
 from lightwell.dicom.uids import acceptable_uid
 from lightwell.domain.archive.api import Archive
 from lightwell.domain.archive.model import Attributes, JSONElement
-from lightwell.gateways.dicomweb.intake import Intake, NotAFile
+from lightwell.gateways.dicomweb.intake import SOURCE, Intake, NotAFile
 from lightwell.gateways.dicomweb.status import (
     NOT_UNDERSTOOD,
     Report,
@@ -24,8 +24,16 @@ from lightwell.gateways.dicomweb.status import (
     report_of_error,
     status_of_all,
 )
+from lightwell.gateways.dicomweb.stow_json import (
+    Bulk,
+    assemble,
+    instances_of,
+    read_parts,
+    read_single,
+)
 from lightwell.gateways.http.exchange import Exchange
 from lightwell.gateways.http.problems import HttpProblem
+from lightwell.kernel.crashpoints import reach
 from lightwell.kernel.errors import LightwellError
 from lightwell.wire.mediatypes import DICOM, DICOM_JSON, MULTIPART, OCTETS, parse_media_type
 from lightwell.wire.multipart import (
@@ -100,6 +108,18 @@ class Upload:
             self._finished.append(self._current)
             self._current = None
 
+    async def add(self, instance: object, bulk: Bulk) -> None:
+        """An instance described by metadata and values; committed like the others."""
+        intake = Intake(self._archive, self._context, self._study_uid)
+        try:
+            made = assemble(instance, bulk, source=SOURCE, study_uid=self._study_uid)
+        except LightwellError as error:
+            intake.fail(error)
+        else:
+            await self.run(intake.take, made.announced, made.data_set)
+        self._finished.append(intake)
+        await self._store_finished()
+
     async def _store_finished(self) -> None:
         finished, self._finished = self._finished, []
         for intake in finished:
@@ -150,6 +170,9 @@ class Upload:
         return [report for report in self._reports if report is not None]
 
 
+Receiver = Callable[[Exchange, Upload], Awaitable[None]]
+
+
 class Stow:
     """Handlers of `POST …/studies` and `POST …/studies/{study}`."""
 
@@ -163,6 +186,7 @@ class Stow:
         if study_uid is not None and not acceptable_uid(study_uid):
             raise HttpProblem(400, "The Study Instance UID of the address is none.")
         receive = self._receiver(x.header("content-type"))
+        reach("k0")
         await self._archive.may_store(context)
         upload = Upload(self._archive, context, study_uid)
         broken: MultipartError | None = None
@@ -173,21 +197,29 @@ class Stow:
         finally:
             await upload.abandon()
         await upload.settle()
+        reach("k7")
         await _answer(x, upload.reports(), broken)
 
-    def _receiver(self, content_type: str) -> Callable[[Exchange, Upload], Awaitable[None]]:
+    def _receiver(self, content_type: str) -> Receiver:
         """How a body of this type is read. Raises HttpProblem 400 or 415."""
         declared = parse_media_type(content_type)
-        inner = declared and declared.type == MULTIPART and declared.get("type")
-        if declared is not None and declared.type == DICOM:
-            return _receive_one
-        if declared is not None and declared.type == MULTIPART and (inner or DICOM) == DICOM:
-            return _receive_parts
-        raise HttpProblem(
-            415,
-            "Uploads of this type are not taken.",
-            remedy=f'Send multipart/related; type="{DICOM}", or {DICOM} for a single object.',
-        )
+        kind = declared.type if declared else ""
+        inner = declared.get("type") if declared and kind == MULTIPART else None
+        receivers: dict[tuple[str, str | None], Receiver] = {
+            (DICOM, None): _receive_one,
+            (MULTIPART, None): _receive_parts,
+            (MULTIPART, DICOM): _receive_parts,
+            (DICOM_JSON, None): _receive_metadata,
+            (MULTIPART, DICOM_JSON): _receive_metadata,
+        }
+        found = receivers.get((kind, inner.lower() if inner else None))
+        if found is None:
+            raise HttpProblem(
+                415,
+                "Uploads of this type are not taken.",
+                remedy=f'Send multipart/related; type="{DICOM}", or {DICOM} for a single object.',
+            )
+        return found
 
 
 async def _receive_one(x: Exchange, upload: Upload) -> None:
@@ -205,6 +237,16 @@ async def _receive_parts(x: Exchange, upload: Upload) -> None:
     async for piece in x.body():
         await upload.feed(parser, piece)
     await upload.close(parser)
+    await upload.settle()
+
+
+async def _receive_metadata(x: Exchange, upload: Upload) -> None:
+    """DICOM JSON, with its bulk data as further parts."""
+    multipart = x.header("content-type").lower().lstrip().startswith(MULTIPART)
+    parts = await (read_parts(x) if multipart else read_single(x))
+    bulk = Bulk(parts, f"{x.root}{x.scope['path'].removeprefix(x.prefix)}")
+    for instance in list(instances_of(parts)):
+        await upload.add(instance, bulk)
     await upload.settle()
 
 

@@ -16,6 +16,7 @@ from lightwell.gateways.dimse.connection import Connection, Ended, Ending
 from lightwell.gateways.dimse.counters import Counters
 from lightwell.gateways.dimse.exchange import Exchange, Rooms, Session
 from lightwell.gateways.dimse.places import NoSlot, Slots
+from lightwell.kernel.crashpoints import reach
 from lightwell.kernel.errors import LightwellError
 from lightwell.wire.dimse.commands import CommandField
 from lightwell.wire.dimse.events import (
@@ -176,6 +177,7 @@ class AssociationService:
         )
         connection.flush()
         connection.enlarge_buffer(connection.limits.receive_buffer)
+        reach("k0")
         self._counters.add(associations=1)
         log.info("association: %s from %s", clean(request.calling_ae), session.actor.origin)
         while (event := connection.next_command()) is not None:

@@ -63,7 +63,7 @@ class Identifier:
         """The first value of a key, "" when it is absent or empty."""
         return self.header.text(tag) or ""
 
-    def keys(self) -> Iterator[Key]:
+    def search_keys(self) -> Iterator[Key]:
         """Every key by its path of tags, as `build_query` wants them. Raises Invalid."""
         return _keys(self.header, ())
 

@@ -51,3 +51,5 @@ class DimseLimits:
     pending_every: float = 1.0
     retries: int = 2
     """How often an object is offered again to a destination that says it is out of resources."""
+    retry_after: float = 0.5
+    """The first pause before that, in seconds; each further one is longer by as much."""

@@ -135,7 +135,7 @@ def _search(exchange: Exchange, identifier: Identifier, options: Options) -> Ite
 def _query(identifier: Identifier, options: Options, limit: int, cursor: str | None) -> Query:
     return build_query(
         identifier.level,
-        identifier.keys(),
+        identifier.search_keys(),
         fuzzy=options.fuzzy,
         empty_value_matching=options.empty_value,
         multiple_value_matching=options.multiple_value,

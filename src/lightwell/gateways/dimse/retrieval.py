@@ -64,7 +64,6 @@ GET: Final[Mapping[str, frozenset[Level]]] = MappingProxyType(
 )
 
 _RELEASE_SECONDS: Final = 10.0
-_RETRY_SECONDS: Final = 0.5
 _NOT_NOW: Final = range(0xA700, 0xA800)
 """Out of resources (PS3.4 Table B.2-1): worth another try."""
 
@@ -250,7 +249,7 @@ class _Destination:
                 return sent
             if attempt == connection.limits.retries or self._requestor_cancelled():
                 return sent
-            time.sleep(_RETRY_SECONDS * (attempt + 1))
+            time.sleep(connection.limits.retry_after * (attempt + 1))
         raise AssertionError("counting does not end")
 
     def _requestor_cancelled(self) -> bool:

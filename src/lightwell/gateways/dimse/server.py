@@ -40,6 +40,11 @@ class DimseServer:
         """A copy of the numbers so far."""
         return replace(self._counters.tally, waiting=len(self._waiting), active=self._slots.in_use)
 
+    @property
+    def closing(self) -> bool:
+        """Whether `stop` was called."""
+        return self._service.closing
+
     async def start(self) -> None:
         """Begin to accept."""
         for listener in self._listeners:

@@ -15,6 +15,7 @@ from lightwell.dicom.uids import acceptable_uid
 from lightwell.domain.archive.model import Announced, Verdict
 from lightwell.gateways.dimse.exchange import Exchange
 from lightwell.gateways.dimse.status import Service, of_verdict, out_of_time
+from lightwell.kernel.crashpoints import reach
 from lightwell.kernel.errors import LightwellError
 from lightwell.wire.dimse.commands import Command
 from lightwell.wire.dimse.status import (
@@ -57,6 +58,7 @@ def serve(exchange: Exchange) -> None:
         stored = status == SUCCESS
         counters.add(stored=int(stored), store_failures=int(not stored))
         if stored:
+            reach("k7")
             exchange.answer(status)
         else:
             exchange.answer(status, ErrorComment=verdict.outcome.value)

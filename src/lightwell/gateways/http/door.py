@@ -51,6 +51,11 @@ class Door:
         self._tenant_named = tenant_named
         self._inner = inner
         self._inner_paths = inner_paths
+        # Below these first segments an unknown address is an error, never the web app's page.
+        self._reserved = frozenset(
+            template.split("/")[1]
+            for template in (*inner_paths, *(route.template for route in self._table.routes))
+        )
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,6 +99,8 @@ class Door:
             )
         elif path.startswith(self._inner_paths):
             await self._inside(scope, receive, send, prefix, path, name)
+        elif path[1:].partition("/")[0] in self._reserved:
+            raise HttpProblem(404, "There is nothing at this address.")
         else:
             await self._file(scope, send, path)
 
@@ -113,14 +120,14 @@ class Door:
 
     async def _file(self, scope: Scope, send: Send, path: str) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            raise HttpProblem(404, "There is nothing here.")
+            raise HttpProblem(404, "There is nothing at this address.")
         headers = {
             key.decode("latin-1").lower(): value.decode("latin-1")
             for key, value in scope["headers"]
         }
         reply = self._site.reply(path or "/", headers, head=scope["method"] == "HEAD")
         if reply is None:
-            raise HttpProblem(404, "There is nothing here.")
+            raise HttpProblem(404, "There is nothing at this address.")
         await send(
             {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
         )

@@ -105,6 +105,11 @@ class Exchange:
         host = self.header("host")
         if not _HOST.fullmatch(host):
             return self.prefix
+        name, port = self.scope.get("server") or ("", None)
+        if port and host in (name, "localhost" if name == "127.0.0.1" else name):
+            # Our own address without its port: dicomweb-client says Host so, and would follow a link
+            # to port 80. Behind a proxy the Host is another name, and stays as it is.
+            host = f"{host}:{port}"
         return f"{self.scope.get('scheme', 'http')}://{host}{self.prefix}"
 
     def context(self, channel: str) -> Context:

@@ -38,7 +38,7 @@ EMPTY = {"empty_value_matching": True}
 LISTS = {"multiple_value_matching": True}
 
 # (what the row is about, VR, key, options, recorded element, does it match)
-TABLE: list[tuple[str, str, str, dict[str, bool], dict[str, Any] | None, bool]] = [
+TABLE: list[tuple[str, str, str, dict[str, Any], dict[str, Any] | None, bool]] = [
     # universal
     ("no text matches anything", "LO", "", {}, el("LO", "A"), YES),
     ("no text matches absence", "LO", "", {}, ABSENT, YES),
@@ -193,7 +193,7 @@ TABLE: list[tuple[str, str, str, dict[str, bool], dict[str, Any] | None, bool]] 
 def test_truth_table(
     vr: str,
     key: str,
-    options: dict[str, bool],
+    options: dict[str, Any],
     recorded: dict[str, Any] | None,
     expected: bool,
 ) -> None:

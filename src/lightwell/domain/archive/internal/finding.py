@@ -47,6 +47,7 @@ from lightwell.kernel.errors import Busy, Invalid
 from lightwell.kernel.pages import Page, decode_cursor, encode_cursor
 
 HEADERS_LIMIT = 2000  # headers one query may read: attributes that the index does not keep
+HEADERS_AT_ONCE = 100
 SECONDS_LIMIT = 10.0  # of one query, all its statements together (reliability 3.11)
 CHUNK_LIMIT = 2000  # candidates taken from the index at once
 
@@ -240,7 +241,7 @@ async def find(query: Query, candidates: Candidates) -> Page[Found]:
     skip = 0 if query.cursor else query.offset
     limit = query.limit
     if asked.wants_headers or not asked.header.is_open:
-        limit = min(limit, HEADERS_LIMIT)
+        limit = min(limit, HEADERS_LIMIT - HEADERS_AT_ONCE)
     search = _Search(asked, candidates, _Budget(time.monotonic() + SECONDS_LIMIT), limit + 1)
     if asked.is_open and query.level is Level.STUDY:
         matched = search.studies(after, skip)
@@ -423,12 +424,19 @@ class _Search:
             for pair in kept:
                 yield pair
             return
+        for start in range(0, len(kept), HEADERS_AT_ONCE):  # whoever has a full page stops here
+            async for pair in self._with_headers(kept[start : start + HEADERS_AT_ONCE], above):
+                yield pair
+
+    async def _with_headers(
+        self, kept: list[tuple[InstanceEntry, Attributes]], above: dict[int, Attributes]
+    ) -> AsyncIterator[tuple[InstanceEntry, Attributes]]:
+        self.budget.check()
         self.budget.take_headers(len(kept))
         headers = await self.candidates.headers([instance for instance, _ in kept])
-        self.budget.check()
         for (instance, _), header in zip(kept, headers, strict=True):
             whole = instance_attributes(above[instance.series.key], instance, header)
-            if asked.header.accepts(whole):
+            if self.plan.header.accepts(whole):
                 yield instance, whole
 
     def _accepts(self, level: Level, attributes: Attributes) -> bool:

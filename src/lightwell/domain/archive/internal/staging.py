@@ -10,6 +10,7 @@ carries the arrival facts, among them the digest, which is known only at the end
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import uuid
@@ -28,6 +29,8 @@ from lightwell.domain.archive.keys import LANDED, blob_key
 from lightwell.domain.archive.model import INLINE_LIMIT, Announced, Landed, Staged
 from lightwell.domain.archive.ports import BlobSink, BlobStore, Buffer
 from lightwell.kernel.clock import Clock
+from lightwell.kernel.crashpoints import reach
+from lightwell.kernel.errors import LightwellError
 
 OBJECT_LIMIT = 16 * 1024**3  # reliability 3.11
 PRIVATE_CREATOR = "2.25.190338617364421553930424806347261205907"  # of (0002,0102) below
@@ -100,6 +103,7 @@ class StagingWriter:
         self._pending: bytearray | None = bytearray()
         self._sink: BlobSink | None = None
         self._length = 0
+        self._sealed = False
         self._header = HeaderReader(announced.syntax)
         self._unreadable: DicomError | None = None
 
@@ -114,6 +118,8 @@ class StagingWriter:
         Raises TooLarge, StoreFull, StoreUnavailable, StoreBroken. A header that cannot be read is
         not raised here: the bytes are kept, and `finish` says so.
         """
+        if self._length == 0:
+            reach("k1")
         size = len(chunk)
         self._length += size
         if self._length > self._limit:
@@ -173,6 +179,7 @@ class StagingWriter:
             raise TooLarge(str(error)) from error
         except (DicomError, Unreadable) as error:
             return Staged(self.announced, landed, self._received, None, str(error))
+        reach("k2")
         return Staged(self.announced, landed, self._received, described)
 
     def seal(self) -> Sealed:
@@ -181,9 +188,23 @@ class StagingWriter:
         Raises StoreFull, StoreUnavailable, StoreBroken: the object is then lost and must not be
         acknowledged.
         """
+        reach("k4")
         if self._sink is not None:
             self._sink.seal()
+            self._sealed = True
+        reach("k5")
         return sealed(self._key)
+
+    def drop(self) -> None:
+        """Take back what was staged, durable or not: no row points to it. Never raises.
+
+        What cannot be removed now is an orphan like any other.
+        """
+        if not self._sealed:
+            self.discard()
+            return
+        with contextlib.suppress(LightwellError, OSError):
+            self._blobs.delete(self._key)
 
     def discard(self) -> None:
         """Give up. May be called at any time, twice, and after a failure."""

@@ -1,0 +1,14 @@
+"""The commands about what is kept: each in its own module, registered here."""
+
+from __future__ import annotations
+
+import typer
+
+from lightwell.app.commands import fsck_commands, import_commands, stats_commands
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands about what is kept."""
+    app.command("import")(import_commands.import_)
+    app.command("fsck")(fsck_commands.fsck)
+    app.command("stats")(stats_commands.stats)

@@ -1,0 +1,64 @@
+"""Checking one installation: every tenant's rows and objects, and what lies around outside of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lightwell.access.context import Context
+from lightwell.app.heartbeat import STALE_SECONDS, beats
+from lightwell.app.settings import Settings
+from lightwell.app.wiring import House
+from lightwell.backends.database.checks import PostgresLedger
+from lightwell.domain.archive.invariants import SHOWN, Checked, Found
+from lightwell.domain.archive.upkeep_api import Upkeep
+
+STAGING_AGE_SECONDS = 24 * 3600.0  # reliability contract 3.3: killed at k0 to k3
+
+
+def upkeep_of(house: House) -> Upkeep:
+    """The archive's second front door, on the rooms of this process."""
+    return Upkeep(
+        blobs=house.blobs,
+        ledger=PostgresLedger(house.database),
+        committer=house.committer,
+        policy=house.policy,
+        clock=house.archive.clock,
+    )
+
+
+async def check_installation(
+    house: House, context: Context, *, deep: bool, heard: Callable[[int], None] = lambda _n: None
+) -> Checked:
+    """All tenants, then the machine. Raises Unavailable when something could not be asked."""
+    running = [beat for beat in await beats(house) if beat.age <= STALE_SECONDS]
+    served = any(beat.role == "work" for beat in running)
+    upkeep = upkeep_of(house)
+    checked = Checked(found={"I12": leftovers(house.settings)})
+    for tenant in await house.tenants.everyone():
+        checked += await upkeep.check(
+            context.for_tenant(tenant), deep=deep, served=served, heard=heard
+        )
+    return checked
+
+
+def leftovers(settings: Settings) -> Found:
+    """What nobody has written to for a day in the staging folders: I12."""
+    oldest = time.time() - STAGING_AGE_SECONDS
+    left = []
+    checked = 0
+    for folder in (settings.staging, *_local_staging(settings)):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            checked += 1
+            try:
+                if path.lstat().st_mtime < oldest:
+                    left.append(f"{path} is left by a process that died")
+            except FileNotFoundError:  # it was in use, and is done
+                continue
+    return Found(len(left), tuple(left[:SHOWN]), checked)
+
+
+def _local_staging(settings: Settings) -> tuple[Path, ...]:
+    """The part of a local store where small named objects are made."""
+    return (settings.data / "blobs" / ".staging",) if settings.store_url is None else ()

@@ -1,0 +1,106 @@
+"""Looking at kept objects in the store: are they there, whole, and what arrived?"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import uuid
+from collections.abc import Iterator
+from datetime import datetime
+
+from lightwell.access.context import Tenant
+from lightwell.domain.archive.invariants import Found, KeptObject
+from lightwell.domain.archive.keys import LANDED, blob_key, blob_of_key, kind_prefix
+from lightwell.domain.archive.ports import BlobInfo, BlobMissing, BlobStore
+from lightwell.kernel.errors import Broken
+
+CHUNK = 1024 * 1024
+READABLE, PRESENT = "I1", "I2"  # the invariants an object can break
+
+Fault = tuple[str, str]  # invariant, finding
+
+
+def fault(blobs: BlobStore, tenant: Tenant, kept: KeptObject, *, digest: bool) -> Fault | None:
+    """What is wrong with one object; None when it is whole. Blocking.
+
+    Raises StoreUnavailable: then nothing is known about it.
+    """
+    if kept.blob_length is None:
+        return PRESENT, f"{_called(kept)} has no blob row"
+    if kept.end > kept.blob_length:
+        return READABLE, f"{_called(kept)} ends beyond its blob"
+    if kept.inline is not None:
+        return _inline_fault(kept)
+    key = blob_key(tenant.region, tenant.name, LANDED, kept.blob_id)
+    try:
+        length = blobs.length(key)
+        if length != kept.blob_length:
+            wanted = kept.blob_length
+            return READABLE, f"{_called(kept)} has {length} bytes in {key}, not {wanted}"
+        if digest and _digest(blobs, key, kept) != kept.sha256:
+            return READABLE, f"{_called(kept)} has another SHA-256 in {key}"
+    except BlobMissing:
+        return PRESENT, f"{_called(kept)} is not in the store: {key}"
+    except Broken as error:
+        return READABLE, f"{_called(kept)} cannot be read: {error.message}"
+    return None
+
+
+def _called(kept: KeptObject) -> str:
+    return f"{'QC item' if kept.aside else 'instance'} {kept.sop_uid or kept.key}"
+
+
+def _inline_fault(kept: KeptObject) -> Fault | None:
+    data = kept.inline or b""
+    if len(data) != kept.blob_length:
+        return READABLE, f"{_called(kept)} has {len(data)} bytes in its row"
+    start = kept.offset + kept.data_offset
+    if hashlib.sha256(data[start : kept.end]).digest() != kept.sha256:
+        return READABLE, f"{_called(kept)} has another SHA-256 in its row"
+    return None
+
+
+def _digest(blobs: BlobStore, key: str, kept: KeptObject) -> bytes:
+    digest = hashlib.sha256()
+    position = kept.offset + kept.data_offset
+    while position < kept.end:
+        piece = blobs.read(key, position, min(CHUNK, kept.end - position))
+        digest.update(piece)
+        position += len(piece)
+    return digest.digest()
+
+
+def by_invariant(faults: list[Fault], checked: int, shown: int) -> dict[str, Found]:
+    """Faults as counted findings; both invariants were looked at for every object."""
+    return {
+        name: Found(
+            sum(1 for which, _ in faults if which == name),
+            tuple(text for which, text in faults if which == name)[:shown],
+            checked,
+        )
+        for name in (READABLE, PRESENT)
+    }
+
+
+def listed(blobs: BlobStore, tenant: Tenant) -> Iterator[BlobInfo]:
+    """Every landed object of a tenant. Blocking."""
+    return blobs.list(kind_prefix(tenant.region, tenant.name, LANDED))
+
+
+def batch(found: Iterator[BlobInfo], size: int) -> list[BlobInfo]:
+    """The next objects of a listing; empty at its end. Blocking."""
+    return list(itertools.islice(found, size))
+
+
+def ids(found: list[BlobInfo]) -> list[uuid.UUID]:
+    """Blob ids of those objects whose keys are of our making."""
+    return [blob_id for info in found if (blob_id := blob_of_key(info.key)) is not None]
+
+
+def unknown(
+    found: list[BlobInfo], known: set[uuid.UUID], young_since: datetime
+) -> tuple[list[str], int]:
+    """Keys of old objects without a row, and how many young ones have none."""
+    without = [info for info in found if blob_of_key(info.key) not in known]
+    old = [info.key for info in without if info.modified < young_since]
+    return old, len(without) - len(old)

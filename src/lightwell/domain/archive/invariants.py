@@ -1,0 +1,166 @@
+"""The invariants of the archive (reliability contract 3.3) and what a check found. Pure values."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+SHOWN = 100  # findings and orphans named in a report; all are counted
+
+
+class State(StrEnum):
+    """How it stands with one invariant."""
+
+    HELD = "held"
+    BROKEN = "broken"
+    NOT_BUILT = "not built yet"
+
+
+TEXTS = {
+    "I1": "every kept object is readable and its SHA-256 is that of its arrival",
+    "I2": "every index row has its blob",
+    "I3": "every blob is referenced, or young, or in the orphan report",
+    "I4": "counters equal a recount",
+    "I5": "no instance is visible twice, none belongs to two parents or tenants",
+    "I6": "every stored instance has its audit record in the same transaction; the record's chain holds",
+    "I7": "each event has at most one completed effect of a name",
+    "I8": "nothing readable that could not be parsed or was kept aside",
+    "I9": "no plaintext of a blob outside a child's memory",
+    "I10": "what is safe-kept has two verified copies",
+    "I11": "no lease and no job runs past its end",
+    "I12": "nothing is left in staging by a dead process",
+}
+NOT_BUILT = {
+    "I7": "durable work comes with settled series (issue B)",
+    "I9": "encryption at rest comes with issue D",
+    "I10": "second copies come with issue D",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one question to the database or the store came to."""
+
+    damaged: int = 0
+    findings: tuple[str, ...] = ()  # bounded by SHOWN
+    checked: int = 0
+
+    def __add__(self, other: Found) -> Found:
+        return Found(
+            self.damaged + other.damaged,
+            (self.findings + other.findings)[:SHOWN],
+            self.checked + other.checked,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One line of the report."""
+
+    name: str
+    state: State
+    found: Found = Found()
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return TEXTS[self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptObject:
+    """One object a row points to: what the row and its blob row say of it."""
+
+    key: int  # of its row, within its table
+    aside: bool  # False: an instance row; True: a QC item
+    sop_uid: str
+    blob_id: uuid.UUID
+    offset: int
+    length: int
+    data_offset: int
+    sha256: bytes
+    blob_length: int | None  # None: there is no blob row
+    inline: bytes | None
+
+    @property
+    def end(self) -> int:
+        """Where the object ends within its blob."""
+        return self.offset + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """Objects of the store that no row refers to: no damage, and removed by nobody but the sweeper."""
+
+    count: int = 0  # older than the grace
+    young: int = 0  # may still get their row
+    keys: tuple[str, ...] = ()  # bounded by SHOWN
+
+    def __add__(self, other: Orphans) -> Orphans:
+        return Orphans(
+            self.count + other.count,
+            self.young + other.young,
+            (self.keys + other.keys)[:SHOWN],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found, by invariant."""
+
+    found: dict[str, Found] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    orphans: Orphans = Orphans()
+
+    def __add__(self, other: Checked) -> Checked:
+        names = self.found.keys() | other.found.keys()
+        nothing = Found()
+        return Checked(
+            {n: self.found.get(n, nothing) + other.found.get(n, nothing) for n in names},
+            {**self.notes, **other.notes},
+            self.orphans + other.orphans,
+        )
+
+    def invariants(self) -> list[Invariant]:
+        """All twelve, in order. One that is built but was not looked at is a mistake of ours."""
+        return [self._invariant(name) for name in TEXTS]
+
+    def _invariant(self, name: str) -> Invariant:
+        if name in NOT_BUILT:
+            return Invariant(name, State.NOT_BUILT, note=NOT_BUILT[name])
+        found = self.found[name]
+        state = State.BROKEN if found.damaged else State.HELD
+        return Invariant(name, state, found, self.notes.get(name, ""))
+
+
+def whole(invariants: Iterable[Invariant]) -> bool:
+    """Whether every built invariant holds."""
+    return all(invariant.state is not State.BROKEN for invariant in invariants)
+
+
+def to_json(invariants: list[Invariant], orphans: Orphans, *, deep: bool) -> dict[str, object]:
+    """The report for machines."""
+    return {
+        "ok": whole(invariants),
+        "deep": deep,
+        "invariants": [
+            {
+                "id": invariant.name,
+                "text": invariant.text,
+                "state": invariant.state.value,
+                "checked": invariant.found.checked,
+                "damaged": invariant.found.damaged,
+                "findings": list(invariant.found.findings),
+                "note": invariant.note,
+            }
+            for invariant in invariants
+        ],
+        "orphans": {
+            "count": orphans.count,
+            "younger_than_grace": orphans.young,
+            "keys": list(orphans.keys),
+        },
+    }

@@ -1,0 +1,57 @@
+"""Where a test may end the process with signal 9: the crash points of one arrival.
+
+`LIGHTWELL_CRASH_AT=k4` (or `k4:3`, at the third passing) arms one point of the path that every object
+takes, for the whole life of the process and of its children. Unarmed, `reach` is one comparison.
+
+k0  a connection or upload is accepted        k5   the bytes are durable
+k1  the first bytes are staged                k6   the transaction is about to be sent
+k2  the header is parsed                      k6c  the transaction is committed
+k3  the object is admitted                    k7   the success is about to be sent
+k4  the file is about to be synced
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+VARIABLE = "LIGHTWELL_CRASH_AT"
+POINTS = ("k0", "k1", "k2", "k3", "k4", "k5", "k6", "k6c", "k7")
+
+
+class Trap:
+    """Kills this process at the n-th passing of one point. Thread-safe."""
+
+    def __init__(self, point: str, passing: int) -> None:
+        self.point = point
+        self.left = passing
+        self._lock = threading.Lock()
+
+    def passes(self, point: str) -> None:
+        """Count a passing; the last one that is counted does not return."""
+        if point != self.point:
+            return
+        with self._lock:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def armed(text: str | None) -> Trap | None:
+    """The trap that *text* (`POINT[:N]`) describes; None without one. Raises ValueError."""
+    if not text:
+        return None
+    point, _, passing = text.partition(":")
+    if point not in POINTS or (passing and not (passing.isdecimal() and int(passing) > 0)):
+        raise ValueError(f"{VARIABLE} is POINT[:N] with a point of {', '.join(POINTS)}: {text!r}")
+    return Trap(point, int(passing or 1))
+
+
+_trap = armed(os.environ.get(VARIABLE))
+
+
+def reach(point: str) -> None:
+    """Say that a crash point is being passed."""
+    if _trap is not None:
+        _trap.passes(point)

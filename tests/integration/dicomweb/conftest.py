@@ -1,0 +1,183 @@
+"""The HTTP application over rooms in memory: everything but a database, a disk and a codec."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from lightwell.access.context import Tenant
+from lightwell.access.policy import Denial
+from lightwell.backends.blobs.journal import BlobJournal
+from lightwell.backends.blobs.memory import MemoryStore
+from lightwell.backends.memory.committer import MemoryCommitter
+from lightwell.backends.memory.index import MemoryIndex
+from lightwell.backends.memory.tables import MemoryDatabase
+from lightwell.domain.archive.api import Archive, attribute_reader
+from lightwell.domain.tenants.api import Tenants
+from lightwell.gateways.console import api as console
+from lightwell.gateways.dicomweb.ports import NativePixels, StoredFrame, WantedPicture
+from lightwell.gateways.dicomweb.routes import routes
+from lightwell.gateways.http.door import Door, guarded
+from lightwell.gateways.http.guard import DoorLimits
+from lightwell.gateways.http.openapi import document
+from lightwell.gateways.http.probes import probe_routes
+from lightwell.gateways.http.routes import Route
+from lightwell.gateways.http.site import File, Site
+from lightwell.kernel.clock import SystemClock
+from lightwell.kernel.errors import Busy, Invalid
+from lightwell.wire.multipart import (
+    PART_END,
+    MultipartParser,
+    PartBegin,
+    PartData,
+    boundary_of,
+    closing,
+    content_type,
+    new_boundary,
+    part_head,
+)
+
+DEFAULT = Tenant(1, "default", "Default", "LIGHTWELL")
+OTHER = Tenant(2, "other", "Other", "OTHER")
+
+
+class Directory:
+    """Two tenants."""
+
+    async def tenants(self) -> tuple[Tenant, ...]:
+        return (DEFAULT, OTHER)
+
+    async def create(self, name: str, label: str, aet: str, *, region: str, demo: bool) -> Tenant:
+        raise AssertionError("no tenant is made here")
+
+
+@dataclass
+class Policy:
+    """Denials a test puts in."""
+
+    rules: tuple[Denial, ...] = ()
+
+    async def denials(self, _tenant: Tenant) -> tuple[Denial, ...]:
+        return self.rules
+
+
+@dataclass
+class PlainRenderer:
+    """Decodes nothing: a frame's 'pixels' are its stored bytes the other way round."""
+
+    decodable: frozenset[str] = frozenset({"1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.90"})
+    wanted: list[tuple[StoredFrame, WantedPicture]] = field(default_factory=list)
+    broken: bool = False
+    busy: bool = False
+
+    async def picture(self, frame: StoredFrame, wanted: WantedPicture) -> bytes:
+        if self.busy:
+            raise Busy("Too many pictures are being made.")
+        if self.broken:
+            raise Invalid("The pixel data broke the decoder.")
+        self.wanted.append((frame, wanted))
+        return f"{wanted.media_type} of {frame.number}".encode()
+
+    async def native(self, frame: StoredFrame) -> NativePixels:
+        if self.broken:
+            raise Invalid("The pixel data broke the decoder.")
+        changes = {"00280004": {"vr": "CS", "Value": ["MONOCHROME2"]}}
+        return NativePixels(frame.data[::-1], changes)
+
+
+@dataclass
+class Part:
+    headers: dict[str, str]
+    data: bytearray = field(default_factory=bytearray)
+
+
+def parts_of(response: httpx.Response) -> list[Part]:
+    """The parts of a multipart answer; fails when it is not whole."""
+    parser = MultipartParser(boundary_of(response.headers["content-type"]))
+    parts: list[Part] = []
+    for event in [*parser.feed(response.content), *parser.close()]:
+        match event:
+            case PartBegin(headers):
+                parts.append(Part(dict(headers)))
+            case PartData(data):
+                parts[-1].data += data
+    return parts
+
+
+def strictly(text: str) -> Any:
+    """JSON without the constants that JSON does not have."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    return json.load(io.StringIO(text), parse_constant=refuse)
+
+
+@dataclass
+class House:
+    """The application and what a test may reach into."""
+
+    client: httpx.AsyncClient
+    archive: Archive
+    blobs: MemoryStore
+    database: MemoryDatabase
+    policy: Policy
+    renderer: PlainRenderer
+    table: list[Route]
+    tenant: Tenant = DEFAULT
+
+    parts = staticmethod(parts_of)
+    json = staticmethod(strictly)
+
+    async def post(
+        self, *files: bytes, to: str = "/dicomweb/studies", **headers: str
+    ) -> httpx.Response:
+        """STOW these files as multipart/related."""
+        boundary = new_boundary()
+        heads = [part_head(boundary, "application/dicom") for _ in files]
+        body = PART_END.join(h + f for h, f in zip(heads, files, strict=True)) + closing(boundary)
+        kind = content_type(boundary, "application/dicom")
+        return await self.client.post(to, content=body, headers={"content-type": kind, **headers})
+
+    async def get(self, path: str, accept: str | None = None, **headers: str) -> httpx.Response:
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        if accept is not None:
+            named["accept"] = accept
+        return await self.client.get(path, headers=named)
+
+
+async def never_missing() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    clock = SystemClock()
+    blobs, database, policy = MemoryStore(), MemoryDatabase(), Policy()
+    index = MemoryIndex(database, attribute_reader(blobs))
+    committer, journal = MemoryCommitter(database), BlobJournal(blobs, clock)
+    archive = Archive(
+        blobs=blobs, index=index, committer=committer, policy=policy, journal=journal, clock=clock
+    )
+    tenants = Tenants(Directory(), journal, policy, committer, clock)
+    renderer = PlainRenderer()
+    inner = console.application(archive, tenants)
+    table = routes(archive, renderer)
+    table += probe_routes(never_missing, lambda: b"x 1\n", lambda: document(table, inner.openapi()))
+    page = File("text/html; charset=utf-8", b"no-cache", b'"1"', {"identity": b"<html>"})
+    door = Door(
+        table,
+        tenant_named=tenants.named,
+        inner=inner,
+        inner_paths=("/api/",),
+        site=Site({"/index.html": page}),
+    )
+    transport = httpx.ASGITransport(guarded(door, DoorLimits()))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://pacs.test") as client:
+        yield House(client, archive, blobs, database, policy, renderer, table)

@@ -1,0 +1,46 @@
+"""Houses with an open DIMSE door for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from lightwell.domain.peers.model import PeerType
+from lightwell.gateways.dimse.limits import DimseLimits
+from lightwell.testing.dimse_house import DimseHouse, dimse_house, memory_rooms
+
+MakeHouse = Callable[..., DimseHouse]
+
+
+@pytest.fixture
+def make_house(tmp_path: Path) -> Iterator[MakeHouse]:
+    """Open houses with special limits; all are closed when the test ends."""
+    with ExitStack() as stack:
+
+        def make(**options: object) -> DimseHouse:
+            blobs = options.pop("blobs", None)
+            house = stack.enter_context(
+                dimse_house(lambda: memory_rooms(tmp_path / "blobs", blobs), **options)  # type: ignore[arg-type]
+            )
+            house.add_peer("LW_SENDER")
+            house.add_peer("CT1", PeerType.MODALITY)
+            return house
+
+        yield make
+
+
+@pytest.fixture
+def house(make_house: MakeHouse) -> DimseHouse:
+    """A house with the peers LW_SENDER (workstation) and CT1 (modality), usual limits."""
+    return make_house()
+
+
+@pytest.fixture
+def hasty() -> DimseLimits:
+    """Limits of a second or so, to see deadlines pass."""
+    return DimseLimits(
+        request=1.0, artim=1.0, idle=1.0, silence=2.0, stall_window=1.0, stall_rate=10_000
+    )
