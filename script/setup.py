@@ -121,7 +121,8 @@ def node_environment() -> tuple[Path, Path, dict[str, str]]:
     folder = Path(out).parent
     node = folder / "bin" / "node"
     npm = folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    return node, npm, {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ['PATH']}"}
+    quiet = {"NPM_CONFIG_UPDATE_NOTIFIER": "false"}  # nobody updates the npm of a wheel
+    return node, npm, {**os.environ, **quiet, "PATH": f"{node.parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def install_web() -> None:

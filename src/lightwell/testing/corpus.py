@@ -97,9 +97,7 @@ def _object(data: Path, name: str) -> CorpusObject:
         raise Unsendable(f"no {', '.join(missing)}")
     written = read_part10(data / name)
     # What a file's meta information says is not always true: the data set decides, as in dcmtk.
-    file = replace(
-        written, sop_class=said["SOPClassUID"], sop_instance=said["SOPInstanceUID"]
-    )
+    file = replace(written, sop_class=said["SOPClassUID"], sop_instance=said["SOPInstanceUID"])
     return CorpusObject(
         name=name,
         file=file,

@@ -192,6 +192,10 @@ class DimseHouse:
         for listener in self._sockets:
             listener.close()
         self.run(_awaited(self.rooming.close))
+        self.end_loop()
+
+    def end_loop(self) -> None:
+        """End the loop and its thread."""
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(WAIT)
         self.loop.close()
@@ -227,6 +231,10 @@ class DimseHouse:
         return list(self.rooming.database.of(tenant.key).audit.values())
 
 
+MakeHouse = Callable[..., DimseHouse]
+"""A fixture that opens houses with the options of :func:`dimse_house`."""
+
+
 async def _awaited(make: Callable[[], Awaitable[T]]) -> T:
     return await make()
 
@@ -241,7 +249,11 @@ def dimse_house(
 ) -> Iterator[DimseHouse]:
     """Serve the rooms that *build* makes on the loop, for as long as the block runs."""
     house = DimseHouse()
-    house.open(build, limits or DimseLimits(), tls, transcoder)
+    try:
+        house.open(build, limits or DimseLimits(), tls, transcoder)
+    except BaseException:
+        house.end_loop()
+        raise
     try:
         yield house
     finally:

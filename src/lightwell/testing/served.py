@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 from lightwell.app.database_access import database
 from lightwell.app.settings import Endpoint, Settings
 from lightwell.app.wiring import House, open_house
+from lightwell.backends.database.directories import CACHE_SECONDS
 from lightwell.domain.peers.model import Peer
 from lightwell.domain.tenants.model import DEFAULT
 
@@ -169,6 +170,25 @@ class Served:
                     await house.peers.add(house.operator(made, "test"), peer)
 
         self.within(work)
+        time.sleep(CACHE_SECONDS)  # so long a serving process may not have heard of a new tenant
+
+    def stow(self, files: Iterable[bytes], tenant: str = DEFAULT) -> None:
+        """Upload Part 10 files. Raises RuntimeError unless every one of them is stored."""
+        body = b"".join(
+            b"--cut\r\nContent-Type: application/dicom\r\n\r\n" + file + b"\r\n" for file in files
+        )
+        request = urllib.request.Request(
+            f"{self.dicomweb(tenant)}/studies",
+            body + b"--cut--\r\n",
+            {"Content-Type": 'multipart/related; type="application/dicom"; boundary=cut'},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                status, said = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, said = error.code, error.read()
+        if status != 200:
+            raise RuntimeError(f"not all was stored: {status} {said[:2000]!r}")
 
     def within(self, work: Callable[[House], Awaitable[T]]) -> T:
         """Run *work* with rooms of our own on the same installation, in a thread and loop aside."""

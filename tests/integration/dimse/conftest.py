@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lightwell.domain.peers.model import PeerType
 from lightwell.gateways.dimse.limits import DimseLimits
-from lightwell.testing.dimse_house import DimseHouse, dimse_house, memory_rooms
-
-MakeHouse = Callable[..., DimseHouse]
+from lightwell.testing.dimse_house import DimseHouse, MakeHouse, dimse_house, memory_rooms
 
 
 @pytest.fixture
@@ -20,10 +19,10 @@ def make_house(tmp_path: Path) -> Iterator[MakeHouse]:
     """Open houses with special limits; all are closed when the test ends."""
     with ExitStack() as stack:
 
-        def make(**options: object) -> DimseHouse:
+        def make(**options: Any) -> DimseHouse:
             blobs = options.pop("blobs", None)
             house = stack.enter_context(
-                dimse_house(lambda: memory_rooms(tmp_path / "blobs", blobs), **options)  # type: ignore[arg-type]
+                dimse_house(lambda: memory_rooms(tmp_path / "blobs", blobs), **options)
             )
             house.add_peer("LW_SENDER")
             house.add_peer("CT1", PeerType.MODALITY)

@@ -10,7 +10,9 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -19,7 +21,7 @@ from lightwell.domain.peers.model import PeerType
 from lightwell.gateways.dimse.limits import DimseLimits
 from lightwell.gateways.dimse.server import tls_context
 from lightwell.testing.channel import ChannelError
-from lightwell.testing.dimse_house import HOSPITAL, LOOPBACK, DimseHouse
+from lightwell.testing.dimse_house import HOSPITAL, LOOPBACK, DimseHouse, MakeHouse
 from lightwell.testing.scu import VERIFICATION, Rejected, Scu
 from lightwell.wire.dimse import pdu as pdus
 from lightwell.wire.dimse.pdu import AssociateRJ, AssociateRQ, PresentationContext, Rejection
@@ -30,11 +32,11 @@ ECHO = propose_service(VERIFICATION)
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def _scu(house: DimseHouse, calling: str = "LW_SENDER", **more: object) -> Scu:
-    return Scu(LOOPBACK, house.port, ECHO, calling_ae=calling, timeout=10.0, **more)  # type: ignore[arg-type]
+def _scu(house: DimseHouse, calling: str = "LW_SENDER", **more: Any) -> Scu:
+    return Scu(LOOPBACK, house.port, ECHO, calling_ae=calling, timeout=10.0, **more)
 
 
-def _echo(house: DimseHouse, calling: str = "LW_SENDER", **more: object) -> int:
+def _echo(house: DimseHouse, calling: str = "LW_SENDER", **more: Any) -> int:
     with _scu(house, calling, **more) as scu:
         return scu.echo()
 
@@ -61,9 +63,9 @@ def _until_closed(connection: socket.socket, within: float) -> bytes:
     return bytes(said)
 
 
-def _wait_until(true: object, seconds: float = 5.0) -> None:
+def _wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
     deadline = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
+    while not true():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.01)
 
@@ -134,14 +136,16 @@ def test_a_change_of_a_peer_acts_on_its_next_association(house: DimseHouse) -> N
         _scu(house)
 
 
-def test_a_tenant_that_cannot_be_looked_up_is_no_permanent_no(house: DimseHouse) -> None:
+def test_a_tenant_that_cannot_be_looked_up_is_no_permanent_no(
+    house: DimseHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def out_of_order(tenant: object, aet: str) -> None:
         from lightwell.kernel.errors import Unavailable
 
         raise Unavailable("The database does not answer.")
 
     assert house.rooming.directory is not None
-    house.rooming.directory.peer = out_of_order  # type: ignore[method-assign]
+    monkeypatch.setattr(house.rooming.directory, "peer", out_of_order)
     with pytest.raises(Rejected) as caught:
         _scu(house)
     assert caught.value.rejection == Rejection.TEMPORARY_CONGESTION
@@ -165,8 +169,8 @@ def test_a_peer_has_eight_slots_and_gets_them_back(house: DimseHouse) -> None:
             pass
 
 
-def test_the_tenant_and_the_process_have_limits_too(make_house: object) -> None:
-    house = make_house(limits=DimseLimits(associations_per_tenant=2, associations=2))  # type: ignore[operator]
+def test_the_tenant_and_the_process_have_limits_too(make_house: MakeHouse) -> None:
+    house = make_house(limits=DimseLimits(associations_per_tenant=2, associations=2))
     with _scu(house), _scu(house, "CT1"):
         with pytest.raises(Rejected) as caught:
             _scu(house)
@@ -202,8 +206,8 @@ def test_d01_a_pdu_of_four_gibibytes_within_an_association(house: DimseHouse) ->
     assert house.server.tally.protocol_errors == 1
 
 
-def test_d02_silent_sockets_keep_nobody_out(make_house: object) -> None:
-    house = make_house(limits=DimseLimits(waiting_per_source=5, request=3.0))  # type: ignore[operator]
+def test_d02_silent_sockets_keep_nobody_out(make_house: MakeHouse) -> None:
+    house = make_house(limits=DimseLimits(waiting_per_source=5, request=3.0))
     silent = [_connect(house) for _ in range(12)]
     for _ in range(3):
         started = time.monotonic()
@@ -217,9 +221,9 @@ def test_d02_silent_sockets_keep_nobody_out(make_house: object) -> None:
 
 
 def test_d04_a_dripped_request_is_cut_at_its_total_deadline(
-    make_house: object, hasty: DimseLimits
+    make_house: MakeHouse, hasty: DimseLimits
 ) -> None:
-    house = make_house(limits=hasty)  # type: ignore[operator]
+    house = make_house(limits=hasty)
     before = _descriptors()
     started = time.monotonic()
     with _connect(house) as connection:
@@ -234,9 +238,9 @@ def test_d04_a_dripped_request_is_cut_at_its_total_deadline(
 
 
 def test_d04_a_dripped_data_set_is_cut_by_the_stall_rule(
-    make_house: object, hasty: DimseLimits
+    make_house: MakeHouse, hasty: DimseLimits
 ) -> None:
-    house = make_house(limits=hasty)  # type: ignore[operator]
+    house = make_house(limits=hasty)
     with _connect(house) as connection:
         connection.sendall(
             pdus.encode(
@@ -262,8 +266,8 @@ def _store_command() -> bytes:
     return frame_command(1, c_store_rq(1, CT, "1.2.3").encode(), 16384)
 
 
-def test_an_idle_association_is_aborted(make_house: object, hasty: DimseLimits) -> None:
-    house = make_house(limits=hasty)  # type: ignore[operator]
+def test_an_idle_association_is_aborted(make_house: MakeHouse, hasty: DimseLimits) -> None:
+    house = make_house(limits=hasty)
     with _connect(house) as connection:
         connection.sendall(_request())
         assert connection.recv(4096)[0] == 2
@@ -271,8 +275,10 @@ def test_an_idle_association_is_aborted(make_house: object, hasty: DimseLimits) 
     _wait_until(lambda: house.server.tally.timed_out == 1)
 
 
-def test_a_peer_that_never_closes_is_left_at_artim(make_house: object, hasty: DimseLimits) -> None:
-    house = make_house(limits=hasty)  # type: ignore[operator]
+def test_a_peer_that_never_closes_is_left_at_artim(
+    make_house: MakeHouse, hasty: DimseLimits
+) -> None:
+    house = make_house(limits=hasty)
     with _connect(house) as connection:
         connection.sendall(_request(calling="NOBODY"))
         assert connection.recv(10)[0] == 3
@@ -292,8 +298,8 @@ def test_d05_more_syntaxes_than_anybody_needs(house: DimseHouse) -> None:
     assert _echo(house) == 0
 
 
-def test_d05_mutated_requests_harm_nobody(make_house: object) -> None:
-    house = make_house(limits=DimseLimits(request=5.0, artim=5.0))  # type: ignore[operator]
+def test_d05_mutated_requests_harm_nobody(make_house: MakeHouse) -> None:
+    house = make_house(limits=DimseLimits(request=5.0, artim=5.0))
     generator = random.Random(7)
     whole = _request(calling="ATTACKER")
     for _ in range(2000):
@@ -387,8 +393,8 @@ def _tls_echo(house: DimseHouse, context: ssl.SSLContext, calling: str = "CT9") 
         return scu.echo()
 
 
-def test_d03_silent_clients_of_the_tls_door_delay_nobody(make_house: object, tls: _Tls) -> None:
-    house = make_house(tls=tls.server, limits=DimseLimits(request=2.0))  # type: ignore[operator]
+def test_d03_silent_clients_of_the_tls_door_delay_nobody(make_house: MakeHouse, tls: _Tls) -> None:
+    house = make_house(tls=tls.server, limits=DimseLimits(request=2.0))
     context, certificate = tls.client("ct9")
     house.add_peer("CT9", PeerType.MODALITY, certificate=certificate)
     silent = [socket.create_connection((LOOPBACK, house.tls_port), 5) for _ in range(3)]
@@ -401,8 +407,8 @@ def test_d03_silent_clients_of_the_tls_door_delay_nobody(make_house: object, tls
     _wait_until(lambda: house.server.tally.failed_handshakes == 3)
 
 
-def test_d07_a_certificate_speaks_for_one_peer_only(make_house: object, tls: _Tls) -> None:
-    house = make_house(tls=tls.server)  # type: ignore[operator]
+def test_d07_a_certificate_speaks_for_one_peer_only(make_house: MakeHouse, tls: _Tls) -> None:
+    house = make_house(tls=tls.server)
     context, certificate = tls.client("ct9")
     other, _ = tls.client("ct8")
     house.add_peer("CT9", PeerType.MODALITY, certificate=certificate)
@@ -415,8 +421,8 @@ def test_d07_a_certificate_speaks_for_one_peer_only(make_house: object, tls: _Tl
     assert [record.outcome for record in house.audit(HOSPITAL)][-2:] == ["refused", "refused"]
 
 
-def test_the_tls_door_wants_a_certificate(make_house: object, tls: _Tls) -> None:
-    house = make_house(tls=tls.server)  # type: ignore[operator]
+def test_the_tls_door_wants_a_certificate(make_house: MakeHouse, tls: _Tls) -> None:
+    house = make_house(tls=tls.server)
     context = ssl.create_default_context()
     tls.authority.configure_trust(context)
     with pytest.raises((ChannelError, ssl.SSLError, ConnectionError)):

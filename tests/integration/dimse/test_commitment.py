@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
+from io import BytesIO
 
 import pytest
-from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 
 from lightwell.domain.archive.model import Vouched
@@ -42,7 +43,7 @@ GOOD = {"TransactionUID": "1.2.840.1", "ReferencedSOPSequence": REFERENCES}
 
 def _ask(
     house: DimseHouse,
-    information: dict[str, object] | None,
+    information: Mapping[str, object] | None,
     *,
     calling: str = "CT1",
     action: int = 1,
@@ -82,7 +83,7 @@ def test_a_request_is_remembered_once(reachable: DimseHouse) -> None:
     ],
 )
 def test_requests_that_make_no_sense(
-    reachable: DimseHouse, information: dict[str, object] | None, status: int
+    reachable: DimseHouse, information: Mapping[str, object] | None, status: int
 ) -> None:
     assert _ask(reachable, information) == status
 
@@ -136,7 +137,7 @@ def test_a_report_says_what_is_kept_and_what_not(answers: list[Vouched], event_t
     assert command.CommandField is CommandField.N_EVENT_REPORT_RQ
     assert command.EventTypeID == event_type
     assert command.AffectedSOPInstanceUID == PUSH_MODEL_INSTANCE
-    report = read_dataset(DicomBytesIO(message.data), False, True)
+    report = read_dataset(BytesIO(message.data), False, True)
     assert report.TransactionUID == "1.2.840.1"
     kept = {item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence}
     assert kept == {answer.sop_uid for answer in answers if answer.failure is None}

@@ -5,24 +5,26 @@ from __future__ import annotations
 import io
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 
 from lightwell.app.transcoding import PoolTranscoder
 from lightwell.backends.codecs.pool import DecoderPool
+from lightwell.domain.archive.model import Level, Target
 from lightwell.domain.peers.model import PeerType
 from lightwell.gateways.dimse import requestor
 from lightwell.gateways.dimse.limits import DimseLimits
 from lightwell.testing import scp as scp_module
 from lightwell.testing.builders import BuiltInstance, a_study
 from lightwell.testing.channel import ChannelError, Message
-from lightwell.testing.dimse_house import LOOPBACK, DimseHouse, fetch, keys, store
+from lightwell.testing.dimse_house import LOOPBACK, DimseHouse, MakeHouse, fetch, keys, store
 from lightwell.testing.scp import ScriptedScp
 from lightwell.testing.scu import STUDY_ROOT_GET, STUDY_ROOT_MOVE, Scu
 from lightwell.wire.dimse.commands import Command, CommandField
@@ -53,24 +55,26 @@ J2K = "1.2.840.10008.1.2.4.90"
 HTJ2K = "1.2.840.10008.1.2.4.201"
 PATIENT_ROOT_GET = "1.2.840.10008.5.1.4.1.2.1.3"
 
+Identifier = Callable[[str], bytes]
 
-def _study(house: DimseHouse, count: int = 4, **more: object) -> list[BuiltInstance]:
-    study = a_study(**more).with_series("CT", instances=count, rows=100, columns=100).objects()  # type: ignore[arg-type]
+
+def _study(house: DimseHouse, count: int = 4, **more: Any) -> list[BuiltInstance]:
+    study = a_study(**more).with_series("CT", instances=count, rows=100, columns=100).objects()
     assert store(house, study, "CT1") == [SUCCESS] * count
     return study
 
 
-def _whole_study(one: BuiltInstance) -> object:
+def _whole_study(one: BuiltInstance) -> Identifier:
     return keys(QueryRetrieveLevel="STUDY", StudyInstanceUID=one.study_uid)
 
 
 def _move(
-    house: DimseHouse, destination: str, identifier: object, calling: str = "LW_SENDER"
+    house: DimseHouse, destination: str, identifier: Identifier, calling: str = "LW_SENDER"
 ) -> list[Message]:
     with Scu(
         LOOPBACK, house.port, propose_service(STUDY_ROOT_MOVE), calling_ae=calling, timeout=30.0
     ) as scu:
-        return list(scu.move(STUDY_ROOT_MOVE, destination, identifier))  # type: ignore[arg-type]
+        return list(scu.move(STUDY_ROOT_MOVE, destination, identifier))
 
 
 def _counts(command: Command) -> tuple[int | None, int | None, int | None]:
@@ -90,7 +94,7 @@ def _failed_uids(message: Message) -> list[str]:
 
 def _dataset(data: bytes, syntax: str) -> pydicom.Dataset:
     implicit = syntax == IMPLICIT_LE
-    return read_dataset(DicomBytesIO(data), implicit, syntax != EXPLICIT_BE)
+    return read_dataset(io.BytesIO(data), implicit, syntax != EXPLICIT_BE)
 
 
 # ---- C-GET ----------------------------------------------------------------------------------------
@@ -98,7 +102,7 @@ def _dataset(data: bytes, syntax: str) -> pydicom.Dataset:
 
 def test_get_gives_back_the_bytes_that_came(house: DimseHouse) -> None:
     study = _study(house)
-    got = fetch(house, [(study[0].sop_class, EXPLICIT_LE)], _whole_study(study[0]))  # type: ignore[arg-type]
+    got = fetch(house, [(study[0].sop_class, EXPLICIT_LE)], _whole_study(study[0]))
     assert got.objects == {one.sop_uid: (EXPLICIT_LE, one.dataset) for one in study}
     assert (got.final.status, _counts(got.final)) == (SUCCESS, (4, 0, 0))
 
@@ -112,7 +116,7 @@ def test_get_at_every_level(house: DimseHouse) -> None:
     first, last = study[0], study[-1]
     offers = [(first.sop_class, EXPLICIT_LE)]
 
-    def count(model: str = STUDY_ROOT_GET, **wanted: object) -> int:
+    def count(model: str = STUDY_ROOT_GET, **wanted: Any) -> int:
         got = fetch(house, offers, keys(**wanted), model=model)
         assert got.final.status == SUCCESS
         return len(got.objects)
@@ -122,7 +126,7 @@ def test_get_at_every_level(house: DimseHouse) -> None:
     study_uid = first.study_uid
     assert count(QueryRetrieveLevel="STUDY", StudyInstanceUID=study_uid) == 5
     assert count(QueryRetrieveLevel="STUDY", StudyInstanceUID=[study_uid, "1.2.3"]) == 5
-    series = {"QueryRetrieveLevel": "SERIES", "SeriesInstanceUID": last.series_uid}
+    series: dict[str, Any] = {"QueryRetrieveLevel": "SERIES", "SeriesInstanceUID": last.series_uid}
     assert count(StudyInstanceUID=study_uid, **series) == 3
     assert count(**series) == 3  # relational: without the study
     both = [first.series_uid, last.series_uid]
@@ -132,7 +136,10 @@ def test_get_at_every_level(house: DimseHouse) -> None:
     assert (
         count(QueryRetrieveLevel="SERIES", StudyInstanceUID=study_uid, SeriesInstanceUID="1.2") == 0
     )
-    image = {"QueryRetrieveLevel": "IMAGE", "SOPInstanceUID": [study[3].sop_uid, study[0].sop_uid]}
+    image: dict[str, Any] = {
+        "QueryRetrieveLevel": "IMAGE",
+        "SOPInstanceUID": [study[3].sop_uid, study[0].sop_uid],
+    }
     assert count(StudyInstanceUID=study_uid, **image) == 2
     assert count(StudyInstanceUID=study_uid, SeriesInstanceUID=last.series_uid, **image) == 1
     assert count(**image) == 2
@@ -175,7 +182,7 @@ def test_get_without_the_grant(house: DimseHouse) -> None:
     got = fetch(
         house,
         [(study[0].sop_class, EXPLICIT_LE)],
-        _whole_study(study[0]),  # type: ignore[arg-type]
+        _whole_study(study[0]),
         calling="CT1",
     )
     assert got.final.status == NOT_AUTHORIZED
@@ -185,7 +192,7 @@ def test_get_without_the_grant(house: DimseHouse) -> None:
 def test_objects_nobody_offered_a_context_for_count_as_failed(house: DimseHouse) -> None:
     ct = a_study().with_series("CT", instances=2).with_series("MR", instances=1).objects()
     assert store(house, ct) == [SUCCESS] * 3
-    got = fetch(house, [(ct[0].sop_class, EXPLICIT_LE)], _whole_study(ct[0]))  # type: ignore[arg-type]
+    got = fetch(house, [(ct[0].sop_class, EXPLICIT_LE)], _whole_study(ct[0]))
     assert got.final.status == SUBOPERATIONS_COMPLETE_WITH_FAILURES
     assert _counts(got.final) == (2, 1, 0)
     assert _failed_uids(got.responses[-1]) == [ct[2].sop_uid]
@@ -204,7 +211,7 @@ def test_native_objects_are_re_encoded_with_equal_values(
         .only()
     )
     assert store(house, [one]) == [SUCCESS]
-    got = fetch(house, [(one.sop_class, taken)], _whole_study(one))  # type: ignore[arg-type]
+    got = fetch(house, [(one.sop_class, taken)], _whole_study(one))
     syntax, data = got.objects[one.sop_uid]
     assert syntax == taken
     before = pydicom.dcmread(io.BytesIO(one.part10))
@@ -223,9 +230,9 @@ def test_native_objects_are_re_encoded_with_equal_values(
 
 
 @pytest.fixture
-def transcoding(make_house: object) -> Iterator[DimseHouse]:
+def transcoding(make_house: MakeHouse) -> Iterator[DimseHouse]:
     pool = DecoderPool(1)
-    house = make_house(transcoder=PoolTranscoder(pool))  # type: ignore[operator]
+    house = make_house(transcoder=PoolTranscoder(pool))
     yield house
     house.run(pool.close())
 
@@ -238,9 +245,9 @@ def test_d10_compressed_objects_are_decoded_for_who_cannot_take_them(
     builder = a_study().with_series("CT", frames=3, rows=33, columns=47)
     native, one = builder.only(), builder.in_syntax(stored).only()
     assert store(transcoding, [one]) == [SUCCESS]
-    same = fetch(transcoding, [(one.sop_class, stored), (one.sop_class, taken)], _whole_study(one))  # type: ignore[arg-type]
+    same = fetch(transcoding, [(one.sop_class, stored), (one.sop_class, taken)], _whole_study(one))
     assert same.objects[one.sop_uid] == (stored, one.dataset)
-    got = fetch(transcoding, [(one.sop_class, taken)], _whole_study(one))  # type: ignore[arg-type]
+    got = fetch(transcoding, [(one.sop_class, taken)], _whole_study(one))
     assert (got.final.status, _counts(got.final)) == (SUCCESS, (1, 0, 0))
     dataset = _dataset(got.objects[one.sop_uid][1], taken)
     expected = pydicom.dcmread(io.BytesIO(native.part10))
@@ -253,21 +260,21 @@ def test_d10_compressed_objects_are_decoded_for_who_cannot_take_them(
 def test_without_a_decoder_the_object_counts_as_failed(house: DimseHouse) -> None:
     one = a_study().with_series("CT").in_syntax(J2K).only()
     assert store(house, [one]) == [SUCCESS]
-    got = fetch(house, [(one.sop_class, EXPLICIT_LE)], _whole_study(one))  # type: ignore[arg-type]
+    got = fetch(house, [(one.sop_class, EXPLICIT_LE)], _whole_study(one))
     assert (got.final.status, _counts(got.final)) == (UNABLE_TO_PERFORM_SUBOPERATIONS, (0, 1, 0))
 
 
-def test_damaged_bytes_are_never_sent(house: DimseHouse, tmp_path: object) -> None:
+def test_damaged_bytes_are_never_sent(house: DimseHouse, tmp_path: Path) -> None:
     study = _study(house, 2)
     blobs = sorted(
-        (path for path in (tmp_path / "blobs").rglob("*") if path.is_file()),  # type: ignore[operator]
+        (path for path in (tmp_path / "blobs").rglob("*") if path.is_file()),
         key=lambda path: path.stat().st_mtime_ns,
     )
     raw = bytearray(blobs[0].read_bytes())
     raw[-100] ^= 1
     blobs[0].chmod(0o600)
     blobs[0].write_bytes(raw)
-    got = fetch(house, [(study[0].sop_class, EXPLICIT_LE)], _whole_study(study[0]))  # type: ignore[arg-type]
+    got = fetch(house, [(study[0].sop_class, EXPLICIT_LE)], _whole_study(study[0]))
     assert got.final.status == SUBOPERATIONS_COMPLETE_WITH_FAILURES
     assert _counts(got.final) == (1, 1, 0)
     assert all(data in {one.dataset for one in study} for _, data in got.objects.values())
@@ -278,7 +285,7 @@ def test_a_warning_of_the_receiver_is_a_warning(house: DimseHouse) -> None:
     got = fetch(
         house,
         [(study[0].sop_class, EXPLICIT_LE)],
-        _whole_study(study[0]),  # type: ignore[arg-type]
+        _whole_study(study[0]),
         answer=0xB007,
     )
     assert got.final.status == SUBOPERATIONS_COMPLETE_WITH_FAILURES
@@ -299,12 +306,12 @@ def test_get_can_be_cancelled(house: DimseHouse) -> None:
                 scu.cancel()
             return SUCCESS
 
-        *_, final = scu.get(STUDY_ROOT_GET, _whole_study(study[0]), second_is_enough)  # type: ignore[arg-type]
+        *_, final = scu.get(STUDY_ROOT_GET, _whole_study(study[0]), second_is_enough)
         assert final.command.status == CANCEL
         assert _counts(final.command) == (2, 0, 0)
         assert final.command.NumberOfRemainingSuboperations == 4
         # The association goes on.
-        *_, final = scu.get(STUDY_ROOT_GET, _whole_study(study[0]))  # type: ignore[arg-type]
+        *_, final = scu.get(STUDY_ROOT_GET, _whole_study(study[0]))
         assert final.command.status == SUCCESS
 
 
@@ -313,13 +320,31 @@ def test_images_that_came_meanwhile_are_there(house: DimseHouse) -> None:
     offers = [(study[0].sop_class, EXPLICIT_LE)]
     for count in (1, 2, 3):
         assert store(house, study[count - 1 : count]) == [SUCCESS]
-        assert len(fetch(house, offers, _whole_study(study[0])).objects) == count  # type: ignore[arg-type]
+        assert len(fetch(house, offers, _whole_study(study[0])).objects) == count
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT_LE, IMPLICIT_LE, DEFLATED_LE, RLE])
+def test_a_correction_is_seen_at_this_exit_too(house: DimseHouse, syntax: str) -> None:
+    one = a_study().with_series("CT", rows=90, columns=90).in_syntax(syntax).only()
+    assert store(house, [one]) == [SUCCESS]
+    edits = {"00081030": {"vr": "LO", "Value": ["Corrected"]}}
+    target = Target(Level.STUDY, study_uid=one.study_uid)
+    house.run(house.rooming.archive.correct(house.context, target, edits, "wrong description"))
+    house.rooming.archive.forget(house.context, one.study_uid)
+    offers = [(one.sop_class, syntax), (one.sop_class, EXPLICIT_LE)]
+    got = fetch(house, offers, _whole_study(one))
+    taken, data = got.objects[one.sop_uid]
+    before = pydicom.dcmread(io.BytesIO(one.part10))
+    after = _dataset(data, taken)
+    assert after.StudyDescription == "Corrected"
+    assert after.PixelData == before.PixelData
+    assert after.PatientName == before.PatientName
 
 
 # ---- C-MOVE ---------------------------------------------------------------------------------------
 
 
-def _destination(house: DimseHouse, scp: ScriptedScp, **more: object) -> None:
+def _destination(house: DimseHouse, scp: ScriptedScp, **more: Any) -> None:
     house.add_peer("DEST", PeerType.ARCHIVE, port=scp.port, allow=frozenset({"store"}), **more)
 
 
@@ -359,10 +384,10 @@ def test_d08_no_title_is_an_address(
     monkeypatch.setattr(requestor, "associate", lambda *args, **_: calls.append(args))
     real = socket.socket.connect
 
-    def watched(self: socket.socket, address: object) -> None:
+    def watched(self: socket.socket, address: Any) -> None:
         if threading.current_thread().name == "dimse":
             calls.append(address)
-        real(self, address)  # type: ignore[arg-type]
+        real(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", watched)
     (final,) = _move(house, title, _whole_study(study[0]))
@@ -465,8 +490,8 @@ def _dying(at: int, *, comes_back: bool) -> ScriptedScp:
     return scp
 
 
-def test_a_destination_out_of_resources_is_asked_again(make_house: object) -> None:
-    house = make_house(limits=DimseLimits(retries=2, retry_after=0.05))  # type: ignore[operator]
+def test_a_destination_out_of_resources_is_asked_again(make_house: MakeHouse) -> None:
+    house = make_house(limits=DimseLimits(retries=2, retry_after=0.05))
     study = _study(house, 2)
     answers = iter(
         [OUT_OF_RESOURCES, SUCCESS, OUT_OF_RESOURCES, OUT_OF_RESOURCES, OUT_OF_RESOURCES]
@@ -479,8 +504,8 @@ def test_a_destination_out_of_resources_is_asked_again(make_house: object) -> No
     assert len(scp.received) == 5
 
 
-def test_move_tells_how_it_goes_and_can_be_cancelled(make_house: object) -> None:
-    house = make_house(limits=DimseLimits(pending_every=0.05))  # type: ignore[operator]
+def test_move_tells_how_it_goes_and_can_be_cancelled(make_house: MakeHouse) -> None:
+    house = make_house(limits=DimseLimits(pending_every=0.05))
     study = _study(house, 30)
     with ScriptedScp() as scp:
         _destination(house, scp)
@@ -493,7 +518,7 @@ def test_move_tells_how_it_goes_and_can_be_cancelled(make_house: object) -> None
         scp.answers = {CommandField.C_STORE_RQ: unhurried}
         with Scu(LOOPBACK, house.port, propose_service(STUDY_ROOT_MOVE), timeout=30.0) as scu:
             responses: list[Command] = []
-            for message in scu.move(STUDY_ROOT_MOVE, "DEST", _whole_study(study[0])):  # type: ignore[arg-type]
+            for message in scu.move(STUDY_ROOT_MOVE, "DEST", _whole_study(study[0])):
                 responses.append(message.command)
                 if len(responses) == 3:
                     scu.cancel()
@@ -509,8 +534,8 @@ def test_move_tells_how_it_goes_and_can_be_cancelled(make_house: object) -> None
     assert final.NumberOfRemainingSuboperations == 30 - len(scp.received)
 
 
-def test_a_requestor_that_goes_stops_the_work(make_house: object) -> None:
-    house = make_house(limits=DimseLimits(pending_every=0.02))  # type: ignore[operator]
+def test_a_requestor_that_goes_stops_the_work(make_house: MakeHouse) -> None:
+    house = make_house(limits=DimseLimits(pending_every=0.02))
     study = _study(house, 40)
     with ScriptedScp() as scp:
         _destination(house, scp)
@@ -518,7 +543,7 @@ def test_a_requestor_that_goes_stops_the_work(make_house: object) -> None:
         scp.answers = {CommandField.C_STORE_RQ: lambda _: (slow.wait(0.05), [(SUCCESS, b"")])[1]}
         with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is a peer's session
             with Scu(LOOPBACK, house.port, propose_service(STUDY_ROOT_MOVE)) as scu:
-                for _ in scu.move(STUDY_ROOT_MOVE, "DEST", _whole_study(study[0])):  # type: ignore[arg-type]
+                for _ in scu.move(STUDY_ROOT_MOVE, "DEST", _whole_study(study[0])):
                     raise ZeroDivisionError  # the with-block aborts the association
         deadline = 200
         while house.server.tally.active and deadline:

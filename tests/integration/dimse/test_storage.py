@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from lightwell.domain.peers.model import PeerType
 from lightwell.testing import encoding as enc
 from lightwell.testing.builders import BuiltInstance, a_study
 from lightwell.testing.channel import ChannelError
-from lightwell.testing.dimse_house import LOOPBACK, DimseHouse, fetch, keys, store
-from lightwell.testing.scu import Scu
+from lightwell.testing.dimse_house import LOOPBACK, DimseHouse, MakeHouse, fetch, keys, store
+from lightwell.testing.scu import STUDY_ROOT_FIND, VERIFICATION, Scu
+from lightwell.wire.dimse.commands import c_store_rq
 from lightwell.wire.dimse.proposal import number, propose
 from lightwell.wire.dimse.status import (
     CANNOT_UNDERSTAND,
@@ -28,6 +30,7 @@ from lightwell.wire.dimse.status import (
     NOT_AUTHORIZED,
     OUT_OF_RESOURCES,
     PROCESSING_FAILURE,
+    SOP_CLASS_NOT_SUPPORTED,
     SUCCESS,
 )
 from lightwell.wire.dimse.syntaxes import (
@@ -157,14 +160,23 @@ def test_a_data_set_that_is_not_what_the_command_says(house: DimseHouse) -> None
         assert _put(scu, one) == SUCCESS
 
 
-def test_the_class_of_another_context(house: DimseHouse) -> None:
+@pytest.mark.parametrize(
+    ("abstract_syntax", "announced", "status"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.4", CT, DATA_SET_DOES_NOT_MATCH_SOP_CLASS),
+        (VERIFICATION, VERIFICATION, SOP_CLASS_NOT_SUPPORTED),
+        (STUDY_ROOT_FIND, CT, SOP_CLASS_NOT_SUPPORTED),
+    ],
+)
+def test_the_wrong_context(
+    house: DimseHouse, abstract_syntax: str, announced: str, status: int
+) -> None:
     one = a_study().with_series("CT").only()
-    with Scu(LOOPBACK, house.port, number([("1.2.840.10008.5.1.4.1.1.4", (EXPLICIT_LE,))])) as scu:
-        from lightwell.wire.dimse.commands import c_store_rq
-
+    with Scu(LOOPBACK, house.port, number([(abstract_syntax, (EXPLICIT_LE,))])) as scu:
         context = next(iter(scu.contexts.values()))
-        scu._channel.send(context, c_store_rq(9, one.sop_class, one.sop_uid), (one.dataset,))
-        assert scu.next_message().command.status == DATA_SET_DOES_NOT_MATCH_SOP_CLASS
+        scu._channel.send(context, c_store_rq(9, announced, one.sop_uid), (one.dataset,))
+        assert scu.next_message().command.status == status
+    assert _totals(house) == (0, 0, 0)
 
 
 def test_bytes_that_are_no_data_set_are_quarantined(house: DimseHouse) -> None:
@@ -232,9 +244,9 @@ def test_a_denial_reaches_an_association_under_way(house: DimseHouse) -> None:
         assert _put(scu, second) == SUCCESS
 
 
-def test_a_full_store_says_so_and_recovers_by_itself(make_house: object) -> None:
+def test_a_full_store_says_so_and_recovers_by_itself(make_house: MakeHouse) -> None:
     blobs = MemoryStore(capacity=200_000)
-    house = make_house(blobs=blobs)  # type: ignore[operator]
+    house = make_house(blobs=blobs)
     study = a_study().with_series("CT", instances=4, rows=BIG, columns=BIG).objects()
     with _scu(house, study[0]) as scu:
         statuses = [_put(scu, one) for one in study]
@@ -253,12 +265,12 @@ def test_a_full_store_says_so_and_recovers_by_itself(make_house: object) -> None
     ],
 )
 def test_no_fault_of_the_store_ends_in_success(
-    make_house: object, error: Exception, status: int
+    make_house: MakeHouse, error: Exception, status: int
 ) -> None:
     one = a_study().with_series("CT", rows=BIG, columns=BIG).only()
     for step in range(1, 40):
         fault = FailNth(step, error, "begin", "write", "patch", "seal", "confirm", "read")
-        house = make_house(blobs=MemoryStore(hook=fault))  # type: ignore[operator]
+        house = make_house(blobs=MemoryStore(hook=fault))
         with _scu(house, one) as scu:
             stored = False
             for _ in range(3):
@@ -285,13 +297,13 @@ def test_no_fault_of_the_store_ends_in_success(
 def test_d20_a_break_within_a_data_set_leaves_nothing(house: DimseHouse, tmp_path: Path) -> None:
     one = a_study().with_series("CT", rows=400, columns=400).only()
 
-    def broken() -> object:
+    def broken() -> Iterator[bytes]:
         yield one.dataset[:150_000]
         raise ChannelError("gone")
 
     for _ in range(3):
         with pytest.raises(ChannelError), _scu(house, one) as scu:
-            scu.store(one.sop_class, one.sop_uid, one.syntax, broken())  # type: ignore[arg-type]
+            scu.store(one.sop_class, one.sop_uid, one.syntax, broken())
     deadline = time.monotonic() + 10
     while house.server.tally.active:
         assert time.monotonic() < deadline

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from lightwell.app.commands import fsck_commands, import_commands, stats_commands
+from lightwell.app.commands import (
+    fsck_commands,
+    import_commands,
+    reindex_commands,
+    stats_commands,
+)
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands about what is kept."""
     app.command("import")(import_commands.import_)
     app.command("fsck")(fsck_commands.fsck)
+    app.command("reindex")(reindex_commands.reindex_)
     app.command("stats")(stats_commands.stats)

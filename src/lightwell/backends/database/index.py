@@ -73,6 +73,13 @@ class PostgresIndex:
         async with self._reading(tenant) as connection:
             return await index_read.keeps(connection, tenant, sop_uids)
 
+    async def inline(self, tenant: Tenant, blob_id: uuid.UUID) -> bytes | None:
+        async with self._reading(tenant) as connection:
+            found: bytes | None = await connection.fetchval(
+                "SELECT inline FROM blob WHERE tenant = $1 AND blob_id = $2", tenant.key, blob_id
+            )
+        return found
+
     async def locate(
         self, tenant: Tenant, study_uid: str, series_uid: str | None, sop_uid: str | None
     ) -> tuple[list[Located], str]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from lightwell.backends.database.pool import Connection
 
 DRIVE_LIMIT = 2_000  # so many keys are looked up one by one; more are met by walking
-SET_LIMIT = 20_000  # so many are still handed over as a set to walk with
+SET_LIMIT = 12_000  # so many are still handed over as a set to walk with
 DESCRIPTIONS_LIMIT = 3_000  # different study descriptions that the search box looks through
 
 # Estimates of LIMIT and text ranges go wrong by orders of magnitude; index paths never do.

@@ -296,7 +296,7 @@ def _must_be_one(status: str) -> None:
         raise FactsChanged("the target is gone")
 
 
-_LEVEL_WRITERS: "dict[Level, Callable[[Connection, int, OverlayRow], Awaitable[None]]]" = {
+_LEVEL_WRITERS: dict[Level, Callable[[Connection, int, OverlayRow], Awaitable[None]]] = {
     Level.PATIENT: _patient_effective,
     Level.STUDY: _study_effective,
     Level.SERIES: _series_effective,
@@ -476,7 +476,7 @@ async def _peer_gone(connection: Connection, change: ChangeSet, row: PeerGoneRow
     return status == "DELETE 1"
 
 
-_WRITERS: "dict[type, Callable[[Connection, ChangeSet, Any], Awaitable[bool]]]" = {
+_WRITERS: dict[type, Callable[[Connection, ChangeSet, Any], Awaitable[bool]]] = {
     QCRow: _qc,
     SeenAgainRow: _seen_again,
     WithdrawRow: _withdraw,

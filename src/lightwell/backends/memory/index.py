@@ -81,6 +81,12 @@ class MemoryIndex:
         found = {uid: _kept(tables, uid) for uid in sop_uids}
         return {uid: kept for uid, kept in found.items() if kept}
 
+    async def inline(self, tenant: Tenant, blob_id: uuid.UUID) -> bytes | None:
+        tables = self._database.of(tenant.key)
+        landed = [r.landed for r in tables.instances.values()]
+        landed += [r.row.landed for r in tables.qc.values()]
+        return next((one.inline for one in landed if one.blob_id == blob_id), None)
+
     async def locate(
         self, tenant: Tenant, study_uid: str, series_uid: str | None, sop_uid: str | None
     ) -> tuple[list[Located], str]:

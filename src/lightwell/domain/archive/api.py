@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from lightwell.access.actions import Action
 from lightwell.access.audit import Outcome as Ended
@@ -29,12 +29,12 @@ from lightwell.dicom.uids import syntax_of
 from lightwell.domain.archive import events
 from lightwell.domain.archive.errors import Damaged, Withdrawn
 from lightwell.domain.archive.internal import correcting, reading, vouching
-from lightwell.domain.archive.internal.admission import admit
+from lightwell.domain.archive.internal.admission import UNCOMPARED, admit
 from lightwell.domain.archive.internal.asking_loop import ask
 from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.leases import LEASE_SECONDS, LeaseDesk, Scope
 from lightwell.domain.archive.internal.staging import StagingWriter
-from lightwell.domain.archive.keys import BlobIds
+from lightwell.domain.archive.keys import BlobIds, blob_of_key
 from lightwell.domain.archive.model import (
     Announced,
     ArrivalRow,
@@ -94,6 +94,20 @@ class Placed:
     done: Committed | None = None
     final: bool = False
     digest: bytes | None = None  # of its parents, when the row is committed
+
+
+class Droppable(Protocol):
+    """Staged bytes that can be taken back."""
+
+    def drop(self) -> None:
+        """No row will point to them."""
+
+
+class _Untouched:
+    """What a re-index judges is kept, whatever the judgement."""
+
+    def drop(self) -> None:
+        """Leaves them where they are."""
 
 
 class Archive:
@@ -189,11 +203,29 @@ class Archive:
             self._seen.add((context.tenant.key, placed.digest))
         return replace(placed.verdict, stored=Stored(placed.done, proof))
 
+    async def adopt(
+        self, context: Context, staged: Staged, held: tuple[Outcome, str] | None = None
+    ) -> Verdict:
+        """Judge an object that lies in the store already: a re-index. Its bytes stay as they are.
+
+        `held`: outcome and reason when it was kept aside on its arrival; that stands. Raises
+        BlobMissing, StoreBroken (other length), Unavailable.
+        """
+        await permit(self, context, Action.ARCHIVE_INDEX_REBUILD)
+        landed = staged.landed
+        await asyncio.to_thread(self._blobs.confirm, landed.key, landed.offset + landed.length)
+        proof = vouching.sealed_before(landed.key)
+        if held is not None and staged.described is not None:
+            placed = Placed(_verdict(held[0], staged.described, held[1]))
+        else:
+            placed = await self._place(context, staged)
+        return await self._settle(context, staged, _Untouched(), placed, proof)
+
     async def _settle(
         self,
         context: Context,
         staged: Staged,
-        writer: StagingWriter,
+        writer: Droppable,
         placed: Placed | Exception,
         proof: Sealed | Exception,
     ) -> Verdict:
@@ -215,6 +247,10 @@ class Archive:
             return self._stored(context, placed, proof)
         if staged.described is None:
             return await self._quarantine(context, staged)
+        if not isinstance(writer, _Untouched):  # a re-index reads these entries
+            await self._journal.append(
+                context.tenant, "hold", correcting.hold_to_json(staged.landed, placed.verdict)
+            )
         return await self._aside(context, staged, staged.described, placed, proof)
 
     async def _place(self, context: Context, staged: Staged) -> Placed:
@@ -228,23 +264,30 @@ class Archive:
         mismatch = _mismatch(staged.announced, described)
         if mismatch:
             return Placed(_verdict(Outcome.MISMATCH, described, mismatch), final=True)
-        known = (context.tenant.key, described.digest) in self._seen
+        parents_known = (context.tenant.key, described.digest) in self._seen
+        # Nearly every arrival is new and contradicts nothing. So the row is tried on the empty facts
+        # first: the committer refuses it (FactsChanged) when anything is known of its UID, when its
+        # patient is known by another identity, or when its study is another patient's. Only then are
+        # the facts asked for; `admit` decides in both cases.
+        facts = Known()
         for _ in range(DECIDE_AGAIN):
             try:
-                return await self._decide(context, staged, described, known)
+                return await self._decide(context, staged, described, facts, parents_known)
             except FactsChanged:
-                known = False
+                parents_known = False
+                facts = await self._facts(context, staged, described)
         raise Unavailable("Too many objects of one study arrive at once.", remedy="Send it again.")
 
     async def _decide(
-        self, context: Context, staged: Staged, described: Described, parents_known: bool
+        self,
+        context: Context,
+        staged: Staged,
+        described: Described,
+        facts: Known,
+        parents_known: bool,
     ) -> Placed:
-        """One try: the quick path when this process has just stored a sibling, else on facts."""
-        facts = Known()
-        decision = Decision(Outcome.STORED)
-        if not parents_known:
-            facts = await self._facts(context, staged, described)
-            decision = admit(described, staged.landed.sha256, facts)
+        """One try on these facts. Raises FactsChanged when they are not so (any more)."""
+        decision = admit(described, staged.landed.sha256, facts)
         if decision.outcome is Outcome.STORED:
             return await self._visible(context, staged, described, facts, decision, parents_known)
         known = decision.known
@@ -268,7 +311,9 @@ class Archive:
         )
         if rival is None or rival.sha256 == staged.landed.sha256:
             return known
-        same = await asyncio.to_thread(vouching.same_pixels, self._blobs, rival, staged)
+        blob_id = blob_of_key(rival.key) if rival.inline else None
+        inline = await self._index.inline(context.tenant, blob_id) if blob_id else None
+        same = await asyncio.to_thread(vouching.same_pixels, self._blobs, rival, inline, staged)
         return replace(known, same_pixels=same)
 
     async def _visible(
@@ -332,6 +377,12 @@ class Archive:
     ) -> Verdict:
         """Held, candidate, conflict: durable by now; its row keeps it out of every clinical list."""
         verdict, instance = placed.verdict, described.instance
+        if verdict.reason == UNCOMPARED:
+            # A bucket gives an object's bytes back only once it is sealed: now they can be compared.
+            facts = await self._facts(context, staged, described)
+            decision = admit(described, staged.landed.sha256, facts)
+            if decision.outcome in (Outcome.CANDIDATE, Outcome.CONFLICT):
+                verdict = _verdict(decision.outcome, described, decision.reason)
         kind = _ASIDE[verdict.outcome]
         row = QCRow(
             kind=kind,
@@ -712,9 +763,13 @@ def _scope(context: Context, study_uid: str, series_uid: str | None) -> Scope:
 
 
 def _mismatch(announced: Announced, described: Described) -> str:
-    """How the data set contradicts what was said before it (PS3.4 B.2.3: A900)."""
+    """How the data set contradicts what was said before it (PS3.4 B.2.3: A900).
+
+    A command names one object. The meta information of a file is often left as it was when somebody
+    gave the object a new UID, so that it proves nothing about whose pixels these are.
+    """
     instance = described.instance
-    if announced.sop_uid is not None and announced.sop_uid != instance.sop_uid:
+    if not announced.by_file and announced.sop_uid not in (None, instance.sop_uid):
         return "the SOP Instance UID is not the announced one"
     if announced.sop_class is not None and announced.sop_class != instance.sop_class:
         return "the SOP Class UID is not the announced one"

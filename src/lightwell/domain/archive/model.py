@@ -64,6 +64,9 @@ class Announced:
     issuer: str | None = None  # issuer for objects that name none (import batch, peer, site)
     outside: bool = False  # came on a CD or from another house
     received: datetime | None = None  # a re-index keeps the first arrival time
+    by_file: bool = (
+        False  # `sop_uid` is what a file's meta says: where it errs, the data set decides
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,9 @@ class Index(Protocol):
     async def keeps(self, tenant: Tenant, sop_uids: list[str]) -> dict[str, list[KnownInstance]]:
         """Everything kept under these UIDs, visible or aside (storage commitment)."""
 
+    async def inline(self, tenant: Tenant, blob_id: uuid.UUID) -> bytes | None:
+        """The bytes of a small object that are in the index still; None once they are in the store."""
+
     async def find(self, tenant: Tenant, query: Query) -> Page[Found]:
         """What matches, in the query's order, visible rows only.
 

@@ -126,4 +126,5 @@ def _announced(meta: FileMeta, study_uid: str | None) -> Announced:
         syntax=meta.syntax.uid,
         source=SOURCE,
         study_uid=study_uid,
+        by_file=True,
     )

@@ -138,7 +138,8 @@ class AssociationService:
             caller = self._rooms.ask(
                 self._rooms.peers.identify(
                     request.called_ae, request.calling_ae, address, certificate
-                )
+                ),
+                self._rooms.limits.request,
             )
         except LightwellError as error:
             log.warning("nobody can be identified now: %s", type(error).__name__)

@@ -34,14 +34,15 @@ class Rooms:
     limits: DimseLimits = field(default_factory=DimseLimits)
     transcoder: Transcoder | None = None
 
-    def ask(self, question: Coroutine[Any, Any, T]) -> T:
-        """Ask a room from an association's thread. Raises what the room raises, Unavailable."""
+    def ask(self, question: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
+        """Ask a room from an association's thread, and wait ``limits.room`` unless told otherwise.
+
+        Raises what the room raises, and Unavailable.
+        """
         answer = asyncio.run_coroutine_threadsafe(question, self.loop)
         try:
-            return answer.result(self.limits.room)
-        except TimeoutError as error:
-            if answer.done():  # the room itself met a deadline of its own
-                raise
+            return answer.result(self.limits.room if seconds is None else seconds)
+        except TimeoutError as error:  # ours, or one that the room met itself
             answer.cancel()
             raise Unavailable("The archive took too long.", remedy="Try again later.") from error
         except concurrent.futures.CancelledError as error:

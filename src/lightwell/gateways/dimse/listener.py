@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from lightwell.gateways.dimse.association_service import AssociationService, log_bug
-from lightwell.gateways.dimse.connection import Connection
+from lightwell.gateways.dimse.connection import Connection, Ended
 from lightwell.gateways.dimse.counters import Counters
 from lightwell.gateways.dimse.limits import DimseLimits
 from lightwell.gateways.dimse.places import WaitingRoom
@@ -27,6 +27,17 @@ from lightwell.wire.dimse.association import Association, Role
 log = logging.getLogger("lightwell.dimse")
 
 _FAILED_ACCEPT_SECONDS = 0.1
+_COURTESY_SECONDS = 0.001
+_COURTESY_LIMIT = 8
+
+
+def _courtesy(connections: int) -> float:
+    """How long to leave a newcomer to the other processes that wait at the same socket, in seconds.
+
+    With few associations whoever has fewer should be the faster one, or one process serves them all
+    while the others sleep. With many, chance shares them out, and a flood must not be held up.
+    """
+    return _COURTESY_SECONDS * connections if connections <= _COURTESY_LIMIT else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ class Listener:
             for descriptor, _events in poll.poll():
                 if descriptor == self._wake.fileno():
                     return
+                time.sleep(_courtesy(len(self._connections)))
                 self._accept()
 
     def _accept(self) -> None:
@@ -159,7 +171,7 @@ class Listener:
                 on_accepted=lambda: self._waiting.leave(link),
                 on_over=lambda: self._back_to_waiting(link, source),
             )
-        except (PeerSilent, TransportFailed) as error:
+        except (PeerSilent, TransportFailed, Ended) as error:
             self._counters.add(failed_handshakes=1)
             log.info("no TLS with %s: %s", source, error or "silent")
         except Exception as error:  # noqa: BLE001 - a bug ends no more than its connection

@@ -22,8 +22,10 @@ from lightwell.wire.dimse.status import (
     DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
     INVALID_OBJECT_INSTANCE,
     MISSING_ATTRIBUTE,
+    SOP_CLASS_NOT_SUPPORTED,
     SUCCESS,
 )
+from lightwell.wire.dimse.syntaxes import is_storage
 
 PERMISSION_SECONDS = 1.0
 """How long a permission to store is taken as given. It is asked for again with every commit."""
@@ -68,6 +70,8 @@ def _flaw(command: Command, abstract_syntax: str) -> _Flawed | None:
     """What is wrong with the command itself."""
     if missing := command.missing():
         return _Flawed(MISSING_ATTRIBUTE, f"{missing[0]} is missing")
+    if not is_storage(abstract_syntax):
+        return _Flawed(SOP_CLASS_NOT_SUPPORTED, "not a storage class")
     if command.AffectedSOPClassUID != abstract_syntax:
         return _Flawed(DATA_SET_DOES_NOT_MATCH_SOP_CLASS, "not the SOP class of the context")
     if not acceptable_uid(command.AffectedSOPInstanceUID):

@@ -151,8 +151,9 @@ class _Inflating(io.RawIOBase):
             data = self._stream.read(size)
         except _FAULTS as error:
             raise Refusal("damaged entry", str(error)) from error
-        self._read += len(data)
-        self._archive.count(len(data), self._read, self._packed)
+        if data:
+            self._read += len(data)
+            self._archive.count(len(data), self._read, self._packed)
         return data
 
     def close(self) -> None:

@@ -69,6 +69,7 @@ def stage_file(archive: Archive, context: Context, labels: Labels, stream: Strea
             source=labels.source,
             issuer=labels.issuer,
             outside=labels.outside,
+            by_file=True,
         ),
     )
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,7 +118,7 @@ def test_plain_texts_need_no_label() -> None:
 
 
 def test_a_value_that_cannot_be_encoded_goes_out_empty() -> None:
-    model = {
+    model: dict[str, dict[str, Any]] = {
         "00080020": {"vr": "DA", "Value": ["日曜"]},
         "00100020": {"vr": "LO", "Value": ["P1"]},
         "00420011": {"vr": "OB", "BulkDataURI": "x"},

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
-from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 
 from lightwell.dicom.errors import DicomError, Truncated
@@ -45,7 +44,7 @@ def test_equal_values_however_it_is_cut(size: int) -> None:
     one = _one()
     made = b"".join(implicit_le_chunks(_cut(one.dataset, size)))
     before = dcmread(io.BytesIO(one.part10))
-    after = read_dataset(DicomBytesIO(made), is_implicit_VR=True, is_little_endian=True)
+    after = read_dataset(io.BytesIO(made), is_implicit_VR=True, is_little_endian=True)
     assert [(e.tag, e.value) for e in after.iterall() if e.VR != "SQ"] == [
         (e.tag, e.value) for e in before.iterall() if e.VR != "SQ"
     ]
@@ -63,7 +62,7 @@ def test_undefined_lengths_become_defined() -> None:
     )
     raw = enc.encode(dataset, enc.Form(undefined_lengths=True))
     made = b"".join(implicit_le_chunks([raw]))
-    after = read_dataset(DicomBytesIO(made), is_implicit_VR=True, is_little_endian=True)
+    after = read_dataset(io.BytesIO(made), is_implicit_VR=True, is_little_endian=True)
     assert after.RequestAttributesSequence[0].ScheduledProcedureStepID == "S1"
     assert after.PixelData == bytes(10)
 

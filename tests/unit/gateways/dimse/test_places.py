@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +55,7 @@ def test_no_sequence_of_steps_passes_a_limit(steps: list[tuple[bool, int, str]])
             inside.pop(who, None)
         elif who not in inside:
             inside[who] = source
-            room.enter(who, source, lambda who=who: inside.pop(who))  # type: ignore[misc]
+            room.enter(who, source, functools.partial(inside.__delitem__, who))
         assert len(room) == len(inside) <= LIMITS.waiting
         for name in "abc":
             assert list(inside.values()).count(name) <= LIMITS.waiting_per_source

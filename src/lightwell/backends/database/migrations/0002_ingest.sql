@@ -2,6 +2,7 @@
 -- round trip (measured: pipelined statements are the slow shape). Parents are given only when this
 -- process has not seen them. Every source is sorted by its key, so that two groups lock in one order.
 
+-- An attribute that a correction took away stays away: only tags the row never had are added.
 CREATE FUNCTION ingest_parents(
   p_tenant int,
   -- patients: issuer, pid, as judged (name, birth, sex), effective when new, words
@@ -24,7 +25,7 @@ BEGIN
   ORDER BY u.issuer, u.pid
   ON CONFLICT (tenant, issuer, pid) DO UPDATE
     SET original = excluded.original || patient.original,
-        attributes = excluded.original || patient.attributes,
+        attributes = patient.attributes || (excluded.original - ARRAY(SELECT jsonb_object_keys(patient.original))),
         flags = ARRAY(SELECT DISTINCT f FROM unnest(patient.flags || excluded.flags) f WHERE f <> '' ORDER BY f)
     WHERE (excluded.original || patient.original) IS DISTINCT FROM patient.original
        OR NOT (excluded.flags <@ patient.flags);
@@ -51,7 +52,7 @@ BEGIN
   JOIN patient p ON p.tenant = p_tenant AND p.issuer = u.issuer AND p.pid = u.pid
   ORDER BY u.uid
   ON CONFLICT (tenant, study_uid) DO UPDATE
-    SET original = excluded.original || study.original, attributes = excluded.original || study.attributes
+    SET original = excluded.original || study.original, attributes = study.attributes || (excluded.original - ARRAY(SELECT jsonb_object_keys(study.original)))
     WHERE (excluded.original || study.original) IS DISTINCT FROM study.original;
   INSERT INTO series (tenant, study_key, series_uid, modality, number, description, body_part, original, attributes)
   SELECT p_tenant, s.study_key, u.uid, u.modality, u.number, u.description, u.body_part, u.attributes::jsonb, u.attributes::jsonb
@@ -60,7 +61,7 @@ BEGIN
   JOIN study s ON s.tenant = p_tenant AND s.study_uid = u.study
   ORDER BY s.study_key, u.uid
   ON CONFLICT (tenant, study_key, series_uid) DO UPDATE
-    SET original = excluded.original || series.original, attributes = excluded.original || series.attributes
+    SET original = excluded.original || series.original, attributes = series.attributes || (excluded.original - ARRAY(SELECT jsonb_object_keys(series.original)))
     WHERE (excluded.original || series.original) IS DISTINCT FROM series.original;
 END $f$;
 
@@ -134,7 +135,14 @@ CREATE FUNCTION ingest(
   -- audit, one an instance
   t_at timestamptz[], t_actor text[], t_action text[], t_channel text[], t_origin text[], t_purpose text[], t_trace text[], t_detail text[], t_leaf bytea[]
 ) RETURNS TABLE (r_uid text, r_blob uuid) LANGUAGE plpgsql AS $f$
+DECLARE
+  written bigint;
 BEGIN
   PERFORM ingest_parents(p_tenant, a_issuer, a_pid, a_name, a_birth, a_sex, a_name_key, a_attributes, a_flags, w_issuer, w_pid, w_kind, w_word, s_issuer, s_pid, s_uid, s_date, s_time, s_accession, s_id, s_description, s_referring, s_institution, s_outside, s_attributes, e_study, e_uid, e_modality, e_number, e_description, e_body_part, e_attributes);
   RETURN QUERY SELECT * FROM ingest_instances(p_tenant, i_issuer, i_pid, i_study, i_series, i_uid, i_class, i_syntax, i_number, i_rows, i_cols, i_bits, i_frames, i_blob, i_off, i_length, i_data_off, i_pixel_off, i_pixel_len, i_pixel_tag, i_frame_index, i_sha256, i_crc, i_inline, i_defects, i_source, i_received, t_at, t_actor, t_action, t_channel, t_origin, t_purpose, t_trace, t_detail, t_leaf);
+  -- All or nothing: an arrival that is refused must not leave its parents behind.
+  GET DIAGNOSTICS written = ROW_COUNT;
+  IF written < cardinality(i_uid) THEN
+    RAISE EXCEPTION 'instance facts changed' USING ERRCODE = 'LW001';
+  END IF;
 END $f$;

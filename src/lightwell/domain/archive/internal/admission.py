@@ -12,6 +12,9 @@ from lightwell.domain.patients.model import Agreement, PatientFacts, compare, di
 # Rejection codes (PS3.16 CID 7011) after which the same object may not come again (IOCM, RAD-66).
 REFUSE_AGAIN = frozenset({"113037", "113038"})
 
+# The same UID with other content, before (or after) the pixels were compared.
+UNCOMPARED = "uid-with-other-pixels"
+
 
 def admit(arrival: Described, sha256: bytes, known: Known) -> Decision:
     """Decide on one readable arrival whose announcement agreed with its data set."""
@@ -34,7 +37,7 @@ def _admit_known_uid(arrival: Described, sha256: bytes, known: Known) -> Decisio
         return Decision(Outcome.CONFLICT, "uid-of-other-patient", known=current)
     if known.same_pixels:
         return Decision(Outcome.CANDIDATE, "same-pixels-other-header", known=current)
-    return Decision(Outcome.CONFLICT, "uid-with-other-pixels", known=current)
+    return Decision(Outcome.CONFLICT, UNCOMPARED, known=current)
 
 
 def _admit_same(same: KnownInstance) -> Decision:

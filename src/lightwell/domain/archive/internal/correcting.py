@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,10 +13,13 @@ from lightwell.domain.archive.model import (
     Attributes,
     Edits,
     JSONElement,
+    Landed,
     Level,
+    Outcome,
     OverlayRow,
     RejectionRow,
     Target,
+    Verdict,
 )
 from lightwell.kernel.errors import Conflict, Invalid
 
@@ -134,6 +138,31 @@ def overlay_from_json(body: dict[str, Any]) -> OverlayRow:
         at=datetime.fromisoformat(body["at"]),
         undoes=uuid.UUID(body["undoes"]) if body["undoes"] else None,
     )
+
+
+def hold_to_json(landed: Landed, verdict: Verdict) -> dict[str, Any]:
+    """An object kept aside, as it stands in the journal: of two rivals, this one was judged later."""
+    return {
+        "key": landed.key,
+        "outcome": verdict.outcome.value,
+        "reason": verdict.reason,
+        "study": verdict.study_uid,
+        "sop": verdict.sop_uid,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What was decided, and when, about an object that was kept aside."""
+
+    at: datetime
+    outcome: Outcome
+    reason: str
+
+
+def hold_from_json(body: dict[str, Any], at: datetime) -> tuple[str, Hold]:
+    """The inverse: the object's key and the decision on it."""
+    return str(body["key"]), Hold(at, Outcome(body["outcome"]), str(body["reason"]))
 
 
 def rejection_to_json(row: RejectionRow) -> dict[str, Any]:

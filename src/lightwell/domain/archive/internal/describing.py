@@ -75,7 +75,7 @@ class Describer:
             pixel_length=header.pixel_length,
             pixel_tag=header.pixel_tag,
             frame_index=read.frame_index,
-            defects=read.defects + _short_pixels(read),
+            defects=read.defects + _short_pixels(read) + _misnamed(announced, sop_uid),
         )
         return Described(
             patient=parents.patient,
@@ -161,6 +161,12 @@ def _small(header: Header, tag: int) -> int | None:
     """A whole number that fits a 32-bit column; None for anything else."""
     number = header.int(tag)
     return number if number is not None and -(2**31) <= number < 2**31 else None
+
+
+def _misnamed(announced: Announced, sop_uid: str) -> tuple[str, ...]:
+    """A file whose meta information names another instance (PS3.10 7.1) is kept, and says so."""
+    wrong = announced.by_file and announced.sop_uid not in (None, sop_uid)
+    return ("meta-names-another-instance",) if wrong else ()
 
 
 def _short_pixels(read: ReadHeader) -> tuple[str, ...]:

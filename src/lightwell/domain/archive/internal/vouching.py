@@ -83,46 +83,49 @@ def _class_of(blobs: BlobStore, kept: KnownInstance) -> str:
     return meta.sop_class
 
 
-def same_pixels(blobs: BlobStore, rival: KnownInstance, staged: Staged) -> bool:
+def same_pixels(
+    blobs: BlobStore, rival: KnownInstance, rival_inline: bytes | None, staged: Staged
+) -> bool:
     """Whether a second object under one UID has the pixels of the first (syntax included).
 
     The arrival is read back from where it was staged; a deflated one counts as different, because
     its pixels cannot be compared as bytes.
     """
+
+    def read_rival(offset: int, length: int) -> bytes:
+        start = rival.offset + offset
+        if rival_inline is not None:
+            return rival_inline[start : start + length]
+        return blobs.read(rival.key, start, length)
+
+    landed = staged.landed
+
+    def read_staged(offset: int, length: int) -> bytes:
+        start = landed.offset + offset
+        if landed.inline is not None:
+            return landed.inline[start : start + length]
+        return blobs.read(landed.key, start, length)
+
     try:
-        first = _pixels(blobs, rival)
-        second = _staged_pixels(blobs, staged)
-    except BlobMissing:
+        meta, _ = read_meta(read_rival(0, rival.data_offset))
+        first = _pixel_digest(meta.syntax.uid, rival.length, rival.data_offset, read_rival)
+        second = _pixel_digest(
+            staged.announced.syntax, landed.length, landed.data_offset, read_staged
+        )
+    except (BlobMissing, DicomError):
         return False
     return first is not None and first == second
 
 
-def _pixels(blobs: BlobStore, kept: KnownInstance) -> tuple[str, bytes] | None:
-    head = blobs.read(kept.key, kept.offset, kept.data_offset)
-    meta, _ = read_meta(head)
-    syntax = meta.syntax.uid
-
-    def read(offset: int, length: int) -> bytes:
-        return blobs.read(kept.key, kept.offset + kept.data_offset + offset, length)
-
-    return _pixel_digest(syntax, kept.length - kept.data_offset, read)
-
-
-def _staged_pixels(blobs: BlobStore, staged: Staged) -> tuple[str, bytes] | None:
-    landed = staged.landed
-    start = landed.offset + landed.data_offset
-
-    def read(offset: int, length: int) -> bytes:
-        if landed.inline is not None:
-            return landed.inline[start + offset : start + offset + length]
-        return blobs.read(landed.key, start + offset, length)
-
-    return _pixel_digest(staged.announced.syntax, landed.length - landed.data_offset, read)
-
-
 def _pixel_digest(
-    syntax_uid: str, size: int, read: Callable[[int, int], bytes]
+    syntax_uid: str, length: int, data_offset: int, read_object: Callable[[int, int], bytes]
 ) -> tuple[str, bytes] | None:
+    """Syntax and SHA-256 of the pixel data; None where there are none that can be compared."""
+    size = length - data_offset
+
+    def read(offset: int, wanted: int) -> bytes:
+        return read_object(data_offset + offset, wanted)
+
     syntax = syntax_of(syntax_uid)
     if syntax.deflated:
         return None

@@ -1,0 +1,190 @@
+"""Making the database of an installation anew from its object store.
+
+Tenants and peers come back from the journal first; then each tenant's objects and decisions. The audit
+record, leases and commitment requests are not in the store: they come from a database backup, and are
+left alone when they are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightwell.access.actions import Action
+from lightwell.access.context import Tenant, system_context
+from lightwell.access.operation import Act
+from lightwell.app.settings import Settings
+from lightwell.app.wiring import House, furnish, open_house
+from lightwell.backends.database.chores import flush_inline, roll_up_deltas
+from lightwell.backends.database.clearing import clear, holds_objects
+from lightwell.backends.database.directories import PostgresTenants
+from lightwell.backends.database.migrate import migrate
+from lightwell.backends.database.roles import ConnectionInfo
+from lightwell.domain.archive.ports import BlobStore
+from lightwell.domain.archive.rebuild_api import Rebuild, Rebuilt
+from lightwell.domain.peers.model import Peer, PeerGoneRow, PeerRow, PeerType
+from lightwell.domain.tenants.model import checked_name
+from lightwell.kernel.clock import SystemClock
+from lightwell.kernel.errors import Conflict, Invalid
+
+Heard = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Reindexed:
+    """What came back."""
+
+    peers: int = 0
+    tenants: dict[str, Rebuilt] = field(default_factory=dict)
+
+    @property
+    def damaged(self) -> int:
+        """What did not."""
+        return sum(rebuilt.damaged for rebuilt in self.tenants.values())
+
+
+async def reindex(
+    settings: Settings, info: ConnectionInfo, *, may_clear: bool, heard: Heard = lambda _n: None
+) -> Reindexed:
+    """Rebuild every tenant of the store. No server may run on it meanwhile.
+
+    Raises Conflict when there are rows and `may_clear` was not given.
+    """
+    await migrate(info)
+    if await holds_objects(info):
+        if not may_clear:
+            raise Conflict(
+                "The database already holds objects.",
+                remedy="Give --yes to empty it first; objects, journal and audit record stay.",
+            )
+        await _save_inline(settings, info)
+        await clear(info)
+    house = open_house(settings, info)
+    try:
+        await _restore_tenants(house)
+    finally:
+        await house.close()
+    await furnish(settings, info)
+    return await _rebuild(settings, info, heard)
+
+
+async def _save_inline(settings: Settings, info: ConnectionInfo) -> None:
+    """Small objects that still lie in the database only are put into the store before it is emptied."""
+    house = open_house(settings, info)
+    try:
+        tenants = {tenant.key: tenant for tenant in await house.tenants.everyone()}
+        while await flush_inline(house.work, house.blobs, tenants):
+            pass
+    finally:
+        await house.close()
+
+
+async def _rebuild(settings: Settings, info: ConnectionInfo, heard: Heard) -> Reindexed:
+    house = open_house(settings, info)
+    report = Reindexed()
+    try:
+        rebuild = Rebuild(
+            archive=house.archive,
+            blobs=house.blobs,
+            index=house.index,
+            journal=house.journal,
+            committer=house.committer,
+            policy=house.policy,
+            clock=house.archive.clock,
+        )
+        for tenant in await house.tenants.everyone():
+            report.peers += await _restore_peers(house, tenant)
+            context = system_context(tenant, "reindex")
+            report.tenants[tenant.name] = await rebuild.run(context, heard)
+        while await roll_up_deltas(house.work):
+            pass
+    finally:
+        await house.close()
+    return report
+
+
+# --- tenants and peers ----------------------------------------------------------------------------
+
+
+def stored_tenants(blobs: BlobStore) -> list[tuple[str, str]]:
+    """(region, name) of every tenant that has an object. Blocking; reads keys only."""
+    found = set()
+    for info in blobs.list(""):
+        region, _, rest = info.key.partition("/")
+        name, slash, _ = rest.partition("/")
+        if slash and "/" in rest[len(name) + 1 :]:
+            found.add((region, name))
+    return sorted(found)
+
+
+async def _restore_tenants(house: House) -> None:
+    """Make the tenants of the store that the database does not know."""
+    directory = PostgresTenants(house.database, house.work, SystemClock())
+    known = {tenant.name for tenant in await house.tenants.everyone()}
+    for region, name in await asyncio.to_thread(stored_tenants, house.blobs):
+        if name in known or not _is_name(name):
+            continue
+        body = await _tenant_entry(house, region, name)
+        await directory.create(
+            name,
+            str(body.get("label") or name),
+            str(body.get("aet") or name.upper()[:16]),
+            region=region,
+            demo=body.get("demo") is True,
+        )
+
+
+def _is_name(name: str) -> bool:
+    try:
+        checked_name(name)
+    except Invalid:
+        return False
+    return True
+
+
+async def _tenant_entry(house: House, region: str, name: str) -> dict[str, Any]:
+    """What the journal last said of a tenant; nothing when its journal is lost."""
+    nobody = Tenant(key=0, name=name, label=name, aet="", region=region)
+    body: dict[str, Any] = {}
+    async for entry in house.journal.entries(nobody):
+        if entry.kind == "tenant":
+            body = entry.body
+    return body
+
+
+async def _restore_peers(house: House, tenant: Tenant) -> int:
+    """Bring the peers to what the journal last said of each; returns how many it knows."""
+    last: dict[str, Peer | None] = {}
+    async for entry in house.journal.entries(tenant):
+        if entry.kind == "peer":
+            peer = peer_from_json(entry.body)
+            last[peer.aet] = peer
+        elif entry.kind == "peer-gone":
+            last[str(entry.body["aet"])] = None
+    context = system_context(tenant, "reindex")
+    for aet, peer_or_gone in last.items():
+        action = Action.PEERS_PEER_ADD if peer_or_gone else Action.PEERS_PEER_REMOVE
+        act = Act(house.peers, context, action)
+        act.about(subject=aet, detail="replayed")
+        await act.commit((PeerRow(peer_or_gone) if peer_or_gone else PeerGoneRow(aet),))
+    return sum(peer_or_gone is not None for peer_or_gone in last.values())
+
+
+def peer_from_json(body: dict[str, Any]) -> Peer:
+    """The inverse of `domain.peers.api.peer_to_json`."""
+    return Peer(
+        aet=body["aet"],
+        host=body["host"],
+        port=int(body["port"]),
+        type=PeerType(body["type"]),
+        allow=frozenset(body["allow"]),
+        site=body["site"],
+        issuer=body["issuer"],
+        charset=body["charset"],
+        zone=body["zone"],
+        syntaxes=tuple(body["syntaxes"]),
+        certificate=body["certificate"],
+        revoked=body["revoked"],
+    )

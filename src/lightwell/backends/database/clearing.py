@@ -1,0 +1,51 @@
+"""Emptying what a re-index makes anew; the record of what was done stays."""
+
+from __future__ import annotations
+
+from lightwell.backends.database.pool import connect, wrapped
+from lightwell.backends.database.roles import ConnectionInfo, Role
+
+# Tenants, sites, peers, rules, commitment requests, events and the audit record are kept.
+REBUILT = (
+    "patient_word",
+    "instance",
+    "series",
+    "study",
+    "patient",
+    "blob",
+    "qc_item",
+    "overlay",
+    "rejection",
+    "study_delta",
+    "lease",
+)
+LOCK_TIMEOUT = "10s"
+SECONDS = 600.0
+
+
+async def holds_objects(info: ConnectionInfo) -> bool:
+    """Whether there is a row that a re-index would make anew."""
+    connection = await connect(info, Role.OWNER)
+    try:
+        with wrapped():
+            return bool(
+                await connection.fetchval(
+                    "SELECT EXISTS (SELECT 1 FROM blob) OR EXISTS (SELECT 1 FROM instance)"
+                    " OR EXISTS (SELECT 1 FROM qc_item) OR EXISTS (SELECT 1 FROM overlay)"
+                    " OR EXISTS (SELECT 1 FROM rejection)"
+                )
+            )
+    finally:
+        await connection.close(timeout=5)
+
+
+async def clear(info: ConnectionInfo) -> None:
+    """Remove those rows, all or none. Inline objects must have been put into the store before."""
+    connection = await connect(info, Role.OWNER)
+    try:
+        with wrapped():
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                await connection.execute(f"TRUNCATE {', '.join(REBUILT)}", timeout=SECONDS)
+    finally:
+        await connection.close(timeout=5)

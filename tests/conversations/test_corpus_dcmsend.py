@@ -1,0 +1,132 @@
+"""The corpus sent by DCMTK's dcmsend, which rewrites what it sends (Must show 2)."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lightwell.domain.peers.model import Peer, PeerType
+from lightwell.testing.channel import Message
+from lightwell.testing.corpus import Corpus, CorpusObject, deal
+from lightwell.testing.dimse_house import keys
+from lightwell.testing.scp import ScriptedScp
+from lightwell.testing.scu import STUDY_ROOT_GET, Scu
+from lightwell.testing.served import Served
+from lightwell.wire.dimse.commands import CommandField
+from lightwell.wire.dimse.items import RoleSelection
+from lightwell.wire.dimse.proposal import number
+from lightwell.wire.dimse.syntaxes import EXPLICIT_LE
+
+DCMSEND = shutil.which("dcmsend")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(DCMSEND is None, reason="dcmsend is not installed: install dcmtk"),
+]
+READER = "READER"
+SECONDS = 120
+
+Sent = dict[str, tuple[str, str, str]]
+"""By SOP Instance UID: class, transfer syntax, digest of the data set as it came over the wire."""
+
+
+def dcmsend(port: int, called: str, calling: str, folder: Path) -> str:
+    """Send a folder as it is documented; what it said. One refusal does not end the run."""
+    done = subprocess.run(
+        [DCMSEND or "", "-v", "-nh", "--scan-directories", "--recurse",
+         "-aet", calling, "-aec", called, "127.0.0.1", str(port), str(folder)],
+        capture_output=True, text=True, timeout=SECONDS, check=False, errors="replace",
+        env={"TCP_NODELAY": "1", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def tree(place: Path, objects: Sequence[CorpusObject]) -> list[tuple[str, Path]]:
+    """The objects as links in a folder for each source: (source, folder)."""
+    made = {}
+    for n, one in enumerate(objects):
+        folder = place / one.folder.replace("/", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{n:04}.dcm").symlink_to(one.file.path)
+        made[one.folder] = folder
+    return sorted(made.items())
+
+
+def recorded(folder: Path) -> Sent:
+    """What dcmsend makes of the files: it is sent to a peer that only looks."""
+    with ScriptedScp() as recorder:
+        said = dcmsend(recorder.port, "RECORDER", "DCMSEND", folder)
+    sent: Sent = {}
+    for message in recorder.received:
+        if message.command.CommandField is CommandField.C_STORE_RQ:
+            uid = message.command.AffectedSOPInstanceUID
+            digest = hashlib.sha256(message.data).hexdigest()
+            sent[uid] = (
+                message.command.AffectedSOPClassUID, message.context.transfer_syntax, digest
+            )  # fmt: skip
+    assert sent, said
+    return sent
+
+
+def kept(served: Served, called: str, studies: dict[str, Sent]) -> Sent:
+    """What C-GET gives for these studies."""
+    got: Sent = {}
+
+    def take(message: Message) -> int:
+        command = message.command
+        digest = hashlib.sha256(message.data).hexdigest()
+        got[command.AffectedSOPInstanceUID] = (
+            command.AffectedSOPClassUID, message.context.transfer_syntax, digest
+        )  # fmt: skip
+        return 0
+
+    for study, objects in studies.items():
+        pairs = dict.fromkeys((sop_class, syntax) for sop_class, syntax, _ in objects.values())
+        contexts = number([(STUDY_ROOT_GET, (EXPLICIT_LE,)), *((c, (s,)) for c, s in pairs)])
+        roles = [RoleSelection(c, scu=False, scp=True) for c in {c for c, _ in pairs}]
+        with Scu(
+            "127.0.0.1", served.dimse_port, contexts,
+            called_ae=called, calling_ae=READER, roles=roles, timeout=60,
+        ) as scu:  # fmt: skip
+            question = keys(QueryRetrieveLevel="STUDY", StudyInstanceUID=study)
+            assert list(scu.get(STUDY_ROOT_GET, question, take))[-1].command.status == 0
+    return got
+
+
+def test_what_dcmsend_sends_comes_back_as_it_was_received(
+    served: Served, corpus: Corpus, tmp_path: Path
+) -> None:
+    counted: Counter[str] = Counter()
+    # dcmsend announces what a file's meta says, so a mislabelled one is A900 (tested elsewhere).
+    labelled = [one for one in corpus.objects if not one.mislabelled]
+    for n, objects in enumerate(deal(labelled, lambda one: one.folder)):
+        called = f"S{n}"
+        sources = tree(tmp_path / called, objects)
+        guests = [Peer(READER, "127.0.0.1", 0, PeerType.ARCHIVE, frozenset({"get"}))]
+        guests += [
+            Peer(f"DCMSEND{m}", "127.0.0.1", 0, issuer=source)
+            for m, (source, _) in enumerate(sources)
+        ]
+        served.register(tenants={called.lower(): guests})
+        study_of = {one.uid: one.study_uid for one in objects}
+        everything: Sent = {}
+        for m, (source, folder) in enumerate(sources):
+            sent = recorded(folder)
+            said = dcmsend(served.dimse_port, called, f"DCMSEND{m}", folder)
+            assert "with status ERROR" not in said, f"{source}: {said[-5000:]}"
+            everything |= sent
+        studies: dict[str, Sent] = {}
+        for uid, facts in everything.items():
+            studies.setdefault(study_of[uid], {})[uid] = facts
+        assert kept(served, called, studies) == everything
+        counted["files"] += len(objects)
+        counted["sent"] += len(everything)
+        unchanged = {one.uid: one.sha256 for one in objects}
+        counted["rewritten"] += sum(facts[2] != unchanged[uid] for uid, facts in everything.items())
+    print(dict(counted))
+    assert counted["sent"] == counted["files"]
