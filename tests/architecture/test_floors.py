@@ -72,6 +72,7 @@ PLAIN = {
     "Archive.may_store": "asks policy itself",
     "Archive.store": "asks policy itself; its record travels with the row",
     "Archive.locate": "gives a held lease, or calls the operation that grants one",
+    "Archive.adopt": "part of a re-index that was permitted",
     "Archive.corrections": "asks policy itself",
     "Archive.rejections": "asks policy itself",
     "Archive.vouch": "our own background work",

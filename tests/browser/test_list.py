@@ -148,12 +148,14 @@ def test_w11_hostile_text_stays_text(server: Server, desktop: Page, watched: Wat
     server.stow(study.each())
     open_list(desktop, server, None)
     row = desktop.locator(f'[data-study-uid="{study.study_uid}"]')
-    expect(row).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(row).to_contain_text(
+        "<img src (x onerror)"
+    )  # "=" parts the groups of a name (PS3.5 6.2)
     expect(row).to_contain_text(patient)
     expect(row).to_contain_text("<script>alert(2)</script>")
     row.click()
     screen = Screen(desktop).wait()
-    expect(screen.corner("tl")).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(screen.corner("tl")).to_contain_text("<img src (x onerror)")
     expect(screen.corner("bl")).to_contain_text("<b onmouseover=alert(4)>x</b>")
     assert desktop.locator('img[src="x"], [onload], [onerror], [onmouseover]').count() == 0
     assert desktop.title() == "Viewer · Lightwell"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 import shutil
 import subprocess
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import pydicom
 import pytest
+from pydicom.filereader import read_dataset as dcmread_bare
 
 from lightwell.domain.peers.model import Peer, PeerType
 from lightwell.testing.channel import Message
@@ -21,7 +26,7 @@ from lightwell.testing.served import Served
 from lightwell.wire.dimse.commands import CommandField
 from lightwell.wire.dimse.items import RoleSelection
 from lightwell.wire.dimse.proposal import number
-from lightwell.wire.dimse.syntaxes import EXPLICIT_LE
+from lightwell.wire.dimse.syntaxes import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE
 
 DCMSEND = shutil.which("dcmsend")
 pytestmark = [
@@ -57,20 +62,42 @@ def tree(place: Path, objects: Sequence[CorpusObject]) -> list[tuple[str, Path]]
     return sorted(made.items())
 
 
-def recorded(folder: Path) -> Sent:
-    """What dcmsend makes of the files: it is sent to a peer that only looks."""
+def recorded(folder: Path) -> tuple[Sent, int]:
+    """What dcmsend makes of the files: it is sent to a peer that only looks.
+
+    Also how many objects have another UID inside than was announced (DCMTK gives some that it
+    decompresses a new one): those it must not store."""
     with ScriptedScp() as recorder:
         said = dcmsend(recorder.port, "RECORDER", "DCMSEND", folder)
     sent: Sent = {}
+    renamed = 0
     for message in recorder.received:
         if message.command.CommandField is CommandField.C_STORE_RQ:
             uid = message.command.AffectedSOPInstanceUID
+            if own_uid(message) != uid:
+                renamed += 1
+                continue
             digest = hashlib.sha256(message.data).hexdigest()
             sent[uid] = (
                 message.command.AffectedSOPClassUID, message.context.transfer_syntax, digest
             )  # fmt: skip
-    assert sent, said
-    return sent
+    assert sent or renamed, said
+    return sent, renamed
+
+
+def own_uid(message: Message) -> str:
+    """The SOP Instance UID of the data set itself."""
+    implicit = message.context.transfer_syntax == IMPLICIT_LE
+    little = message.context.transfer_syntax != EXPLICIT_BE
+    data = message.data
+    if message.context.transfer_syntax == DEFLATED_LE:
+        data = zlib.decompress(data, -zlib.MAX_WBITS)
+    found = dcmread_bare(io.BytesIO(data), implicit, little, stop_when=_after_identity)
+    return str(found.SOPInstanceUID)
+
+
+def _after_identity(tag: pydicom.tag.BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag > 0x00080018
 
 
 def kept(served: Served, called: str, studies: dict[str, Sent]) -> Sent:
@@ -116,10 +143,12 @@ def test_what_dcmsend_sends_comes_back_as_it_was_received(
         study_of = {one.uid: one.study_uid for one in objects}
         everything: Sent = {}
         for m, (source, folder) in enumerate(sources):
-            sent = recorded(folder)
+            sent, renamed = recorded(folder)
             said = dcmsend(served.dimse_port, called, f"DCMSEND{m}", folder)
-            assert "with status ERROR" not in said, f"{source}: {said[-5000:]}"
+            errors = [int(n) for n in re.findall(r"with status ERROR +: (\d+)", said)]
+            assert sum(errors) == renamed, f"{source}: {said[-5000:]}"
             everything |= sent
+            counted["renamed"] += renamed
         studies: dict[str, Sent] = {}
         for uid, facts in everything.items():
             studies.setdefault(study_of[uid], {})[uid] = facts
@@ -129,4 +158,5 @@ def test_what_dcmsend_sends_comes_back_as_it_was_received(
         unchanged = {one.uid: one.sha256 for one in objects}
         counted["rewritten"] += sum(facts[2] != unchanged[uid] for uid, facts in everything.items())
     print(dict(counted))
-    assert counted["sent"] == counted["files"]
+    assert counted["sent"] + counted["renamed"] == counted["files"]
+    assert counted["renamed"] < 5

@@ -305,6 +305,11 @@ class Ward:
         """Those nobody has acknowledged yet."""
         return [built for built in made if built.sop_uid not in self.acknowledged]
 
+    def stow_blindly(self, made: Sequence[BuiltInstance]) -> None:
+        """The same for a server that may die on it."""
+        with contextlib.suppress(httpx.HTTPError):
+            self.stow(made)
+
     # -- the judge ------------------------------------------------------------------------------
 
     def judge(self) -> None:

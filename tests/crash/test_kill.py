@@ -5,8 +5,10 @@ The threads' own scheduling adds to the seed: it repeats the moments, not the ex
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +77,29 @@ def test_one_process_is_killed(
     report = ward.send(ward.missing(made))
     assert not ward.missing(made), report.summary()
     ward.judge()
+
+
+def test_an_upload_is_cut_off_by_the_end_of_its_process(
+    ward: Any, new_objects: Callable[..., Any], moments: Random
+) -> None:
+    """W18: kill -9 in mid-STOW; a broken connection promised nothing, and a repeat doubles nothing."""
+    made = new_objects(400, 1, 30, size=256)
+    upload = threading.Thread(target=ward.stow_blindly, args=(made,))
+    upload.start()
+    time.sleep(moments.uniform(0.02, 0.4))  # the moment of the fault itself
+    for pid in ward.server.child("http_process"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    upload.join(90)
+    assert not upload.is_alive()
+    ward.server.wait_ready()
+    ward.judge()
+    assert sorted(ward.stow(made)) == sorted(built.sop_uid for built in made)
+    ward.judge()
+    kept = ward.kept()
+    assert {built.sop_uid: kept.get(built.sop_uid) for built in made} == {
+        built.sop_uid: built.sha256 for built in made
+    }
 
 
 def test_the_database_is_killed(

@@ -23,11 +23,13 @@ WANTED = os.environ.get("LIGHTWELL_CRASH_POINTS", " ".join(POINTS)).split()
 def test_a_crash_at_every_point_of_both_doors(ward: Any, new_objects: Callable[..., Any]) -> None:
     server = ward.server
     server.stop()
-    everything: list[Any] = []
+    sent: list[Any] = []
+    uploaded: list[Any] = []
     for point in WANTED:
         number = 1000 + 10 * POINTS.index(point)
         by_dimse, by_http = new_objects(number, 2, 6), new_objects(number + 1, 1, 6)
-        everything += [*by_dimse, *by_http]
+        sent += by_dimse
+        uploaded += by_http
         # Association and upload are passed once each; the other points once an object.
         server.start(**{VARIABLE: point if point == "k0" else f"{point}:2"})
         ward.judge()  # of the point before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -27,6 +28,7 @@ from lightwell.kernel.errors import LightwellError
 log = logging.getLogger("lightwell.work")
 
 STAGING_AGE_SECONDS = 24 * 3600.0
+NICE = 5  # the doors come first: nobody waits for this process
 
 
 async def every(
@@ -95,6 +97,7 @@ def main() -> None:
     """Entry point of the process."""
     generation = read_generation()
     die_with_parent(generation.lifeline)
+    os.nice(NICE)
     log_to_file(generation.settings.logs, generation.name)
     uvloop.run(run(generation))
 

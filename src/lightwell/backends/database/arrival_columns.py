@@ -12,7 +12,12 @@ import orjson
 
 from lightwell.access.commit import ChangeSet
 from lightwell.access.context import Tenant
-from lightwell.domain.archive.columns import patient_columns, series_columns, study_columns
+from lightwell.domain.archive.columns import (
+    PatientColumns,
+    patient_columns,
+    series_columns,
+    study_columns,
+)
 from lightwell.domain.archive.model import ArrivalRow, Attributes
 
 Arrays = list[list[Any]]
@@ -40,9 +45,13 @@ def grouped_arrays(tenant: Tenant, group: list[Arrival], *, with_parents: bool) 
     series = {
         (row.described.instance.study_uid, row.described.instance.series_uid): row for row in new
     }
+    searched = [
+        (patients[key], patient_columns(patients[key].described.patient_attributes))
+        for key in sorted(patients)
+    ]
     return [
-        *_turned([_patient(patients[key]) for key in sorted(patients)], PATIENT_WIDTH),
-        *_turned([w for key in sorted(patients) for w in _words(patients[key])], WORD_WIDTH),
+        *_turned([_patient(row, found) for row, found in searched], PATIENT_WIDTH),
+        *_turned([word for row, found in searched for word in _words(row, found)], WORD_WIDTH),
         *_turned([_study(studies[key]) for key in sorted(studies)], STUDY_WIDTH),
         *_turned([_series(series[key]) for key in sorted(series)], SERIES_WIDTH),
         *instances,
@@ -63,10 +72,12 @@ def as_json(attributes: Attributes) -> str:
 
 def as_text(text: str) -> str:
     """Text for a text column, which cannot hold NUL (nor an unpaired surrogate)."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def _patient(row: ArrivalRow) -> tuple[Any, ...]:
+def _patient(row: ArrivalRow, found: PatientColumns) -> tuple[Any, ...]:
     facts, attributes = row.patient, row.described.patient_attributes
     return (
         as_text(facts.issuer),
@@ -74,16 +85,15 @@ def _patient(row: ArrivalRow) -> tuple[Any, ...]:
         as_text(facts.name),
         as_text(facts.birth),
         as_text(facts.sex),
-        as_text(patient_columns(attributes).name_key),
+        as_text(found.name_key),
         as_json(attributes),
         " ".join(row.flags),
     )
 
 
-def _words(row: ArrivalRow) -> list[tuple[Any, ...]]:
+def _words(row: ArrivalRow, found: PatientColumns) -> list[tuple[Any, ...]]:
     issuer, pid = as_text(row.patient.issuer), as_text(row.patient.pid)
-    columns = patient_columns(row.described.patient_attributes)
-    return [(issuer, pid, kind, as_text(word)) for kind, word in sorted(set(columns.words))]
+    return [(issuer, pid, kind, as_text(word)) for kind, word in sorted(set(found.words))]
 
 
 def _study(row: ArrivalRow) -> tuple[Any, ...]:

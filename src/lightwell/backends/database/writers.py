@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from lightwell.access.audit import AuditRecord
-from lightwell.access.commit import ChangeSet, FactsChanged
+from lightwell.access.commit import ChangeSet, Event, FactsChanged
 from lightwell.backends.database.arrival_columns import as_json, as_text
 from lightwell.domain.archive.columns import patient_columns, series_columns, study_columns
 from lightwell.domain.archive.model import (
@@ -61,8 +61,13 @@ async def _events(connection: Connection, change: ChangeSet) -> None:
     if change.events:
         await connection.executemany(
             "INSERT INTO event (tenant, kind, subject) VALUES ($1, $2, $3::jsonb)",
-            [(change.tenant.key, e.kind, orjson.dumps(e.subject).decode()) for e in change.events],
+            [(change.tenant.key, e.kind, _subject(e)) for e in change.events],
         )
+
+
+def _subject(event: Event) -> str:
+    """UIDs as an object or a peer said them, fit for jsonb, which holds no NUL."""
+    return orjson.dumps({key: as_text(value) for key, value in event.subject.items()}).decode()
 
 
 async def _audit(connection: Connection, tenant: int, entries: list[AuditRecord]) -> None:

@@ -20,7 +20,7 @@ JSONElement = dict[str, Any]  # {"vr": "LO", "Value": [...]} as in PS3.18 F.2
 Attributes = dict[str, JSONElement]  # "00100010" -> element
 Edits = Mapping[str, JSONElement | None]  # None removes the attribute
 
-INLINE_LIMIT = 16 * 1024  # objects up to this size may first lie in the database (architecture 5)
+INLINE_LIMIT = 40 * 1024  # objects up to this size first lie in the database (ADR 0013)
 
 
 class Level(StrEnum):

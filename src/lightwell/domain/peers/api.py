@@ -65,9 +65,18 @@ class Peers:
         self.committer.note(ChangeSet(tenant, (), (), (entry,)))
 
     async def destination(self, context: Context, aet: str) -> Peer | None:
-        """A peer of the same tenant that may be sent images, or None (D08: never another's)."""
+        """A peer of the same tenant that may be sent images, or None (D08: never another's).
+
+        A workstation that asks by what its type may sends to itself only (clinical 11).
+        """
         peer = await self._book.peer(context.tenant, aet)
-        return None if peer is None or peer.revoked or peer.port == 0 else peer
+        if peer is None or peer.revoked or peer.port == 0:
+            return None
+        if context.actor.kind is ActorKind.PEER and context.actor.name != aet:
+            asking = await self._book.peer(context.tenant, context.actor.name)
+            if asking is None or asking.sends_to_itself_only:
+                return None
+        return peer
 
     @operation(Action.PEERS_PEER_ECHO)
     async def echo(self, act: Act) -> None:

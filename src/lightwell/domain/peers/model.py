@@ -52,6 +52,11 @@ class Peer:
         """What it may do: what was said, else what its type may."""
         return self.allow | {"echo"} if self.allow else TYPE_GRANTS[self.type]
 
+    @property
+    def sends_to_itself_only(self) -> bool:
+        """A workstation without grants of its own; an explicit `move` opens other destinations."""
+        return self.type is PeerType.WORKSTATION and not self.allow
+
     def actor(self, site_issuer: str | None) -> Actor:
         """The peer as an actor of the access floor."""
         return Actor(

@@ -50,7 +50,7 @@ def cast() -> tuple[BuiltInstance, ...]:
     """Who comes: a patient, her copies with another header or picture, and rivals for her ID and study."""
 
     def with_series(study: StudyBuilder) -> StudyBuilder:
-        large = study.with_series("CT", instances=2, rows=96, columns=96)  # beyond INLINE_LIMIT
+        large = study.with_series("CT", instances=2, rows=192, columns=192)  # beyond INLINE_LIMIT
         return large.with_series("MR", instances=2)  # small: lies in the database row
 
     jane = with_series(a_study("P1", name="Doe^Jane", PatientBirthDate="19700101"))
