@@ -33,7 +33,7 @@ PACKAGES = {  # Debian package -> a program that shows it is there
 
 
 def say(text: str) -> None:
-    print(f"setup: {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"setup: {text}\n")
 
 
 def run(command: list[str | Path], **options: object) -> None:
@@ -52,7 +52,8 @@ def uv() -> Path:
             # Debian splits `venv` off: pip alone will do, or the fix is named.
             shutil.rmtree(TOOLS, ignore_errors=True)
             try:
-                run([sys.executable, "-m", "pip", "install", "-q", "--target", TOOLS, f"uv=={UV_VERSION}"])
+                pip = [sys.executable, "-m", "pip", "install", "-q"]
+                run([*pip, "--target", TOOLS, f"uv=={UV_VERSION}"])
             except subprocess.CalledProcessError:
                 raise SystemExit(
                     "setup: this Python has neither venv nor pip. On Debian: apt-get install python3-venv"
@@ -93,10 +94,18 @@ def sync(groups: list[str]) -> None:
         if fresh(stamps / name, value):
             return
     say("installing locked dependencies")
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_PROJECT_ENVIRONMENT": str(VENV)}
+    environment = {
+        **os.environ,
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_PROJECT_ENVIRONMENT": str(VENV),
+    }
     environment.pop("VIRTUAL_ENV", None)
     chosen = [flag for group in groups for flag in ("--group", group)]
-    run([uv(), "sync", "--frozen", "-q", "--python", sys.executable, *chosen], cwd=ROOT, env=environment)
+    run(
+        [uv(), "sync", "--frozen", "--inexact", "-q", "--python", sys.executable, *chosen],
+        cwd=ROOT,
+        env=environment,
+    )
     stamps.mkdir(exist_ok=True)
     (stamps / name).write_text(value)
 
@@ -122,7 +131,11 @@ def node_environment() -> tuple[Path, Path, dict[str, str]]:
     node = folder / "bin" / "node"
     npm = folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     quiet = {"NPM_CONFIG_UPDATE_NOTIFIER": "false"}  # nobody updates the npm of a wheel
-    return node, npm, {**os.environ, **quiet, "PATH": f"{node.parent}{os.pathsep}{os.environ['PATH']}"}
+    return (
+        node,
+        npm,
+        {**os.environ, **quiet, "PATH": f"{node.parent}{os.pathsep}{os.environ['PATH']}"},
+    )
 
 
 def install_web() -> None:
@@ -139,29 +152,45 @@ def install_web() -> None:
 
 def build_web() -> None:
     """The web app, when its sources changed."""
-    value = digest(*(str(p.relative_to(WEB)).encode() + b"\1" + p.read_bytes() for p in web_sources()))
+    value = digest(
+        *(str(p.relative_to(WEB)).encode() + b"\1" + p.read_bytes() for p in web_sources())
+    )
     stamp = STATIC / ".lightwell"
     if fresh(stamp, value):
         return
     install_web()
     say("building the web app")
     node, npm, environment = node_environment()
-    run([node, npm, "run", "--silent", "build"], cwd=WEB, env=environment)
+    # Its own words are of interest only when it fails.
+    command = [node, npm, "run", "--silent", "build"]
+    done = subprocess.run(
+        command, cwd=WEB, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{done.stdout}{done.stderr}setup: the web app could not be built")
     stamp.write_text(value)
 
 
 def install_peers() -> None:
     """Other people's DICOM software and a browser, for the tests. Says what is left out, and why."""
-    missing = [p for p, program in PACKAGES.items() if not (shutil.which(program) or Path(program).exists())]
+    missing = [
+        p
+        for p, program in PACKAGES.items()
+        if not (shutil.which(program) or Path(program).exists())
+    ]
     if not missing:
         return
     command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
     if shutil.which("apt-get") is None:
-        say(f"not Debian or Ubuntu: install {', '.join(missing)}; suites that need them are left out")
+        say(
+            f"not Debian or Ubuntu: install {', '.join(missing)}; suites that need them are left out"
+        )
         return
     prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if prefix and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode:
-        say(f"no root and no sudo: install {', '.join(missing)}; suites that need them are left out")
+        say(
+            f"no root and no sudo: install {', '.join(missing)}; suites that need them are left out"
+        )
         return
     say(f"installing {', '.join(missing)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -173,7 +202,7 @@ def install_peers() -> None:
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever python3 is there
         raise SystemExit("setup: Python 3.11 or later is needed.")
     what = sys.argv[1] if len(sys.argv) > 1 else "server"
     if what == "server":

@@ -34,7 +34,8 @@ from lightwell.testing.builders import BuiltInstance
 START_SECONDS = 90.0
 STOP_SECONDS = 90.0
 SCREEN_SECONDS = 20.0  # until a picture is as it should be, on a busy machine
-STATIC = Path(__file__).resolve().parents[2] / "src" / "lightwell" / "app" / "static"
+REPOSITORY = Path(__file__).resolve().parents[2]
+STATIC = REPOSITORY / "src" / "lightwell" / "app" / "static"
 CHROMIUM = next((p for n in ("chromium", "chromium-browser") if (p := shutil.which(n))), None)
 FLAGS = [
     "--no-sandbox",
@@ -151,7 +152,8 @@ def _environment() -> dict[str, str]:
     """Ours, but compiled modules are kept: else each process compiles all of them again."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LIGHTWELL_")}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return {**kept, "PYTHONPYCACHEPREFIX": "/tmp/lightwell-browser-pycache"}
+    kept.setdefault("PYTHONPYCACHEPREFIX", str(REPOSITORY / ".tools" / "pycache"))
+    return kept
 
 
 @pytest.fixture(scope="session")
@@ -308,4 +310,4 @@ def patch(pixels: NDArray[np.int16], dx: float, dy: float) -> NDArray[np.float64
 def fit(pixels: NDArray[np.int16], rows: int, columns: int) -> float:
     """CSS pixels a column when an image of square pixels fits the viewport."""
     height, width = pixels.shape[:2]
-    return min(width / columns, height / rows)
+    return min(float(width) / columns, float(height) / rows)

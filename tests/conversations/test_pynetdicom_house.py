@@ -37,7 +37,7 @@ TITLE = "PYNETDICOM"
 def house(tmp_path: Path) -> Iterator[DimseHouse]:
     with dimse_house(lambda: memory_rooms(tmp_path / "blobs")) as served:
         served.add_peer("LW_SENDER")
-        served.add_peer(TITLE)
+        served.add_peer(TITLE, allow=frozenset({"store", "find", "move", "get"}))
         yield served
 
 
@@ -160,7 +160,7 @@ def test_storage_commitment_both_ways(house: DimseHouse, study: list[BuiltInstan
     )
     assert server is not None
     try:
-        peer = house.add_peer(TITLE, port=server.server_address[1])
+        peer = house.add_peer(TITLE, PeerType.MODALITY, port=server.server_address[1])
         action = _identifier(TransactionUID="1.2.840.77")
         action.ReferencedSOPSequence = [
             _identifier(ReferencedSOPClassUID=one.sop_class, ReferencedSOPInstanceUID=one.sop_uid)

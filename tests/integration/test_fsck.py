@@ -25,13 +25,13 @@ from lightwell.backends.database.roles import Role
 from lightwell.backends.database.sequencer import step
 from lightwell.domain.archive.invariants import TEXTS, Checked, State, whole
 from lightwell.domain.archive.keys import LANDED, blob_key
-from lightwell.domain.archive.model import Announced, Level, Outcome, Target
+from lightwell.domain.archive.model import INLINE_LIMIT, Announced, Level, Outcome, Target
 from lightwell.testing.builders import BuiltInstance, a_study
 
 if TYPE_CHECKING:
     from tests.conftest import Installation
 
-BIG = {"rows": 128, "columns": 128}  # beyond what is kept in the row
+BIG = {"rows": 256, "columns": 256}  # beyond what is kept in the row
 
 
 async def keep(house: House, context: Context, built: BuiltInstance) -> Outcome:
@@ -88,6 +88,7 @@ async def planted(house: House, context: Context):  # type: ignore[no-untyped-de
     owner = await asyncpg.connect(house.info.url(Role.OWNER), timeout=10)
     study = a_study("P1", "HOSP").with_series("CT", instances=3, **BIG)
     objects = study.objects()
+    assert len(objects[0].dataset) > INLINE_LIMIT
     for built in objects:
         assert await keep(house, context, built) is Outcome.STORED
     small = a_study("P2", "HOSP").with_series("MR").only()

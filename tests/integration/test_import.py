@@ -99,7 +99,9 @@ async def test_links_pipes_and_what_may_not_be_read_are_reported_not_followed(
 async def test_a_held_a_candidate_and_a_conflict_each_have_their_reason(
     house: House, context: Context, tmp_path: Path
 ) -> None:
-    study = a_study("P1", "HOSP").with_series("CT", rows=128, columns=128)  # beyond inline
+    study = a_study("P1", "HOSP").with_series(
+        "CT", rows=256, columns=256
+    )  # beyond what is kept in the row
     (tmp_path / "1").write_bytes(study.only().part10)
     assert (await imported(house, context, tmp_path / "1")).counts[Fate.STORED] == 1
     other = study.with_attributes(PatientName="Else^Somebody", PatientBirthDate="19991231")

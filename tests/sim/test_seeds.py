@@ -22,9 +22,10 @@ SEEDS = int(os.environ.get("LIGHTWELL_SEEDS", "1000"))
 CHUNK = 100
 
 KEPT = {
-    2: "a commit's answer was lost, and the durable bytes of its row were deleted",
-    22: "a commit tried again met its own row, called it a duplicate and deleted its bytes",
-    75: "the first mistake again, with an object kept aside as a conflict",
+    2: "a commit tried again met its own row, called it a duplicate and deleted its bytes",
+    22: "a commit's answer was lost, and the durable bytes of its row were deleted",
+    77: "the same mistake with an object kept aside as a conflict",
+    83: "the first mistake, with two senders at once",
 }
 
 

@@ -9,7 +9,12 @@ from dataclasses import asdict
 
 import uvloop
 
-from lightwell.app.generation import Generation, die_with_parent, read_generation
+from lightwell.app.generation import (
+    Generation,
+    allow_many_files,
+    die_with_parent,
+    read_generation,
+)
 from lightwell.app.heartbeat import Heart
 from lightwell.app.logs import log_to_file
 from lightwell.app.transcoding import PoolTranscoder
@@ -70,6 +75,7 @@ def main() -> None:
     """Entry point of the process."""
     generation = read_generation()
     die_with_parent(generation.lifeline)
+    allow_many_files()
     log_to_file(generation.settings.logs, generation.name)
     uvloop.run(run(generation))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -22,6 +23,7 @@ from lightwell.backends.database.roles import ConnectionInfo, Role
 
 VARIABLE = "LIGHTWELL_GENERATION"
 _PR_SET_PDEATHSIG = 1
+FILES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,14 @@ def die_with_parent(lifeline: int = -1) -> None:
             os._exit(1)
     if lifeline >= 0:
         threading.Thread(target=_hold_lifeline, args=(lifeline,), daemon=True).start()
+
+
+def allow_many_files() -> None:
+    """As many open files as the machine lets us: connections, objects and the database take theirs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _hold_lifeline(descriptor: int) -> None:

@@ -14,7 +14,7 @@ from granian.constants import Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from lightwell.app.generation import die_with_parent, read_generation
+from lightwell.app.generation import allow_many_files, die_with_parent, read_generation
 from lightwell.app.heartbeat import Heart
 from lightwell.app.http import http_application
 from lightwell.app.logs import log_to_file
@@ -107,6 +107,7 @@ def application() -> Worker:
     """granian's factory, run once in each worker process."""
     generation = read_generation()
     die_with_parent()
+    allow_many_files()
     keep_memory()
     log_to_file(generation.settings.logs, "http")
     return Worker()

@@ -24,7 +24,7 @@ def make_house(tmp_path: Path) -> Iterator[MakeHouse]:
             house = stack.enter_context(
                 dimse_house(lambda: memory_rooms(tmp_path / "blobs", blobs), **options)
             )
-            house.add_peer("LW_SENDER")
+            house.add_peer("LW_SENDER", allow=frozenset({"store", "find", "move", "get"}))
             house.add_peer("CT1", PeerType.MODALITY)
             return house
 
@@ -33,7 +33,7 @@ def make_house(tmp_path: Path) -> Iterator[MakeHouse]:
 
 @pytest.fixture
 def house(make_house: MakeHouse) -> DimseHouse:
-    """A house with the peers LW_SENDER (workstation) and CT1 (modality), usual limits."""
+    """A house with LW_SENDER (everything granted) and CT1 (a modality), usual limits."""
     return make_house()
 
 

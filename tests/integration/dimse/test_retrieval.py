@@ -265,7 +265,8 @@ def test_without_a_decoder_the_object_counts_as_failed(house: DimseHouse) -> Non
 
 
 def test_damaged_bytes_are_never_sent(house: DimseHouse, tmp_path: Path) -> None:
-    study = _study(house, 2)
+    study = a_study().with_series("CT", instances=2, rows=300, columns=300).objects()
+    assert store(house, study) == [SUCCESS] * 2
     blobs = sorted(
         (path for path in (tmp_path / "blobs").rglob("*") if path.is_file()),
         key=lambda path: path.stat().st_mtime_ns,
@@ -362,6 +363,18 @@ def test_move_sends_to_a_registered_peer(house: DimseHouse) -> None:
         assert message.command.MoveOriginatorApplicationEntityTitle == "LW_SENDER"
         assert message.command.MoveOriginatorMessageID == 1
     assert scp.endings == ["released"]
+
+
+def test_a_workstation_moves_to_itself_only(house: DimseHouse) -> None:
+    study = _study(house, 1)
+    with ScriptedScp() as scp:
+        _destination(house, scp)
+        house.add_peer("WS", PeerType.WORKSTATION, port=scp.port)
+        (elsewhere,) = _move(house, "DEST", _whole_study(study[0]), "WS")
+        (home,) = _move(house, "WS", _whole_study(study[0]), "WS")
+    assert elsewhere.command.status == MOVE_DESTINATION_UNKNOWN
+    assert home.command.status == SUCCESS
+    assert [request.called_ae for request in scp.requests] == ["WS"]
 
 
 def test_move_of_nothing_is_a_success_without_an_association(house: DimseHouse) -> None:

@@ -30,7 +30,7 @@ from lightwell.domain.archive import events
 from lightwell.domain.archive.errors import Damaged, Withdrawn
 from lightwell.domain.archive.internal import correcting, reading, vouching
 from lightwell.domain.archive.internal.admission import UNCOMPARED, admit
-from lightwell.domain.archive.internal.asking_loop import ask
+from lightwell.domain.archive.internal.asking_loop import Undecided, ask
 from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.leases import LEASE_SECONDS, LeaseDesk, Scope
 from lightwell.domain.archive.internal.staging import StagingWriter
@@ -159,6 +159,10 @@ class Archive:
 
         Raises Refused, Unavailable (store or database), TooLarge; nothing is acknowledged then.
         """
+        # Shielded: a client that goes away must not leave a row whose bytes were dropped half way.
+        return await asyncio.shield(asyncio.ensure_future(self._store(context, writer)))
+
+    async def _store(self, context: Context, writer: StagingWriter) -> Verdict:
         try:
             staged = await asyncio.to_thread(writer.finish)
             sealing = asyncio.get_running_loop().run_in_executor(None, writer.seal)
@@ -190,6 +194,8 @@ class Archive:
             if isinstance(verdict, Exception):
                 raise verdict
             return verdict
+        except Undecided:
+            raise  # its row may still come: the bytes stay, as an orphan if it does not
         except BaseException:
             writer.drop()
             raise
@@ -457,7 +463,7 @@ class Archive:
         """
         scope = _scope(context, study_uid, series_uid)
         lease = self._desk.find(scope, self.clock.monotonic())
-        if lease is not None and (sop_uid is None or sop_uid in lease.instances):
+        if lease is not None and lease.opens(series_uid, sop_uid):
             return lease
         return await self._grant(context, study_uid, series_uid, sop_uid, scope=scope)
 

@@ -357,6 +357,15 @@ class Lease:
     instances: Mapping[str, Located]  # by SOP Instance UID, in series and instance order
     version: str  # of the study: an ETag for what is made of all instances
 
+    def opens(self, series_uid: str | None, sop_uid: str | None) -> bool:
+        """Whether what is asked for lies under this lease, as far as it knows."""
+        if sop_uid is not None:
+            located = self.instances.get(sop_uid)
+            return located is not None and series_uid in (None, located.series_uid)
+        if series_uid is None or series_uid == self.series_uid:
+            return True
+        return any(located.series_uid == series_uid for located in self.instances.values())
+
     def of_series(self, series_uid: str) -> list[Located]:
         return [i for i in self.instances.values() if i.series_uid == series_uid]
 

@@ -72,6 +72,7 @@ class World:
         self.trace: list[str] = []
         self.database = MemoryDatabase()
         self.store = MemoryStore(hook=self._store_fault, now=self.now)
+        self.journal: list[JournalEntry] = []
         self.written_twice: set[str] = set()
         """UIDs whose commit was tried again because its answer was lost: duplicates of themselves."""
         self.writing: dict[str, Process] = {}
@@ -165,7 +166,7 @@ class Process:
             index=ProcessIndex(self),
             committer=ProcessCommitter(self),
             policy=_Everything(),
-            journal=_NoJournal(),
+            journal=ProcessJournal(self),
             clock=world,
         )
 
@@ -187,15 +188,24 @@ class _Everything:
         return ()
 
 
-class _NoJournal:
-    """`Journal`: nobody corrects anything in these histories."""
+class ProcessJournal:
+    """The shared journal as one process appends to it: an append is durable, late, or refused."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
 
     async def append(self, tenant: Tenant, kind: str, body: dict[str, Any]) -> None:
-        raise AssertionError("storing writes no journal")
+        world = self._process.world
+        await world.loop.pause()
+        self._process.must_live()
+        if world.strikes(world.faults.store):
+            raise StoreUnavailable("late")
+        world.journal.append(JournalEntry(world.now(), kind, body))
+        await world.loop.pause()
+        self._process.must_live()
 
     async def entries(self, tenant: Tenant) -> AsyncIterator[JournalEntry]:
-        nothing: tuple[JournalEntry, ...] = ()
-        for entry in nothing:
+        for entry in list(self._process.world.journal):
             yield entry
 
 

@@ -95,3 +95,19 @@ def test_a_suspended_tenant_is_shut_for_everybody() -> None:
 def test_grants_that_do_not_exist_are_refused() -> None:
     with pytest.raises(Invalid, match="delete"):
         checked_grants(frozenset({"store", "delete"}))
+
+
+@pytest.mark.parametrize(
+    ("type_", "allow", "itself_only"),
+    [
+        (PeerType.WORKSTATION, frozenset(), True),
+        (PeerType.WORKSTATION, frozenset({"move"}), False),
+        (PeerType.ARCHIVE, frozenset({"move"}), False),
+        (PeerType.ARCHIVE, frozenset(), False),
+    ],
+)
+def test_a_workstation_sends_to_itself_unless_it_was_granted_more(
+    type_: PeerType, allow: frozenset[str], itself_only: bool
+) -> None:
+    peer = Peer("SCREEN", "127.0.0.1", 104, type_, allow)
+    assert peer.sends_to_itself_only is itself_only

@@ -16,6 +16,10 @@ from lightwell.kernel.errors import Unavailable
 T = TypeVar("T")
 
 
+class Undecided(Unavailable):
+    """No answer in time: what was asked for may still happen. Nothing was acknowledged."""
+
+
 class Asked(Generic[T]):
     """An answer that will come."""
 
@@ -42,7 +46,7 @@ class Asked(Generic[T]):
         try:
             return self._answer.get(timeout=seconds)
         except queue.Empty:
-            raise Unavailable(
+            raise Undecided(
                 "The archive took too long.", remedy="Send it again: nothing was acknowledged."
             ) from None
 

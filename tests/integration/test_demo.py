@@ -1,0 +1,45 @@
+"""`lightwell demo`: its own tenant, once; a run that was cut short is finished by the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lightwell.access.context import Context
+from lightwell.app.wiring import House
+from lightwell.domain.archive.model import Outcome
+from lightwell.testing import phantoms
+from lightwell.testing.builders import a_study
+from lightwell.testing.demo import make_demo
+
+STUDIES = [a_study("D1").with_series("CT", instances=6), a_study("D2").with_series("MR")]
+
+
+def small(_seed: int = 0) -> Iterator[tuple[str, Iterator[bytes]]]:
+    for study in STUDIES:
+        yield "study", (built.part10 for built in study.objects())
+
+
+def cut_short(_seed: int = 0) -> Iterator[tuple[str, Iterator[bytes]]]:
+    yield next(small())
+    raise KeyboardInterrupt
+
+
+async def test_the_demo_is_made_once_and_finished_when_it_was_cut_short(
+    house: House, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phantoms, "demo_studies", cut_short)
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        await make_demo(house, context, said.append)
+    monkeypatch.setattr(phantoms, "demo_studies", small)
+    second = await make_demo(house, context, said.append)
+    assert second == {Outcome.DUPLICATE: 6, Outcome.STORED: 1}
+    monkeypatch.setattr(phantoms, "demo_studies", cut_short)  # pictures are not made again
+    assert await make_demo(house, context, said.append) == {Outcome.DUPLICATE: 7}
+    tenant = await house.tenants.named("demo")
+    assert (tenant.aet, tenant.demo) == ("DEMO", True)
+    assert (await house.archive.totals(context.for_tenant(tenant))).instances == 7
+    assert (await house.archive.totals(context)).instances == 0
+    assert said == ["study: 6 images"] * 2 + ["study: 1 images"]
