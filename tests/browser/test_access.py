@@ -10,13 +10,14 @@ from playwright.sync_api import Page, expect
 from lightwell.testing.builders import a_study
 from tests.browser.conftest import Screen, Server
 
-#: Names of controls as assistive technology hears them, and their size in CSS pixels.
+#: Names of controls as assistive technology hears them, and their size in CSS pixels. `textContent`:
+#: the `innerText` of what `content-visibility` has not drawn yet is empty.
 CONTROLS = """() => [...document.querySelectorAll('button, a[href], input, select, summary')]
   .filter(e => e.checkVisibility({ visibilityProperty: true }))
   .map(e => ({
     what: e.outerHTML.slice(0, 120),
-    name: (e.getAttribute('aria-label') || e.innerText || e.title
-           || [...(e.labels || [])].map(l => l.innerText).join(' ')).trim(),
+    name: (e.getAttribute('aria-label') || e.textContent || e.title
+           || [...(e.labels || [])].map(l => l.textContent).join(' ')).trim(),
     width: e.getBoundingClientRect().width,
     height: e.getBoundingClientRect().height,
   }))"""

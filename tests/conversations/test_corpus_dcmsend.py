@@ -38,6 +38,15 @@ pytestmark = [
 READER = "READER"
 SECONDS = 120
 
+#: What dcmsend 3.6.7 does not send, or not as the object it announced.
+DCMTK_CANNOT = {
+    "nm-pt/NM-heart-13x.dcm",  # refuses its SOP Class UID
+    "rt/rtdose_rle.dcm",  # decompresses it under a UID that differs from the announced one
+    "seg/liver_rle.dcm",  # the same
+    "transfer-syntax/jpeg2000lossless/explicit_VR-UN.dcm",  # compressed pixels under VR UN
+    "transfer-syntax/jpegxl/will-jxl.dcm",  # does not know the syntax
+}
+
 Sent = dict[str, tuple[str, str, str]]
 """By SOP Instance UID: class, transfer syntax, digest of the data set as it came over the wire."""
 
@@ -166,6 +175,6 @@ def test_what_dcmsend_sends_comes_back_as_it_was_received(
         unsent += [one.name for one in objects if one.uid not in everything]
         unchanged = {one.uid: one.sha256 for one in objects}
         counted["rewritten"] += sum(facts[2] != unchanged[uid] for uid, facts in everything.items())
-    print(dict(counted), unsent)
-    assert counted["sent"] + counted["renamed"] == counted["files"]
-    assert counted["renamed"] < 5
+    print(dict(counted))
+    assert set(unsent) == DCMTK_CANNOT
+    assert counted["renamed"] == 2

@@ -120,7 +120,9 @@ def test_metadata_bulk_data_and_frames(client: DICOMwebClient) -> None:
     assert len(client.retrieve_study_metadata(place[0])) == 1
 
 
-@pytest.mark.parametrize(("media_type", "magic"), [("image/jpeg", b"\xff\xd8"), ("image/png", b"\x89PNG")])
+@pytest.mark.parametrize(
+    ("media_type", "magic"), [("image/jpeg", b"\xff\xd8"), ("image/png", b"\x89PNG")]
+)
 def test_rendered(client: DICOMwebClient, media_type: str, magic: bytes) -> None:
     study = a_study(patient="CL-2").with_series("CT", instances=1, rows=64, columns=64)
     (built,) = study.objects()

@@ -349,3 +349,15 @@ async def test_a_denial_reaches_the_archive(house: House, context: Context) -> N
     with pytest.raises(Refused, match="closed"):
         await house.archive.find(context, build_query(Level.STUDY, []))
     assert await count(house, context.tenant, "instance") == 0
+
+
+async def test_an_outside_batch_never_joins_a_local_patient(house: House, context: Context) -> None:
+    """Also when the CD names the same issuer: matching is a person's step (clinical.md 1)."""
+    local = a_study(patient="77", issuer="HOSPITAL", seed=1).with_series("CT", instances=1).only()
+    outside = a_study(patient="77", issuer="HOSPITAL", seed=2).with_series("CT", instances=1).only()
+    await put(house, context, local)
+    verdict = await put(house, context, outside, issuer="~batch:abc", outside=True)
+    assert verdict.outcome is Outcome.STORED
+    assert await count(house, context.tenant, "patient") == 2
+    found = (await house.archive.find(context, build_query(Level.STUDY, []))).items
+    assert sorted(bool(item.extra["outside"]) for item in found) == [False, True]

@@ -30,7 +30,7 @@ from lightwell.domain.archive import events
 from lightwell.domain.archive.errors import Damaged, Withdrawn
 from lightwell.domain.archive.internal import correcting, reading, vouching
 from lightwell.domain.archive.internal.admission import UNCOMPARED, admit
-from lightwell.domain.archive.internal.asking_loop import Undecided, ask
+from lightwell.domain.archive.internal.asking_loop import ask
 from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.leases import LEASE_SECONDS, LeaseDesk, Scope
 from lightwell.domain.archive.internal.staging import StagingWriter
@@ -171,7 +171,7 @@ class Archive:
             await asyncio.wait((sealing, placing))
             return await self._settle(context, staged, writer, _ended(placing), _ended(sealing))
         except BaseException:
-            writer.drop()
+            writer.discard()  # leaves what is durable: its row may be there, whatever we were told
             raise
 
     def store_from_thread(
@@ -194,10 +194,8 @@ class Archive:
             if isinstance(verdict, Exception):
                 raise verdict
             return verdict
-        except Undecided:
-            raise  # its row may still come: the bytes stay, as an orphan if it does not
         except BaseException:
-            writer.drop()
+            writer.discard()  # leaves what is durable: its row may be there, whatever we were told
             raise
 
     def _stored(self, context: Context, placed: Placed, proof: Sealed) -> Verdict:
@@ -297,6 +295,10 @@ class Archive:
         if decision.outcome is Outcome.STORED:
             return await self._visible(context, staged, described, facts, decision, parents_known)
         known = decision.known
+        if known is not None and known.key == staged.landed.key:
+            # Our own row: the answer to an earlier try was lost on the way. It is stored, not repeated.
+            verdict = _verdict(Outcome.STORED, described)
+            return Placed(verdict, committed(False), digest=described.digest)
         if decision.outcome in (Outcome.DUPLICATE, Outcome.STILL_REJECTED) and known is not None:
             return Placed(await self._duplicate(context, described, decision, known), final=True)
         verdict = _verdict(decision.outcome, described, decision.reason)

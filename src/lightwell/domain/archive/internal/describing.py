@@ -26,7 +26,7 @@ from lightwell.domain.archive.model import (
     InstanceFacts,
     Level,
 )
-from lightwell.domain.patients.model import PatientFacts, issuer_for
+from lightwell.domain.patients.model import PRIVATE, PatientFacts, issuer_for
 
 CACHE_SIZE = 1024
 IDENTITY_LIMIT = 256  # characters of an ID or a name that may be a key
@@ -128,10 +128,14 @@ def _parents_of(header: Header, announced: Announced, key: tuple[object, ...]) -
 
 def _identity(attributes: Attributes, announced: Announced, study_uid: str) -> PatientFacts:
     pid = first(attributes, "00100020").strip()[:IDENTITY_LIMIT]
+    stated = first(attributes, "00100021").strip()[:IDENTITY_LIMIT]
+    # An outside batch keeps its IDs to itself, also those that name an issuer we know: whether that is
+    # the same patient is for a person to say (clinical.md 1).
+    private = announced.outside and (announced.issuer or "").startswith(PRIVATE)
     return PatientFacts(
         issuer=issuer_for(
-            first(attributes, "00100021").strip()[:IDENTITY_LIMIT],
-            announced.issuer,
+            "" if private else stated,
+            f"{announced.issuer}/{stated}" if private and stated else announced.issuer,
             source=announced.source,
             pid=pid,
             study_uid=study_uid,
