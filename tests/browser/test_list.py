@@ -130,10 +130,16 @@ def test_with_the_keyboard_alone(server: Server, desktop: Page, studies: dict[st
     Screen(desktop).wait()
 
 
-def test_an_empty_tenant_says_what_to_do(server: Server, desktop: Page) -> None:
+def test_an_empty_tenant_says_what_to_do(server: Server, desktop: Page, watched: Watched) -> None:
     server.run("tenant", "create", "nothing", "--aet", "NOTHING")
+    demonstration = {"name": "demo", "label": "Demonstration", "demo": True}
+    tenants = [*server.json("/api/v1/tenants"), demonstration]
+    desktop.route("**/api/v1/tenants", lambda route: route.fulfill(json=tenants))
     desktop.goto(f"{server.url}/t/nothing/")
     expect(desktop.get_by_text("No studies yet")).to_be_visible()
+    watched.server_gone = True  # the tenant of the next page is made up: 404
+    desktop.get_by_role("button", name="Open Demonstration").click()
+    expect(desktop).to_have_url(f"{server.url}/t/demo/")
 
 
 def test_w11_hostile_text_stays_text(server: Server, desktop: Page, watched: Watched) -> None:

@@ -361,3 +361,17 @@ async def test_an_outside_batch_never_joins_a_local_patient(house: House, contex
     assert await count(house, context.tenant, "patient") == 2
     found = (await house.archive.find(context, build_query(Level.STUDY, []))).items
     assert sorted(bool(item.extra["outside"]) for item in found) == [False, True]
+
+
+async def test_a_held_lease_does_not_hide_what_came_later(house: House, context: Context) -> None:
+    first, second = a_study().with_series("CT", instances=2).objects()
+    await put(house, context, first)
+    held = await house.archive.locate(context, first.study_uid)
+    assert await house.archive.locate(context, first.study_uid) is held
+    await put(house, context, second)
+    whole = await house.archive.locate(context, first.study_uid)
+    assert set(whole.instances) == {first.sop_uid, second.sop_uid}
+    assert await house.archive.locate(context, first.study_uid) is whole
+    assert await house.archive.locate(context, first.study_uid, first.series_uid) is whole
+    with pytest.raises(Missing):
+        await house.archive.locate(context, first.study_uid, "1.2.3")

@@ -86,6 +86,10 @@ class PostgresIndex:
         async with self._reading(tenant) as connection:
             return await index_read.locate(connection, tenant, study_uid, series_uid, sop_uid)
 
+    async def version(self, tenant: Tenant, study_uid: str, series_uid: str | None) -> str:
+        async with self._reading(tenant) as connection:
+            return await index_read.version(connection, tenant, study_uid, series_uid)
+
     async def overlays(self, tenant: Tenant, target: Target) -> list[OverlayRow]:
         return [edit for edit in await self.overlay_history(tenant, target) if not edit.undoes]
 

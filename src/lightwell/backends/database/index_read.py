@@ -153,6 +153,37 @@ async def locate(
     return found, f"{upper}.{inner}.{edits}.{len(listed)}.{newest}"
 
 
+_VERSION = """
+WITH i AS MATERIALIZED (
+  SELECT i.series_key, i.edit_version, i.instance_key
+  FROM study s JOIN series e ON e.tenant = $1 AND e.study_key = s.study_key
+  JOIN instance i ON i.tenant = $1 AND i.series_key = e.series_key
+  WHERE s.tenant = $1 AND s.study_uid = $2 AND ($3::text IS NULL OR e.series_uid = $3)
+    AND i.rejected IS NULL
+)
+SELECT p.version AS p_version, s.version,
+  (SELECT coalesce(sum(e.version), 0) FROM series e
+   WHERE e.tenant = $1 AND e.series_key IN (SELECT series_key FROM i)) AS inner_version,
+  (SELECT coalesce(sum(edit_version), 0) FROM i) AS edits,
+  (SELECT count(*) FROM i) AS n, (SELECT max(instance_key) FROM i) AS newest
+FROM study s JOIN patient p ON p.tenant = $1 AND p.patient_key = s.patient_key
+WHERE s.tenant = $1 AND s.study_uid = $2
+"""
+
+
+async def version(
+    connection: Connection, tenant: Tenant, study_uid: str, series_uid: str | None
+) -> str:
+    """See `ports.Index.version`: the same text as `locate` makes, from aggregates."""
+    row = await connection.fetchrow(
+        _VERSION, tenant.key, as_text(study_uid), series_uid and as_text(series_uid)
+    )
+    if row is None or not row["n"]:
+        return ""
+    upper = f"{row['p_version']}.{row['version']}"
+    return f"{upper}.{row['inner_version']}.{row['edits']}.{row['n']}.{row['newest']}"
+
+
 def _series_of(row: rows.Row) -> SeriesEntry:
     return SeriesEntry(
         key=row["series_key"],

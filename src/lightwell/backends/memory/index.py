@@ -108,6 +108,9 @@ class MemoryIndex:
             return [], ""
         return found, f"{view.version(study)}.{versions}.{edits}.{len(found)}.{newest}"
 
+    async def version(self, tenant: Tenant, study_uid: str, series_uid: str | None) -> str:
+        return (await self.locate(tenant, study_uid, series_uid, None))[1]
+
     async def overlays(self, tenant: Tenant, target: Target) -> list[OverlayRow]:
         return [edit for edit in await self.overlay_history(tenant, target) if not edit.undoes]
 

@@ -461,12 +461,17 @@ class Archive:
         """A lease on a study or series. Raises Missing for what is not there (or not for this actor).
 
         A lease this process holds already for the same actor and scope serves again, unless it does
-        not know the wanted instance yet.
+        not know the wanted instance yet. Who asks for a whole study or series gets all of it: what has
+        come, or was corrected, since the lease was granted asks for a new one.
         """
         scope = _scope(context, study_uid, series_uid)
         lease = self._desk.find(scope, self.clock.monotonic())
         if lease is not None and lease.opens(series_uid, sop_uid):
-            return lease
+            if sop_uid is not None:
+                return lease
+            now = await self._index.version(context.tenant, study_uid, lease.series_uid)
+            if now == lease.version:
+                return lease
         return await self._grant(context, study_uid, series_uid, sop_uid, scope=scope)
 
     @operation(Action.ARCHIVE_INSTANCE_RETRIEVE)

@@ -181,6 +181,9 @@ class Index(Protocol):
         An unknown scope is an empty list: the caller answers as for an unknown UID.
         """
 
+    async def version(self, tenant: Tenant, study_uid: str, series_uid: str | None) -> str:
+        """What `locate` would say of the version now, without locating; '' for an unknown scope."""
+
     async def overlays(self, tenant: Tenant, target: Target) -> list[OverlayRow]:
         """The edits in force on one target, lowest version first."""
 
