@@ -375,3 +375,20 @@ async def test_a_held_lease_does_not_hide_what_came_later(house: House, context:
     assert await house.archive.locate(context, first.study_uid, first.series_uid) is whole
     with pytest.raises(Missing):
         await house.archive.locate(context, first.study_uid, "1.2.3")
+
+
+async def test_a_repeat_repairs_an_object_whose_bytes_are_gone(
+    house: House, context: Context
+) -> None:
+    built = a_study().with_series("CT", instances=1, rows=256, columns=256).only()
+    await put(house, context, built)
+    located = (await house.archive.locate(context, built.study_uid)).instances[built.sop_uid]
+    house.blobs.delete(located.landed.key)
+    verdict = await put(house, context, built)
+    assert (verdict.outcome, verdict.reason) == (Outcome.DUPLICATE, "repaired")
+    assert verdict.stored is not None
+    house.archive.forget(context, "")
+    again = (await house.archive.locate(context, built.study_uid)).instances[built.sop_uid]
+    assert b"".join(house.archive.data_set(again, again.syntax)) == built.dataset
+    assert await count(house, context.tenant, "instance") == 1
+    assert await count(house, context.tenant, "blob") == 1

@@ -10,6 +10,7 @@ import pytest
 from lightwell.backends.blobs.memory import MemorySink, MemoryStore
 from lightwell.domain.archive import api
 from lightwell.domain.archive.api import Archive
+from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.model import Decision, Outcome
 from lightwell.testing.sim.history import play
 from lightwell.testing.sim.world import ProcessCommitter
@@ -79,6 +80,10 @@ def test_withdrawing_nothing_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     async def none(world: object, process: object) -> int:
         return 0
 
+    async def unrepaired(self: Archive, *arguments: object) -> None:
+        raise Damaged("not whole")  # else the next repeat would mend what was left behind
+
     monkeypatch.setattr(Archive, "_withdraw", nothing)
+    monkeypatch.setattr(Archive, "_repair", unrepaired)
     monkeypatch.setattr("lightwell.testing.sim.history.recheck", none)
     assert found("a current row without its bytes")

@@ -249,6 +249,7 @@ def banner(settings: Settings) -> str:
     lines = [
         f"Lightwell serves {settings.data}",
         f"  web app and DICOMweb  http://{settings.http}/",
+        *([f"  demonstration         http://{settings.http}/t/demo/"] if settings.demo else []),
         f"  DICOM (DIMSE)         {settings.aet} at {settings.dimse}",
     ]
     if settings.dimse_tls is not None:

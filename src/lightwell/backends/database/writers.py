@@ -24,6 +24,7 @@ from lightwell.domain.archive.model import (
     OverlayRow,
     QCRow,
     RejectionRow,
+    RepairRow,
     SeenAgainRow,
     Target,
     WithdrawRow,
@@ -176,6 +177,35 @@ async def _withdraw(connection: Connection, change: ChangeSet, row: WithdrawRow)
         gone["study_key"],
         gone["series_key"],
         -gone["length"],
+    )
+    await _stale(connection, tenant, "")
+    return True
+
+
+async def _repair(connection: Connection, change: ChangeSet, row: RepairRow) -> bool:
+    tenant, landed = change.tenant.key, row.landed
+    status = await connection.execute(
+        "UPDATE instance SET blob_id = $4, off = $5, length = $6, data_off = $7"
+        " WHERE tenant = $1 AND sop_uid = $2 AND blob_id = $3",
+        tenant,
+        row.sop_uid,
+        row.lost,
+        landed.blob_id,
+        landed.offset,
+        landed.length,
+        landed.data_offset,
+    )
+    _must_be_one(status)
+    await connection.execute(
+        "DELETE FROM blob WHERE tenant = $1 AND blob_id = $2", tenant, row.lost
+    )
+    await connection.execute(
+        "INSERT INTO blob (tenant, blob_id, kind, length, crc32c, inline) VALUES ($1, $2, 1, $3, $4, $5)",
+        tenant,
+        landed.blob_id,
+        landed.offset + landed.length,
+        landed.crc32c,
+        landed.inline,
     )
     await _stale(connection, tenant, "")
     return True
@@ -485,6 +515,7 @@ _WRITERS: dict[type, Callable[[Connection, ChangeSet, Any], Awaitable[bool]]] = 
     QCRow: _qc,
     SeenAgainRow: _seen_again,
     WithdrawRow: _withdraw,
+    RepairRow: _repair,
     OverlayRow: _overlay,
     RejectionRow: _rejection,
     LeaseRow: _lease,

@@ -37,6 +37,7 @@ from lightwell.domain.archive.model import (
     OverlayRow,
     QCRow,
     RejectionRow,
+    RepairRow,
     SeenAgainRow,
     Target,
     WithdrawRow,
@@ -213,6 +214,14 @@ def _withdraw(database: MemoryDatabase, tables: TenantTables, row: WithdrawRow) 
     return True
 
 
+def _repair(database: MemoryDatabase, tables: TenantTables, row: RepairRow) -> bool:
+    old = tables.instances.draft(row.sop_uid)
+    if old is None or old.landed.blob_id != row.lost:
+        raise FactsChanged("the row points elsewhere by now")
+    tables.instances.put(row.sop_uid, replace(old, landed=row.landed))
+    return True
+
+
 # --- corrections ----------------------------------------------------------------------------------
 
 
@@ -335,6 +344,7 @@ _WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] = {
     QCRow: _qc,
     SeenAgainRow: _seen_again,
     WithdrawRow: _withdraw,
+    RepairRow: _repair,
     OverlayRow: _overlay,
     RejectionRow: _rejection,
     LeaseRow: _lease,

@@ -54,6 +54,7 @@ from lightwell.domain.archive.model import (
     OverlayRow,
     QCRow,
     RejectionRow,
+    RepairRow,
     SeenAgainRow,
     Staged,
     Target,
@@ -62,7 +63,7 @@ from lightwell.domain.archive.model import (
     Vouched,
     WithdrawRow,
 )
-from lightwell.domain.archive.ports import BlobMissing, BlobStore, Index
+from lightwell.domain.archive.ports import BlobMissing, BlobStore, Index, StoreBroken
 from lightwell.domain.archive.query import Found, Query
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.crashpoints import reach
@@ -300,7 +301,7 @@ class Archive:
             verdict = _verdict(Outcome.STORED, described)
             return Placed(verdict, committed(False), digest=described.digest)
         if decision.outcome in (Outcome.DUPLICATE, Outcome.STILL_REJECTED) and known is not None:
-            return Placed(await self._duplicate(context, described, decision, known), final=True)
+            return await self._duplicate(context, staged, described, decision, known)
         verdict = _verdict(decision.outcome, described, decision.reason)
         if decision.outcome is Outcome.REJECTED or decision.reason == "conflict-again":
             if known is not None:
@@ -356,20 +357,49 @@ class Archive:
         await act.commit((WithdrawRow(sop_uid, landed.blob_id),), (events.withdrawn(sop_uid),))
 
     async def _duplicate(
-        self, context: Context, described: Described, decision: Decision, known: KnownInstance
-    ) -> Verdict:
-        """Acknowledge a repeat only after the first copy was proved whole and durable."""
+        self,
+        context: Context,
+        staged: Staged,
+        described: Described,
+        decision: Decision,
+        known: KnownInstance,
+    ) -> Placed:
+        """Acknowledge a repeat only after the first copy was proved whole and durable.
+
+        When it is not (its sync failed, or it was damaged since), this copy of the same data set takes
+        its place.
+        """
         if not known.inline:
             try:
                 await asyncio.to_thread(self._blobs.confirm, known.key, known.offset + known.length)
-            except (BlobMissing, LightwellError) as error:
-                raise Damaged(
-                    "We keep this object, but its bytes are not whole; it was not acknowledged.",
-                    remedy="Run `lightwell fsck`.",
-                ) from error
+            except (BlobMissing, StoreBroken) as error:
+                return await self._repair(context, staged, described, known, error)
         self._seen_again(context, described, known)
         proof = Stored(committed(False), vouching.sealed_before(known.key))
-        return _verdict(decision.outcome, described, decision.reason, stored=proof)
+        verdict = _verdict(decision.outcome, described, decision.reason, stored=proof)
+        return Placed(verdict, final=True)
+
+    async def _repair(
+        self,
+        context: Context,
+        staged: Staged,
+        described: Described,
+        known: KnownInstance,
+        why: LightwellError,
+    ) -> Placed:
+        lost = blob_of_key(known.key)
+        if known.state != "current" or lost is None:
+            raise Damaged(
+                "We keep this object aside, but its bytes are not whole; it was not acknowledged.",
+                remedy="Run `lightwell fsck`.",
+            ) from why
+        log.error("bytes of %s are not whole; a repeat takes their place", known.key)
+        sop_uid = described.instance.sop_uid
+        act = Act(self, context, Action.ARCHIVE_INSTANCE_STORE)
+        act.about(study_uid=known.study_uid, subject=sop_uid, detail="repaired by a repeat")
+        row = RepairRow(sop_uid, lost, staged.landed)
+        done = await act.commit((row,), (events.repaired(sop_uid),))
+        return Placed(_verdict(Outcome.DUPLICATE, described, "repaired"), done)
 
     def _seen_again(self, context: Context, described: Described, known: KnownInstance) -> None:
         row = SeenAgainRow(described.instance.sop_uid, known.state, known.sha256)

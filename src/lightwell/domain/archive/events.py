@@ -23,6 +23,11 @@ def withdrawn(sop_uid: str) -> Event:
     return Event("InstanceWithdrawn", {"sop": sop_uid})
 
 
+def repaired(sop_uid: str) -> Event:
+    """The bytes of an object were not whole; the same data set came again and took their place."""
+    return Event("InstanceRepaired", {"sop": sop_uid})
+
+
 def corrected(target: Target, edit_id: str, *, undone: bool) -> Event:
     """Attributes changed. A patient's key is not in the feed: only that somebody's changed."""
     subject = {"level": target.level.value, "edit": edit_id, "undone": "yes" if undone else "no"}

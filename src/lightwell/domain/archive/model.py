@@ -236,6 +236,15 @@ class WithdrawRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairRow:
+    """The bytes a row points to are not whole; the same data set has come again: point to that."""
+
+    sop_uid: str
+    lost: uuid.UUID
+    landed: Landed
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What an edit or a rejection is about. Exactly the parts its level needs are set."""
 
