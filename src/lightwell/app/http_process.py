@@ -21,6 +21,7 @@ from lightwell.app.logs import log_to_file
 from lightwell.app.readiness import Numbers, Readiness
 from lightwell.app.wiring import House, open_house, start_listening, use_threads
 from lightwell.backends.codecs.pool import DecoderPool
+from lightwell.gateways.http.guard import DoorLimits
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -84,6 +85,7 @@ class Worker:
             pool=self._pool,
             ready=readiness.problems,
             metrics=numbers.text,
+            limits=DoorLimits(local=not generation.settings.open_to_network),
         )
         start_listening(house)
         self._numbers = asyncio.get_running_loop().create_task(numbers.listen())

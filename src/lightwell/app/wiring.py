@@ -142,7 +142,7 @@ async def _hear_changes(house: House) -> None:
             connection = await connect(house.info, Role.APP)
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _connection: lost.set())  # noqa: B023
-            await connection.add_listener(CHANNEL, _forgetting(house, contexts))
+            await connection.add_listener(CHANNEL, _forgetting(house, contexts, lost))
             for context in contexts.values():
                 house.archive.forget(context, "")
             while not lost.is_set():
@@ -158,13 +158,21 @@ async def _hear_changes(house: House) -> None:
                 connection.terminate()
 
 
-def _forgetting(house: House, contexts: dict[int, Context]) -> Callable[..., None]:
-    """What to do when a study's location is out of date."""
+def _forgetting(
+    house: House, contexts: dict[int, Context], lost: asyncio.Event
+) -> Callable[..., None]:
+    """What to do when a study's location is out of date.
+
+    A tenant made after the contexts were read is not known yet: `lost` is set, so that they are read
+    again, which forgets everything of everybody.
+    """
 
     def heard(_connection: object, _pid: int, _channel: str, payload: object) -> None:
         tenant, _, study_uid = str(payload).partition("\x1f")
         context = contexts.get(int(tenant))
-        if context is not None:
+        if context is None:
+            lost.set()
+        else:
             house.archive.forget(context, study_uid)
 
     return heard

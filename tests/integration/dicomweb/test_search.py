@@ -224,3 +224,9 @@ async def test_probes_and_page(house: Any) -> None:
         page = await house.get(path)
         assert (page.status_code, page.text) == (200, "<html>")
         assert "default-src 'self'" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("name", ["PatientID", "patientId", "patientid", "PATIENTID"])
+async def test_a_keyword_in_another_case_does_not_find_everybody(full: Any, name: str) -> None:
+    assert len((await full.get("/dicomweb/studies")).json()) == 3
+    assert uids((await full.get(f"/dicomweb/studies?{name}=P2")).json()) == [MR.study_uid]

@@ -11,6 +11,7 @@ import pytest
 
 from lightwell.access.context import operator_context
 from lightwell.access.policy import Denial
+from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.model import Level, Target
 from lightwell.testing import encoding as enc
 from lightwell.testing.builders import StudyBuilder, a_study
@@ -304,6 +305,25 @@ async def test_bytes_that_rotted_are_never_served_as_whole(house: Any) -> None:
     response = await house.get(at(big), "application/dicom")
     assert response.status_code == 500
     assert "trace" in response.json()
+
+
+async def test_a_correction_is_no_licence_for_rotted_bytes(house: Any) -> None:
+    big = a_study("P8").with_series("CT", rows=1024, columns=1024)
+    await put(house, big)
+    plain = await house.get(at(big), "application/dicom")
+    context = operator_context(house.tenant, "test")
+    target = Target(Level.STUDY, study_uid=big.study_uid)
+    edit = {"00081030": {"vr": "LO", "Value": ["Corrected"]}}
+    await house.archive.correct(context, target, edit, "typing error")
+    house.archive.forget(context, big.study_uid)
+    sound = await house.get(at(big), "application/dicom")
+    assert sound.status_code == 200
+    assert b"Corrected" in sound.content
+    assert sound.content[-2_000_000:] == plain.content[-2_000_000:]
+    for made in house.blobs._objects.values():
+        made.data[-100] ^= 0xFF
+    with pytest.raises(Damaged):  # the head is out by then: the connection is cut
+        await house.get(at(big), "application/dicom")
 
 
 # --- pictures ----------------------------------------------------------------------------------

@@ -28,22 +28,24 @@ async def flush_inline(
             " ORDER BY created LIMIT $1",
             limit,
         )
+    moved = []
     for row in rows:
         tenant = tenants.get(row["tenant"])
         if tenant is None:
-            continue
+            continue  # made after `tenants` were read: the row keeps its bytes until the next step
         blob_id: uuid.UUID = row["blob_id"]
         key = blob_key(tenant.region, tenant.name, LANDED, blob_id)
         await asyncio.to_thread(_put_once, blobs, key, row["inline"])
-    if rows:
+        moved.append(row)
+    if moved:
         async with work.session() as connection:
             await connection.execute(
                 "UPDATE blob SET inline = NULL FROM unnest($1::int[], $2::uuid[]) u(tenant, blob_id)"
                 " WHERE blob.tenant = u.tenant AND blob.blob_id = u.blob_id",
-                [r["tenant"] for r in rows],
-                [r["blob_id"] for r in rows],
+                [r["tenant"] for r in moved],
+                [r["blob_id"] for r in moved],
             )
-    return len(rows)
+    return len(moved)
 
 
 def _put_once(blobs: BlobStore, key: str, data: bytes) -> None:

@@ -67,7 +67,7 @@ from lightwell.domain.archive.ports import BlobMissing, BlobStore, Index, StoreB
 from lightwell.domain.archive.query import Found, Query
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.crashpoints import reach
-from lightwell.kernel.errors import LightwellError, Missing, Unavailable
+from lightwell.kernel.errors import Busy, LightwellError, Missing, Unavailable
 from lightwell.kernel.pages import Page
 
 log = logging.getLogger("lightwell.archive")
@@ -516,26 +516,33 @@ class Archive:
     ) -> Lease:
         act.about(study_uid=study_uid, subject=series_uid or study_uid)
         tenant = act.context.tenant
-        found, version = await self._index.locate(tenant, study_uid, series_uid, None)
-        instances = {located.sop_uid: located for located in found}
-        if not instances or (sop_uid is not None and sop_uid not in instances):
-            raise Missing("There is no such study, series or instance.")
-        now = self.clock.now()
-        lease = Lease(
-            lease_id=uuid.uuid4(),
-            study_uid=study_uid,
-            series_uid=series_uid,
-            expires=self.clock.monotonic() + LEASE_SECONDS,
-            instances=instances,
-            version=version,
-        )
-        row = LeaseRow(
-            lease.lease_id, study_uid, series_uid, now, now + timedelta(seconds=LEASE_SECONDS)
-        )
-        await act.commit((row,))
-        for use in self._desk.hold(scope, lease):
-            self._close(act.context, use.lease, use.instances, use.bytes)
-        return lease
+        lease_id, recorded = uuid.uuid4(), False
+        for _ in range(DECIDE_AGAIN):
+            drops = self._desk.drops
+            found, version = await self._index.locate(tenant, study_uid, series_uid, None)
+            instances = {located.sop_uid: located for located in found}
+            if not instances or (sop_uid is not None and sop_uid not in instances):
+                raise Missing("There is no such study, series or instance.")
+            now = self.clock.now()
+            lease = Lease(
+                lease_id=lease_id,
+                study_uid=study_uid,
+                series_uid=series_uid,
+                expires=self.clock.monotonic() + LEASE_SECONDS,
+                instances=instances,
+                version=version,
+            )
+            if not recorded:
+                ends = now + timedelta(seconds=LEASE_SECONDS)
+                await act.commit((LeaseRow(lease_id, study_uid, series_uid, now, ends),))
+                recorded = True
+            displaced = self._desk.hold(scope, lease, drops)
+            if displaced is None:
+                continue  # corrected or rejected while we looked: what was located may be stale
+            for use in displaced:
+                self._close(act.context, use.lease, use.instances, use.bytes)
+            return lease
+        raise Busy("The study changes too fast to be read.", remedy="Try again.")
 
     def used(self, context: Context, lease: Lease, instances: int, size: int) -> None:
         """Count what was served under a lease (for its closing record)."""

@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from lightwell.dicom.tags import tag_of
+from lightwell.dicom.tags import NAMED, tag_of
 from lightwell.dicom.uids import acceptable_uid
 from lightwell.domain.archive.api import Archive
 from lightwell.domain.archive.model import Attributes, Level
@@ -46,10 +46,19 @@ class Asked:
     order: str | None = None
 
 
+_ANY_CASE: Final = {name.lower(): tag for name, tag in NAMED.items()}
+
+
+def _tag(step: str) -> int:
+    """A tag by its name. `patientId` means PatientID: ignored, it would find everybody's studies."""
+    known = _ANY_CASE.get(step.lower())
+    return tag_of(step) if known is None else known
+
+
 def attribute_path(name: str) -> Path | None:
     """`PatientID`, `00100020` or `RequestAttributesSequence.00400009` as tags; None if unknown."""
     try:
-        return tuple(tag_of(step) for step in name.split("."))
+        return tuple(_tag(step) for step in name.split("."))
     except (KeyError, ValueError, Invalid):
         return None
 

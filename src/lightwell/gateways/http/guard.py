@@ -10,6 +10,7 @@ Refuses to know routes. A wrapper with the same interface as what it wraps (ASGI
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class DoorLimits:
     rate: float = 10_000.0  # bytes/s, measured from the start of the body once the grace is over
     drain: int = 64 * MIB  # what is read of a body nobody wanted, before its answer
     drain_seconds: float = 10.0
+    local: bool = False  # answer to this machine's own names and to addresses only
 
 
 class BodyTooSlow(Exception):
@@ -51,6 +53,24 @@ class Objection:
     text: str
 
 
+def names_this_machine(host: bytes) -> bool:
+    """Whether a Host header is an address or a name of this machine's own loopback.
+
+    Without accounts the loopback address is the door's only lock, and DNS rebinding picks it: a page
+    from anywhere lets its own name point here and reads what it likes. Its name then stands in Host.
+    """
+    name = host.decode("latin-1").strip().lower()
+    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+    name = name.removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):  # reserved for it: RFC 6761 6.3
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
     """What is wrong with the head of a request, if anything.
 
@@ -60,6 +80,13 @@ def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
     headers: list[tuple[bytes, bytes]] = list(scope["headers"])
     if sum(len(name) + len(value) + 4 for name, value in headers) > limits.header:
         return Objection(431, f"The request header is larger than {limits.header} bytes.")
+    hosts = (value for name, value in headers if name.lower() == b"host")
+    if limits.local and not all(map(names_this_machine, hosts)):
+        return Objection(
+            421,
+            "This server answers to localhost and to addresses only."
+            " Behind a proxy that guards it, start it with --open-to-network.",
+        )
     lengths = [value for name, value in headers if name.lower() == b"content-length"]
     chunked = any(name.lower() == b"transfer-encoding" for name, _ in headers)
     if len(lengths) > 1 or (lengths and chunked):

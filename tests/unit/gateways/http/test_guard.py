@@ -15,6 +15,7 @@ from lightwell.gateways.http.guard import (
     BodyTooSlow,
     DoorLimits,
     Guard,
+    names_this_machine,
     objection,
 )
 
@@ -207,3 +208,37 @@ async def test_other_protocols_go_through() -> None:
 
     await Guard(inner)({"type": "lifespan"}, script(), Sent())
     assert seen == ["lifespan"]
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        (b"localhost", True),
+        (b"LocalHost:8042", True),
+        (b"localhost.", True),
+        (b"pacs.localhost:80", True),
+        (b"127.0.0.1:8042", True),
+        (b"[::1]:8042", True),
+        (b"192.168.1.5", True),
+        (b"evil.example", False),
+        (b"evil.example:8042", False),
+        (b"127.0.0.1.evil.example", False),
+        (b"notlocalhost", False),
+        (b"localhost.evil.example", False),
+        (b"", False),
+        (b"[", False),
+    ],
+)
+def test_a_rebound_name_is_told_from_our_own(host: bytes, ours: bool) -> None:
+    assert names_this_machine(host) is ours
+
+
+def test_a_local_door_answers_to_no_other_name() -> None:
+    local = DoorLimits(local=True)
+    found = objection(scope(headers=[(b"host", b"evil.example")]), local)
+    assert found is not None
+    assert found.status == 421
+    both = [(b"host", b"localhost"), (b"Host", b"evil.example")]
+    assert objection(scope(headers=both), local) is not None
+    assert objection(scope(headers=[(b"host", b"localhost:8042")]), local) is None
+    assert objection(scope(headers=[(b"host", b"pacs.example")]), DoorLimits()) is None

@@ -34,6 +34,12 @@ class LeaseDesk:
     def __init__(self) -> None:
         self._held: OrderedDict[Scope, Use] = OrderedDict()
         self._lock = threading.Lock()
+        self._drops = 0
+
+    @property
+    def drops(self) -> int:
+        """How often something was forgotten; see `hold`."""
+        return self._drops
 
     def find(self, scope: Scope, now: float) -> Lease | None:
         """A lease for exactly this scope, or for the whole study, that has not ended."""
@@ -49,10 +55,16 @@ class LeaseDesk:
                 return use.lease
         return None
 
-    def hold(self, scope: Scope, lease: Lease) -> list[Use]:
-        """Keep a new lease; returns what it displaces, to be closed."""
+    def hold(self, scope: Scope, lease: Lease, drops: int) -> list[Use] | None:
+        """Keep a new lease; returns what it displaces, to be closed.
+
+        `drops` is as it was before its instances were located. None when something was forgotten since:
+        a correction or rejection may have come in between, so they must be located again.
+        """
         displaced = []
         with self._lock:
+            if drops != self._drops:
+                return None
             old = self._held.pop(scope, None)
             if old is not None:
                 displaced.append(old)
@@ -71,6 +83,7 @@ class LeaseDesk:
     def drop(self, tenant: int, study_uid: str) -> list[Use]:
         """Forget what was located in a study ('' = every study of the tenant)."""
         with self._lock:
+            self._drops += 1
             gone = [
                 scope for scope in self._held if scope[0] == tenant and study_uid in ("", scope[3])
             ]

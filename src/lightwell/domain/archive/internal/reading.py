@@ -96,10 +96,19 @@ def presented_chunks(blobs: BlobStore, at: Located) -> Iterator[bytes]:
     if syntax.deflated:
         # An edited deflated object leaves inflated: the caller announces Explicit VR LE for it.
         raise Unreadable("An edited deflated data set is sent as Explicit VR Little Endian.")
-    header = header_of(blobs, at)
-    end = header.end
-    yield present_bytes(span(blobs, at, 0, end), syntax, at.edits)
-    yield from raw_chunks(blobs, at, end)
+    end = header_of(blobs, at).end
+    head = bytearray()
+    pieces = verified_chunks(
+        blobs, at
+    )  # an edit is no licence for damage: the digest still decides
+    for piece in pieces:
+        head += piece
+        if len(head) >= end:
+            break
+    yield present_bytes(bytes(head[:end]), syntax, at.edits)
+    if len(head) > end:
+        yield bytes(head[end:])
+    yield from pieces
 
 
 def as_explicit_le(blobs: BlobStore, at: Located) -> Iterator[bytes]:
