@@ -50,7 +50,8 @@ class Generation:
             "workers": s.workers,
             "store_url": s.store_url,
             "open_to_network": s.open_to_network,
-            "urls": {role.value: self.info.url(role) for role in Role},
+            # Never the owner: a door must not be able to step around row-level security.
+            "urls": {role.value: self.info.url(role) for role in (Role.APP, Role.WORK)},
             "name": self.name,
             "lifeline": self.lifeline,
             "dimse_socket": self.dimse_socket,

@@ -48,8 +48,17 @@ class Heart:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """The first beat is made before this returns: a started process is a heard one."""
-        await self._beat()
+        """The first beat is made before this returns: a started process is a heard one.
+
+        A database that is away is waited for: it would be away for the next process too.
+        """
+        while True:
+            try:
+                await self._beat()
+                break
+            except (LightwellError, asyncpg.PostgresError) as error:
+                log.warning("waiting for the database: %s", type(error).__name__)
+                await asyncio.sleep(PERIOD_SECONDS / 4)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def stop(self) -> None:

@@ -39,6 +39,7 @@ from lightwell.kernel.errors import LightwellError
 log = logging.getLogger("lightwell.app")
 
 LISTEN_RETRY_SECONDS = 1.0
+LISTEN_PROOF_SECONDS = 5.0
 LEASE_SWEEP_SECONDS = 5.0
 BLOCKING_THREADS = 32
 
@@ -147,8 +148,9 @@ async def _hear_changes(house: House) -> None:
                 house.archive.forget(context, "")
             while not lost.is_set():
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(30):
+                    async with asyncio.timeout(LISTEN_PROOF_SECONDS):
                         await lost.wait()
+                await connection.execute("SELECT 1", timeout=10)  # half-open is deaf, too
                 contexts.update(await _contexts(house))
         except (LightwellError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             log.warning("not hearing changes: %s", type(error).__name__)

@@ -440,6 +440,10 @@ class Archive:
         done = await act.commit((row,), (event,))
         if verdict.outcome is Outcome.CONFLICT:
             return verdict
+        if not done.inserted:
+            # A twin was faster: it is that copy which is kept, so it is that copy which is proved.
+            facts = await self._facts(context, staged, described)
+            return (await self._decide(context, staged, described, facts, False)).verdict
         return replace(verdict, stored=Stored(done, proof))
 
     async def _quarantine(self, context: Context, staged: Staged) -> Verdict:

@@ -5,6 +5,7 @@ Owns the syntax of parameters. What matching means is the archive's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -75,11 +76,16 @@ def _count(name: str, value: str) -> int:
     return int(value)
 
 
+_LIKE_A_KEYWORD = re.compile(r"[A-Z][A-Za-z]{2,63}(\.|\Z)")
+
+
 def parse(pairs: Iterable[tuple[str, str]]) -> Asked:
     """Read the parameters of a search (PS3.18 8.3.4).
 
     A name that is neither a parameter nor an attribute is ignored, as the standard wants (2.1 of our
-    map, rule 14); one of eight hexadecimal digits always is an attribute. Raises Invalid.
+    map, rule 14), but one that is written like an attribute keyword and is none is refused: ignoring
+    a mistyped `PatientIDD` would show every patient. Eight hexadecimal digits always are an attribute.
+    Raises Invalid.
     """
     asked = Asked()
     for name, value in pairs:
@@ -103,6 +109,10 @@ def parse(pairs: Iterable[tuple[str, str]]) -> Asked:
             case _:
                 if (path := attribute_path(name)) is not None:
                     asked.keys.append((path, value))
+                elif _LIKE_A_KEYWORD.match(name):
+                    raise Invalid(
+                        f"There is no attribute {name[:64]}.", remedy="Check its spelling (PS3.6)."
+                    )
     return asked
 
 
