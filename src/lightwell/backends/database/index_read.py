@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 # Everything kept under SOP Instance UIDs ($2), visible first.
 _KEPT = (
     "SELECT i.sop_uid, s.study_uid, e.series_uid, i.sha256, i.blob_id, i.off, i.length, i.data_off,"
-    " b.region, b.inline IS NOT NULL AS is_inline, 'current' AS state, i.rejected"
+    " b.region, b.inline IS NOT NULL AS is_inline, 'current' AS state, i.rejected, i.sop_class"
     " FROM instance i JOIN series e ON e.tenant = $1 AND e.series_key = i.series_key"
     " JOIN study s ON s.tenant = $1 AND s.study_key = i.study_key"
     " JOIN blob b ON b.tenant = $1 AND b.blob_id = i.blob_id"
     " WHERE i.tenant = $1 AND i.sop_uid = ANY($2::text[])"
     " UNION ALL"
     " SELECT q.sop_uid, q.study_uid, q.series_uid, q.sha256, q.blob_id, q.off, q.length, q.data_off,"
-    " b.region, coalesce(b.inline IS NOT NULL, false), q.kind, NULL"
+    " b.region, coalesce(b.inline IS NOT NULL, false), q.kind, NULL, q.sop_class"
     " FROM qc_item q LEFT JOIN blob b ON b.tenant = $1 AND b.blob_id = q.blob_id"
     " WHERE q.tenant = $1 AND q.sop_uid = ANY($2::text[])"
     " AND q.kind <> 'quarantined' AND q.resolved IS NULL"

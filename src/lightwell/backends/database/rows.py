@@ -171,6 +171,7 @@ def known_instance(row: Row, tenant: str) -> KnownInstance:
         inline=row["is_inline"],
         state=row["state"],
         rejected=row["rejected"],
+        sop_class=row["sop_class"],
     )
 
 

@@ -197,6 +197,7 @@ def _known(facts: Any, landed: Any, state: str, rejected: str | None) -> KnownIn
         inline=landed.inline is not None,
         state=state,
         rejected=rejected,
+        sop_class=facts.sop_class if facts else "",
     )
 
 

@@ -144,6 +144,7 @@ class KnownInstance:
     inline: bool
     state: str  # 'current', 'held', 'candidate', 'conflict'
     rejected: str | None = None
+    sop_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)

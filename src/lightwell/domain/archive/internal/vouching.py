@@ -68,19 +68,12 @@ def vouch(blobs: BlobStore, sop_class: str, sop_uid: str, kept: list[KnownInstan
     try:
         if current.inline or digest_of(blobs, current) != current.sha256:
             return Vouched(sop_class, sop_uid, PROCESSING_FAILURE)
-        if _class_of(blobs, current) != sop_class:
+        if current.sop_class != sop_class:
             return Vouched(sop_class, sop_uid, CLASS_CONFLICT)
     except (LightwellError, OSError) as error:
         log.error("commitment: %s could not be read: %s", sop_uid, type(error).__name__)
         return Vouched(sop_class, sop_uid, PROCESSING_FAILURE)
     return Vouched(sop_class, sop_uid, None)
-
-
-def _class_of(blobs: BlobStore, kept: KnownInstance) -> str:
-    """The SOP class our own file meta header gives."""
-    head = blobs.read(kept.key, kept.offset, kept.data_offset)
-    meta, _ = read_meta(head)
-    return meta.sop_class
 
 
 def same_pixels(
