@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lightwell.testing.builders import BuiltInstance, StudyBuilder, a_study
+from lightwell.testing.phantoms import Case, ct_thorax
 
 CT_SIDE = 512
 
 
 def ct_slices(folder: Path, count: int, seed: int) -> list[Path]:
-    """`count` slices of about 528 kB in one series."""
-    return _write(
-        folder, a_study(seed=seed).with_series("CT", instances=count, rows=CT_SIDE, columns=CT_SIDE)
-    )
+    """`count` slices of about 528 kB in one series, with the header of a real scanner (> 100 elements)."""
+    case = Case(seed=seed, patient_id=f"BENCH-{seed}", accession=f"B{seed}")
+    return written(folder, ct_thorax(case, slices=count, matrix=CT_SIDE))
 
 
 def small_objects(folder: Path, count: int, seed: int) -> list[Path]:

@@ -32,7 +32,7 @@ from bench.peers import NODELAY, Peer
 from lightwell.testing.sender import read_part10
 
 RESULTS = Path(__file__).parent / "results"
-CT_ROUND, SMALL_ROUND, STOW_BODIES, STOW_OBJECTS = 160, 400, 3, 100
+CT_ROUND, SMALL_ROUND, STOW_BODIES, STOW_OBJECTS, WARM = 160, 400, 3, 100, 120
 
 
 @dataclass
@@ -112,8 +112,10 @@ def ingest(folder: Path, figures: Figures, rounds: int) -> None:
         ]
         if postgres and (Path(peers.ORTHANC_PLUGINS) / "libOrthancPostgreSQLIndex.so").exists():
             targets.append(stack.enter_context(peers.orthanc(folder, postgres=postgres)))
-        for target in targets:  # warm, uncounted
-            send(target, ct_slices(folder / "warm", 8, 1), 4)
+        for seed, make in ((1, ct_slices), (2, small_objects)):  # warm, uncounted, all alike
+            files = make(folder / "warm", WARM, seed)
+            for target in targets:
+                send(target, files, 4)
         seed = 100
         for number in range(rounds):
             order = targets if number % 2 == 0 else targets[::-1]
