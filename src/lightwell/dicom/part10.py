@@ -84,14 +84,16 @@ def read_meta(
     if not complete and len(view) < PREAMBLE + 12:
         raise Truncated("Too short to tell a DICOM file.", needed=PREAMBLE + 12)
     if is_part10(view) and not _dicm_is_a_value(view):
-        return _read_elements(view, PREAMBLE + 4, bytes(view[:PREAMBLE]), limits, [])
+        return _read_elements(
+            view, PREAMBLE + 4, bytes(view[:PREAMBLE]), limits, [], complete=complete
+        )
     defects = [Defect(Flaw.BAD_META, 0, "no preamble and prefix")]
     start = 4 if bytes(view[:4]) == PREFIX else 0
     if len(view) < start + 8:
         raise NotDicom("Not a DICOM file: too short for a single element.")
     group = int.from_bytes(view[start : start + 2], "little")
     if group == 0x0002:
-        return _read_elements(view, start, b"", limits, defects)
+        return _read_elements(view, start, b"", limits, defects, complete=complete)
     return FileMeta(syntax=_guess(view, start), guessed=True, defects=tuple(defects)), start
 
 
@@ -123,10 +125,17 @@ def _guess(view: memoryview, start: int) -> TransferSyntax:
 
 
 def _read_elements(
-    view: memoryview, start: int, preamble: bytes, limits: Limits, defects: list[Defect]
+    view: memoryview,
+    start: int,
+    preamble: bytes,
+    limits: Limits,
+    defects: list[Defect],
+    *,
+    complete: bool,
 ) -> tuple[FileMeta, int]:
     """The group 0002 elements from `start`; they end at the first other group, whatever
-    (0002,0000) says, because group lengths lie."""
+    (0002,0000) says, because group lengths lie. Where the bytes end between two elements, the next
+    group is not known yet: more may be meta."""
     account = Account(limits)
     found: dict[int, tuple[int, bytes]] = {}
     bound = min(len(view), start + limits.meta)
@@ -149,6 +158,8 @@ def _read_elements(
             raise LimitExceeded(text) from None
         text = "The file ends inside its file meta information."
         raise Truncated(text, needed=short.needed) from None
+    if not complete and pos + 2 > len(view):
+        raise Truncated("The file meta information may go on.", needed=pos + 2)
     defects += account.defects
     stated = found.get(0x00020000)
     if stated is None:

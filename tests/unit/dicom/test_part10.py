@@ -22,6 +22,7 @@ from lightwell.dicom.uids import (
     valid_uid,
 )
 from lightwell.dicom.vrs import IMPLICIT_LE, element_header
+from lightwell.testing.builders import a_study
 
 UID = "1.2.3.4.5"
 DATA = b"\x08\0\x60\0CS\2\0CT"
@@ -171,3 +172,14 @@ def test_only_dicom_errors_escape(raw: bytes, prefixed: bool, complete: bool) ->
     except DicomError:
         return
     assert 0 <= offset <= len(raw)
+
+
+def test_a_file_cut_anywhere_in_its_meta_is_never_taken_for_whole() -> None:
+    """Bytes that end between two meta elements once passed for a data set in a guessed syntax."""
+    whole = a_study().with_series("CT", instances=1).only().part10
+    expected, offset = part10.read_meta(whole)
+    for length in range(offset + 2):
+        with pytest.raises(Truncated):
+            part10.read_meta(whole[:length], complete=False)
+    meta, start = part10.read_meta(whole[: offset + 2], complete=False)
+    assert (meta.syntax, start) == (expected.syntax, offset)
