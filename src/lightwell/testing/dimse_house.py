@@ -65,7 +65,7 @@ class _Directory:
     peer_list: dict[tuple[int, str], Peer] = field(default_factory=dict)
     denial_list: list[Denial] = field(default_factory=list)
 
-    async def tenants(self) -> tuple[Tenant, ...]:
+    async def tenants(self, *, fresh: bool = False) -> tuple[Tenant, ...]:
         return self.tenant_list
 
     async def create(self, name: str, label: str, aet: str, *, region: str, demo: bool) -> Tenant:

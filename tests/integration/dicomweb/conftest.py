@@ -50,7 +50,7 @@ OTHER = Tenant(2, "other", "Other", "OTHER")
 class Directory:
     """Two tenants."""
 
-    async def tenants(self) -> tuple[Tenant, ...]:
+    async def tenants(self, *, fresh: bool = False) -> tuple[Tenant, ...]:
         return (DEFAULT, OTHER)
 
     async def create(self, name: str, label: str, aet: str, *, region: str, demo: bool) -> Tenant:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lightwell.access.actions import Action
 from lightwell.access.commit import Committer
 from lightwell.access.context import Tenant
@@ -32,16 +34,21 @@ class Tenants:
 
     async def named(self, name: str = DEFAULT) -> Tenant:
         """The tenant of that name. Raises Missing. (No operation: it runs before there is a context.)"""
-        for tenant in await self._directory.tenants():
-            if tenant.name == name:
-                return tenant
+        found = await self._find(lambda tenant: tenant.name == name)
+        if found is not None:
+            return found
         raise Missing("There is no such tenant.", remedy="`lightwell tenant list` names them.")
 
     async def called(self, aet: str) -> Tenant | None:
         """The tenant peers call by this AE title; None when nobody answers to it."""
-        for tenant in await self._directory.tenants():
-            if tenant.aet == aet:
-                return tenant
+        return await self._find(lambda tenant: tenant.aet == aet)
+
+    async def _find(self, wanted: Callable[[Tenant], bool]) -> Tenant | None:
+        """A tenant that was made a moment ago by another process is found, too."""
+        for fresh in (False, True):
+            for tenant in await self._directory.tenants(fresh=fresh):
+                if wanted(tenant):
+                    return tenant
         return None
 
     async def everyone(self) -> tuple[Tenant, ...]:

@@ -10,8 +10,8 @@ from lightwell.access.context import Tenant
 class TenantDirectory(Protocol):
     """The list of tenants: small, read before a tenant is known, cached no longer than a second."""
 
-    async def tenants(self) -> tuple[Tenant, ...]:
-        """All tenants, oldest first. Raises Unavailable."""
+    async def tenants(self, *, fresh: bool = False) -> tuple[Tenant, ...]:
+        """All tenants, oldest first; `fresh` when a cached answer missed one. Raises Unavailable."""
 
     async def create(self, name: str, label: str, aet: str, *, region: str, demo: bool) -> Tenant:
         """Add one, or return the existing one of that name. Raises Conflict when the AE title is taken."""
