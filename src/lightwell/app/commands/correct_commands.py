@@ -21,6 +21,7 @@ from lightwell.app.wiring import House
 from lightwell.dicom.dictionary import vr_of
 from lightwell.dicom.tags import keyword_of, tag_of
 from lightwell.domain.archive.model import JSONElement, Level, OverlayRow, Target
+from lightwell.domain.archive.query_building import build_query
 from lightwell.domain.tenants.model import DEFAULT
 from lightwell.kernel.errors import Invalid
 
@@ -38,6 +39,7 @@ RemoveOption = Annotated[
     list[str] | None, typer.Option("--remove", help="Attribute to take away. Repeatable.")
 ]
 
+PATIENT_ID = 0x00100020
 NUMERIC = frozenset({"US", "SS", "UL", "SL", "FL", "FD", "SV", "UV"})
 
 
@@ -105,15 +107,36 @@ def patient(
     data: DataOption,
     reason: ReasonOption,
     issuer: Annotated[
-        str, typer.Option(help="Issuer of the ID, as `lightwell correct patients` shows.")
+        str, typer.Option(help="Issuer of the ID, when several patients have it.")
     ] = "",
     settings: SetOption = None,
     removals: RemoveOption = None,
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Correct attributes of a patient, in all studies."""
-    target = Target(Level.PATIENT, issuer=issuer, pid=patient_id)
-    _correct(data, tenant, target, settings, removals, reason)
+    edits = edits_from(settings, removals)
+
+    async def work(house: House, context: Context) -> None:
+        target = await _patient(house, context, patient_id, issuer)
+        row = await house.archive.correct(context, target, edits, reason)
+        console.print(_shown(row), highlight=False)
+
+    with_house(data, work, tenant=tenant)
+
+
+async def _patient(house: House, context: Context, patient_id: str, issuer: str) -> Target:
+    """The patient of that ID; the issuer may be left out when only one patient has the ID."""
+    if not issuer:
+        query = build_query(Level.PATIENT, [((PATIENT_ID,), None, patient_id)])
+        found = (await house.archive.find(context, query)).items
+        issuers = sorted({one.issuer for one in found if one.pid == patient_id})
+        if len(issuers) > 1:
+            raise Invalid(
+                f"Several patients have this ID; their issuers are {', '.join(issuers)}.",
+                remedy="Say which with --issuer.",
+            )
+        issuer = issuers[0] if issuers else ""
+    return Target(Level.PATIENT, issuer=issuer, pid=patient_id)
 
 
 @app.command()
