@@ -135,20 +135,46 @@ async def fill(info: ConnectionInfo, size: int, names: list[str], givens: list[s
             "INSERT INTO tenant (name, label, aet) VALUES ($1, $1, upper($1)) RETURNING tenant",
             label,
         )
-        people = max(1, size * 6 // 10)
-        await owner.execute(FILL, key, people, RARE, names, givens)
-        await owner.execute("ANALYZE patient")
-        await owner.execute(
-            WORDS, key, [*names, "quixotic"], [sound(n) for n in [*names, "quixotic"]]
-        )
-        await owner.execute(STUDIES, key, size, people, RARE, DESCRIPTIONS)
-        await owner.execute("ANALYZE study")
-        await owner.execute(SERIES, key)
-        for table in ("patient", "patient_word", "study", "series", "study_delta", "qc_item"):
-            await owner.execute(f"VACUUM ANALYZE {table}")
+        await fill_tenant(owner, key, size, names, givens)
     finally:
         await owner.close(timeout=30)
     return Tenant(key, label, label, label.upper())
+
+
+async def fill_tenant(
+    owner: asyncpg.Connection[asyncpg.Record],
+    key: int,
+    size: int,
+    names: list[str],
+    givens: list[str],
+) -> None:
+    """`size` studies for one tenant, and statistics to match."""
+    people = max(1, size * 6 // 10)
+    await owner.execute(FILL, key, people, RARE, names, givens)
+    await owner.execute("ANALYZE patient")
+    await owner.execute(WORDS, key, [*names, "quixotic"], [sound(n) for n in [*names, "quixotic"]])
+    await owner.execute(STUDIES, key, size, people, RARE, DESCRIPTIONS)
+    await owner.execute("ANALYZE study")
+    await owner.execute(SERIES, key)
+    for table in ("patient", "patient_word", "study", "series", "study_delta", "qc_item"):
+        await owner.execute(f"VACUUM ANALYZE {table}")
+
+
+def fill_server(data: Path, size: int) -> None:
+    """The same beside a running server, for its default tenant."""
+
+    async def go(info: ConnectionInfo) -> None:
+        rng = random.Random(1)
+        owner = await asyncpg.connect(info.url(Role.OWNER), timeout=10, command_timeout=3600)
+        try:
+            key = await owner.fetchval("SELECT tenant FROM tenant WHERE name = 'default'")
+            givens = [syllables(rng, rng.randint(1, 3)) for _ in range(GIVENS)]
+            await fill_tenant(owner, key, size, families(rng), givens)
+        finally:
+            await owner.close(timeout=30)
+
+    with EmbeddedPostgres(data) as info:
+        asyncio.run(go(info))
 
 
 Ask = Callable[[random.Random], Query]
