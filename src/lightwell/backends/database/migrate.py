@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import asyncpg
-
 from lightwell.backends.database.pool import connect, wrapped
 from lightwell.backends.database.roles import ConnectionInfo, Role
 from lightwell.kernel.errors import Broken
@@ -86,17 +84,3 @@ def _check_unchanged(step: Migration, digest: str) -> None:
             f"Migration {step.name} was changed after it had been run on this database.",
             remedy="Install the release that wrote this database, or a later one.",
         )
-
-
-async def is_migrated(info: ConnectionInfo) -> bool:
-    """Whether every step of this version has been run; False on an empty database."""
-    connection = await connect(info, Role.OWNER)
-    try:
-        with wrapped():
-            try:
-                rows = await connection.fetch("SELECT number FROM migration")
-            except asyncpg.UndefinedTableError:
-                return False
-        return {r["number"] for r in rows} >= {step.number for step in migrations()}
-    finally:
-        await connection.close(timeout=5)

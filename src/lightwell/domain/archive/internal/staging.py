@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import json
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 
 import google_crc32c
 
@@ -210,11 +210,3 @@ class StagingWriter:
         """Give up. May be called at any time, twice, and after a failure."""
         if self._sink is not None:
             self._sink.discard()
-
-
-def received_of(facts: dict[str, object]) -> datetime:
-    """When the object of these arrival facts came; now for facts without a readable time."""
-    try:
-        return datetime.fromisoformat(str(facts.get("received")))
-    except ValueError:
-        return datetime.now(UTC)
