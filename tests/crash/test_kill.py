@@ -23,16 +23,20 @@ ROUNDS = int(os.environ.get("LIGHTWELL_CRASH_ROUNDS", "6"))
 def test_the_whole_server_is_killed_at_random_moments(
     ward: Any, new_objects: Callable[..., Any], moments: Random
 ) -> None:
-    """D14: four senders, signal 9 to the supervisor or to its whole group, again and again."""
+    """D14: four senders, signal 9 to the supervisor or to its whole group, again and again.
+
+    A round whose last answer came before the signal proves nothing and does not count: how fast the
+    machine is must not decide whether this test passes.
+    """
     acknowledged = interrupted = 0
     pending: list[Any] = []
-    for number in range(ROUNDS):
+    for number in range(3 * ROUNDS):
         if ward.server.process.poll() is not None:
             ward.server.start()
-        made = new_objects(number)
+        made = new_objects(number, each=25)
         pending = [*ward.missing(pending), *made]
         sending = ward.sending(pending)
-        sending.wait_for(moments.randint(1, len(pending) * 3 // 4))
+        sending.wait_for(moments.randint(1, len(pending) // 2))
         time.sleep(moments.uniform(0.0, 0.05))
         ward.server.kill(group=moments.random() < 0.5)
         sending.finish()
@@ -42,10 +46,12 @@ def test_the_whole_server_is_killed_at_random_moments(
         if number % 3 == 2:
             ward.server.start()
             ward.judge()
+        if interrupted == ROUNDS:
+            break
     if ward.server.process.poll() is not None:
         ward.server.start()
     ward.judge()
-    assert interrupted >= ROUNDS // 3, "most kills came after the last acknowledgement: prove more"
+    assert interrupted == ROUNDS, "most kills came after the last acknowledgement: prove more"
     assert acknowledged > 0
     # What was not acknowledged is taken now, and an object that was in already is no error.
     everything = list(ward.places.values())
