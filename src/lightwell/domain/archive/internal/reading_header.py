@@ -57,23 +57,30 @@ class HeaderReader:
         if self._header is not None:
             self._locate(chunk)
             return
+        if not self._head and len(chunk) >= FIRST_TRY:
+            # Usually one receive holds the whole header: it is read where it lies.
+            if not self._try(chunk, complete=False):
+                self._head += chunk
+            return
         self._head += chunk
-        if len(self._head) >= self._next_try:
-            self._try(complete=False)
+        if len(self._head) >= self._next_try and self._try(self._head, complete=False):
+            self._head = bytearray()
 
-    def _try(self, *, complete: bool) -> None:
-        found = scan(self._head, self._syntax, complete=complete)
+    def _try(self, head: Buffer, *, complete: bool) -> bool:
+        """Scan what there is; whether the header is found."""
+        found = scan(head, self._syntax, complete=complete)
         if isinstance(found, NeedMore):
             if found.minimum > DEFAULT.header:
                 raise LimitExceeded(f"The header is longer than {DEFAULT.header} bytes.")
-            self._next_try = max(found.minimum, 2 * len(self._head))
-            return
+            self._next_try = max(found.minimum, 2 * len(head))
+            return False
         self._header = found
         if found.pixel_offset is not None:
             self._frames = FrameLocator(found, self._syntax)
-            if len(self._head) > found.pixel_offset:
-                self._locate(memoryview(self._head)[found.pixel_offset :])
-        self._head = bytearray()
+            if len(head) > found.pixel_offset:
+                with memoryview(head) as view, view[found.pixel_offset :] as pixels:
+                    self._locate(pixels)
+        return True
 
     def _locate(self, chunk: Buffer) -> None:
         if self._frames is None:
@@ -90,7 +97,7 @@ class HeaderReader:
             for piece in self._inflater.finish():
                 self._take(piece)
         if self._header is None:
-            self._try(complete=True)
+            self._try(self._head, complete=True)
         header = self._header
         if header is None or not len(header):
             raise NotDicom("There is no DICOM data set in these bytes.")
