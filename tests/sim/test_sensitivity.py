@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from lightwell.access.commit import committed
 from lightwell.backends.blobs.memory import MemorySink, MemoryStore
-from lightwell.domain.archive import api
-from lightwell.domain.archive.api import Archive
 from lightwell.domain.archive.errors import Damaged
+from lightwell.domain.archive.internal import keeping
+from lightwell.domain.archive.internal.keeping import Keeper
 from lightwell.domain.archive.model import Decision, Outcome
 from lightwell.testing.sim.history import play
 from lightwell.testing.sim.world import ProcessCommitter
@@ -56,34 +57,34 @@ def test_rows_that_are_answered_before_they_are_committed_are_missed(
     async def hasty(self: ProcessCommitter, change: Any) -> Any:
         later = asyncio.ensure_future(honest(self, change))
         later.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return api.committed(True)
+        return committed(True)
 
     monkeypatch.setattr(ProcessCommitter, "commit", hasty)
     assert found("acknowledged and lost")
 
 
 def test_an_admission_that_lets_everybody_in_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = api.admit
+    honest = keeping.admit
 
     def careless(arrival: Any, sha256: bytes, known: Any) -> Decision:
         decision = honest(arrival, sha256, known)
         return Decision(Outcome.STORED) if decision.outcome is Outcome.HELD else decision
 
-    monkeypatch.setattr(api, "admit", careless)
+    monkeypatch.setattr(keeping, "admit", careless)
     assert found("an image under a contradicting patient", "never taken", "an image under another")
 
 
 def test_withdrawing_nothing_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: Archive, *arguments: object) -> None:
+    async def nothing(self: Keeper, *arguments: object) -> None:
         """Leave the row of lost bytes."""
 
     async def none(world: object, process: object) -> int:
         return 0
 
-    async def unrepaired(self: Archive, *arguments: object) -> None:
+    async def unrepaired(self: Keeper, *arguments: object) -> None:
         raise Damaged("not whole")  # else the next repeat would mend what was left behind
 
-    monkeypatch.setattr(Archive, "_withdraw", nothing)
-    monkeypatch.setattr(Archive, "_repair", unrepaired)
+    monkeypatch.setattr(Keeper, "_withdraw", nothing)
+    monkeypatch.setattr(Keeper, "_repair", unrepaired)
     monkeypatch.setattr("lightwell.testing.sim.history.recheck", none)
     assert found("a current row without its bytes")
