@@ -8,6 +8,7 @@
   presentation contexts we take, and how;
 * :mod:`~lightwell.wire.dimse.proposal`: which presentation contexts we ask for;
 * :mod:`~lightwell.wire.dimse.contexts`: what both ends agreed on;
+* :mod:`~lightwell.wire.dimse.incoming`: putting PDUs and messages together again;
 * :mod:`~lightwell.wire.dimse.association`: the engine that ties them together, and
   :mod:`~lightwell.wire.dimse.events`, what it tells.
 

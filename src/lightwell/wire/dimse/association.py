@@ -7,12 +7,8 @@ what :meth:`Association.data_to_send` holds after each call; tell it when the tr
 (:meth:`connection_closed`). ``artim_running`` says when the caller must have a deadline armed, and
 :meth:`artim_expired` what to call then; ``wants_close`` says when to close the socket after sending.
 
-What it holds
--------------
-A P-DATA-TF PDU is never gathered: data set bytes go on as views of the caller's buffer in the call
-that brought them. Held are only: a header cut in two (at most 6 bytes), one control PDU in the state
-that expects it (its declared length is compared with :class:`Limits` before the first byte is kept),
-and one command set. So a 4 GiB length costs six bytes.
+How bytes become PDUs and messages again, and what little of them is held, is in ``incoming``; here
+is what both ends may do when, and what follows from it.
 
 Where it deviates from PS3.8 on purpose
 ---------------------------------------
@@ -25,9 +21,8 @@ Where it deviates from PS3.8 on purpose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
-from struct import Struct
 from typing import Final
 
 from lightwell.wire.dimse import pdu as pdus
@@ -44,22 +39,19 @@ from lightwell.wire.dimse.events import (
     AssociateRefused,
     AssociateRejected,
     AssociateRequested,
-    CommandReceived,
     ConnectionLost,
-    DataFragment,
     Event,
     ProtocolError,
     Released,
     ReleaseRequested,
 )
 from lightwell.wire.dimse.framing import (
-    IS_COMMAND,
-    IS_LAST,
     Buffer,
     fragment_size,
     frame_command,
     frame_data,
 )
+from lightwell.wire.dimse.incoming import Reader, Violation
 from lightwell.wire.dimse.items import (
     APPLICATION_CONTEXT,
     DEFAULT_MAX_PDU,
@@ -105,12 +97,6 @@ __all__ = [
     "Role",
 ]
 
-_MAX_PDU_SLACK: Final = 6  # some senders count the PDU header into, or out of, the maximum
-_HEADER: Final = 6  # of a PDU; the header of a PDV inside has the same length
-
-_PDU_HEADER = Struct(">BxL")
-_PDV_HEADER = Struct(">LBB")
-
 SERVICE_USER: Final = 0
 SERVICE_PROVIDER: Final = 2
 
@@ -131,14 +117,6 @@ class Role(Enum):
 
     ACCEPTOR = "acceptor"
     REQUESTOR = "requestor"
-
-
-class _Violation(Exception):
-    """The peer broke the protocol; turned into an abort where the bytes were read."""
-
-    def __init__(self, message: str, reason: int) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Association:
@@ -173,19 +151,7 @@ class Association:
         self.wants_close = False
         """Whether to close the transport once everything in ``data_to_send`` is out."""
         self._outgoing = bytearray()
-        self._discarding = False
-        self._read: Callable[[memoryview, int, int, list[Event]], int] = self._read_pdu_header
-        self._held = bytearray()  # of a header cut in two
-        self._body = bytearray()  # of a control PDU
-        self._body_type = 0
-        self._left = 0  # bytes missing to the body, or to the PDU being skipped
-        self._pdu_left = 0  # bytes of the P-DATA-TF behind the current fragment
-        self._fragment_left = 0
-        self._fragment_is_last = False
-        self._context_id = 0
-        self._command = bytearray()
-        self._command_context = 0  # of the command being gathered; 0 for none
-        self._data_context = 0  # of the data set being received; 0 for none
+        self._reader = Reader(self, self.limits)
         self._sending_data = False
         if role is Role.ACCEPTOR:
             self._step(Evt.TransportIndicated)
@@ -276,7 +242,7 @@ class Association:
         Allowed in every state: where there is nothing to abort, only ``wants_close`` is set. Nothing
         is read any more after it.
         """
-        self._discarding = True
+        self._reader.stop()
         if transition(self.state, Evt.AbortRequest) is IMPOSSIBLE:
             self.wants_close = True
             return
@@ -341,187 +307,42 @@ class Association:
         A driver that aborts while it works through the list drops the rest of it.
         """
         events: list[Event] = []
-        if self._discarding or self.state is State.Sta1:
+        if self.state is State.Sta1:
             return events
-        view = memoryview(data)
-        position, end = 0, len(view)
         try:
-            while position < end and not self._discarding:  # the hot loop
-                position = self._read(view, position, end, events)
-        except (_Violation, PDUError) as violation:
+            self._reader.read(memoryview(data), events)
+        except (Violation, PDUError) as violation:
             self._violated(str(violation), SERVICE_PROVIDER, violation.reason, events)
         except CommandError as error:
             # A fault in the message, not in the upper layer: the service user's abort.
             self._violated(str(error), SERVICE_USER, AbortReason.NOT_SPECIFIED, events)
         return events
 
-    # The readers: each consumes some of view[position:end], appends events, says where it stopped
-    # and which reader is next. The three of P-DATA-TF are the hot path: one pass of each a PDV.
+    def due(self, kind: int, length: int) -> bool:
+        """Judge a control PDU by its header: gather it, ignore it (Sta13), or raise Violation.
 
-    def _read_pdu_header(
-        self, view: memoryview, position: int, end: int, events: list[Event]
-    ) -> int:
-        if self._held or end - position < _HEADER:
-            position = self._hold(view, position, end)
-            if len(self._held) < _HEADER:
-                return position
-            kind, length = _PDU_HEADER.unpack(self._held)
-            self._held.clear()
-        else:
-            kind, length = _PDU_HEADER.unpack_from(view, position)
-            position += _HEADER
-        if kind == pdus.TYPE_P_DATA_TF and self.state in (State.Sta6, State.Sta7):
-            if self.max_pdu and length > self.max_pdu + _MAX_PDU_SLACK:
-                raise _Violation(
-                    f"a P-DATA-TF of {length} bytes, {self.max_pdu} were announced",
-                    AbortReason.INVALID_PDU_PARAMETER,
-                )
-            if length < _HEADER:
-                raise _Violation("an empty P-DATA-TF", AbortReason.INVALID_PDU_PARAMETER)
-            self._pdu_left = length
-            self._read = self._read_pdv_header
-            return position
-        self._begin_control_pdu(kind, length, events)
-        return position
-
-    def _read_pdv_header(
-        self, view: memoryview, position: int, end: int, events: list[Event]
-    ) -> int:
-        if self._held or end - position < _HEADER:
-            position = self._hold(view, position, end)
-            if len(self._held) < _HEADER:
-                return position
-            length, context_id, control = _PDV_HEADER.unpack(self._held)
-            self._held.clear()
-        else:
-            length, context_id, control = _PDV_HEADER.unpack_from(view, position)
-            position += _HEADER
-        rest = self._pdu_left - 4 - length
-        if length < 2 or rest < 0 or 0 < rest < _HEADER:
-            raise _Violation(
-                f"a presentation data value of {length} bytes in {self._pdu_left} left of its PDU",
-                AbortReason.INVALID_PDU_PARAMETER,
-            )
-        self._pdu_left = rest
-        self._fragment_left = length - 2
-        self._fragment_is_last = bool(control & IS_LAST)
-        self._context_id = context_id
-        if control & IS_COMMAND:
-            self._begin_command_fragment(context_id, length - 2)
-            self._read = self._read_command
-        elif context_id == self._data_context:
-            self._read = self._read_data
-        else:
-            raise _Violation(
-                f"data on context {context_id} where none is due",
-                AbortReason.UNEXPECTED_PDU_PARAMETER,
-            )
-        if length == 2:  # an empty fragment, allowed as the last one: no bytes will call its reader
-            self._read(view, position, position, events)
-        return position
-
-    def _read_data(self, view: memoryview, position: int, end: int, events: list[Event]) -> int:
-        stop = position + self._fragment_left
-        if stop > end:
-            self._fragment_left = stop - end
-            events.append(DataFragment(self._context_id, view[position:end], last=False))
-            return end
-        last = self._fragment_is_last
-        if last:
-            self._data_context = 0
-        if last or stop > position:
-            events.append(DataFragment(self._context_id, view[position:stop], last))
-        self._read = self._read_pdv_header if self._pdu_left else self._read_pdu_header
-        return stop
-
-    def _read_command(self, view: memoryview, position: int, end: int, events: list[Event]) -> int:
-        stop = min(position + self._fragment_left, end)
-        self._command += view[position:stop]
-        self._fragment_left -= stop - position
-        if self._fragment_left:
-            return stop
-        self._read = self._read_pdv_header if self._pdu_left else self._read_pdu_header
-        if self._fragment_is_last:
-            command = Command.decode(self._command)
-            self._command.clear()
-            self._command_context = 0
-            self._data_context = self._context_id if command.has_data_set else 0
-            events.append(CommandReceived(self._context_id, command))
-        return stop
-
-    def _read_body(self, view: memoryview, position: int, end: int, events: list[Event]) -> int:
-        stop = min(position + self._left, end)
-        self._body += view[position:stop]
-        self._left -= stop - position
-        if self._left == 0:
-            self._read = self._read_pdu_header
-            pdu = pdus.decode(self._body_type, bytes(self._body), self.limits)
-            self._body.clear()
-            self._received(pdu, events)
-        return stop
-
-    def _skip(self, _view: memoryview, position: int, end: int, _events: list[Event]) -> int:
-        stop = min(position + self._left, end)
-        self._left -= stop - position
-        if self._left == 0:
-            self._read = self._read_pdu_header
-        return stop
-
-    def _hold(self, view: memoryview, position: int, end: int) -> int:
-        """Keep the part of a header that is there; returns where it ended."""
-        stop = min(position + _HEADER - len(self._held), end)
-        self._held += view[position:stop]
-        return stop
-
-    def _begin_command_fragment(self, context_id: int, length: int) -> None:
-        if self._data_context:
-            raise _Violation(
-                f"a command on context {context_id} inside the data set of {self._data_context}",
-                AbortReason.UNEXPECTED_PDU_PARAMETER,
-            )
-        if context_id not in self.contexts:
-            raise _Violation(
-                f"a command on context {context_id}, which was not accepted",
-                AbortReason.INVALID_PDU_PARAMETER,
-            )
-        if self._command_context not in (0, context_id):
-            raise _Violation(
-                f"commands on contexts {self._command_context} and {context_id} are mixed",
-                AbortReason.UNEXPECTED_PDU_PARAMETER,
-            )
-        if len(self._command) + length > self.limits.command_bytes:
-            raise _Violation(
-                f"a command set of more than {self.limits.command_bytes} bytes",
-                AbortReason.INVALID_PDU_PARAMETER,
-            )
-        self._command_context = context_id
-
-    def _begin_control_pdu(self, kind: int, length: int, events: list[Event]) -> None:
-        """Judge a PDU by its header: gather it, ignore it (Sta13), or end the association."""
+        For the reader, as is :meth:`received`.
+        """
         event = _EVENT_OF_TYPE.get(kind)
         if event is None:
-            raise _Violation(f"unrecognized PDU type {kind:02X}H", AbortReason.UNRECOGNIZED_PDU)
+            raise Violation(f"unrecognized PDU type {kind:02X}H", AbortReason.UNRECOGNIZED_PDU)
         action = transition(self.state, event).action
         if action is AA6:
-            self._left = length
-            self._read = self._skip
-            return
+            return False
         if action in (AA1, AA7, AA8):
-            raise _Violation(f"{event.name} in {self.state.name}", AbortReason.UNEXPECTED_PDU)
-        if kind == pdus.TYPE_RELEASE_RQ and (self._data_context or self._command_context):
+            raise Violation(f"{event.name} in {self.state.name}", AbortReason.UNEXPECTED_PDU)
+        if kind == pdus.TYPE_RELEASE_RQ and self._reader.inside_message:
             # Between messages only: so an incomplete object can never look like an orderly end.
-            raise _Violation("a release inside a message", AbortReason.UNEXPECTED_PDU)
+            raise Violation("a release inside a message", AbortReason.UNEXPECTED_PDU)
         longest = pdus.longest_body(kind, self.limits)
         if not 4 <= length <= longest:
-            raise _Violation(
+            raise Violation(
                 f"a PDU of type {kind:02X}H and {length} bytes, at most {longest} are taken",
                 AbortReason.INVALID_PDU_PARAMETER,
             )
-        self._body_type = kind
-        self._left = length
-        self._read = self._read_body
+        return True
 
-    def _received(self, pdu: PDU, events: list[Event]) -> None:
+    def received(self, pdu: PDU, events: list[Event]) -> None:
         """Act on a whole control PDU that is due in this state."""
         match pdu:
             case AssociateRQ():
@@ -582,7 +403,7 @@ class Association:
 
     def _set_peer_max_pdu(self, announced: int) -> None:
         if 0 < announced < self.limits.min_peer_pdu:
-            raise _Violation(
+            raise Violation(
                 f"a maximum length of {announced} bytes, below {self.limits.min_peer_pdu}",
                 AbortReason.INVALID_PDU_PARAMETER,
             )
@@ -594,9 +415,7 @@ class Association:
             source, reason = SERVICE_USER, AbortReason.NOT_SPECIFIED
         self._step(Evt.InvalidPDU)
         self._queue(Abort(source, reason))
-        self._discarding = True
-        self._body.clear()
-        self._command.clear()
+        self._reader.stop()
         events.append(ProtocolError(message, source, reason))
 
     # ---- the machine --------------------------------------------------------------------------
@@ -612,7 +431,7 @@ class Association:
         if cell.action.closes:
             self.wants_close = True
         if self.state is State.Sta1:
-            self._discarding = True  # nothing that still arrives belongs to an association
+            self._reader.stop()  # nothing that still arrives belongs to an association
 
     def _queue(self, pdu: PDU) -> None:
         self._outgoing += pdus.encode(pdu)
