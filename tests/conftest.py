@@ -12,14 +12,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -36,13 +33,13 @@ from lightwell.app.settings import Endpoint, Settings
 from lightwell.app.wiring import House, furnish, open_house
 from lightwell.backends.database.embedded import ADMIN, EmbeddedPostgres
 from lightwell.backends.database.roles import DATABASE, ConnectionInfo, Role, prepare_external
+from lightwell.testing.foreign_postgres import SUPERUSER, SYSTEM_PROGRAMS, foreign_postgres
 from lightwell.testing.seaweed import SeaweedFS, require_seaweed
 
 T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("LIGHTWELL_SHARED", REPOSITORY.parent / "shared"))
-SYSTEM_POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), Path("/nowhere"))
 START_SECONDS = 60.0
 COMMAND_SECONDS = 300.0
 
@@ -162,43 +159,14 @@ def _embedded(folder: Path) -> Iterator[DatabaseServer]:
 
 
 def _external(folder: Path) -> Iterator[DatabaseServer]:
-    if not (SYSTEM_POSTGRES / "initdb").exists():
+    if not (SYSTEM_PROGRAMS / "initdb").exists():
         pytest.skip("no PostgreSQL of the system: install the package postgresql")
     password, place = secrets.token_hex(12), folder / "external"
     place.mkdir(mode=0o700)
-    identity: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        owner = pwd.getpwnam("postgres")
-        identity = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
-        os.chown(place, owner.pw_uid, owner.pw_gid)
-    word = place / "word"
-    word.write_text(password)
-    subprocess.run(
-        [SYSTEM_POSTGRES / "initdb", "-D", place / "data", "-U", "boss", "-A", "scram-sha-256",
-         "--pwfile", word, "-E", "UTF8", "--locale=C", "-N"],
-        check=True, capture_output=True, timeout=START_SECONDS, cwd="/", **identity,
-    )  # fmt: skip
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    with (place / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [SYSTEM_POSTGRES / "postgres", "-D", place / "data", "-p", str(port), "-k", place,
-             "-h", "127.0.0.1", "-c", "max_connections=200"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", **identity,
-        )  # fmt: skip
-    try:
-        deadline, pid_file = time.monotonic() + START_SECONDS, place / "data/postmaster.pid"
-        while not (pid_file.exists() and "ready" in pid_file.read_text()):
-            assert process.poll() is None, (place / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)  # a word in a file of another process
-        url = f"postgresql://boss:{password}@127.0.0.1:{port}/{DATABASE}"
+    with foreign_postgres(SYSTEM_PROGRAMS, place, password, "max_connections=200") as port:
+        url = f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/{DATABASE}"
         info = aside(lambda: prepare_external(url))
         yield _furnished(folder, info, with_database(url, "postgres"))
-    finally:
-        process.terminate()
-        process.wait(timeout=START_SECONDS)
 
 
 def _furnished(folder: Path, info: ConnectionInfo, admin: str) -> DatabaseServer:

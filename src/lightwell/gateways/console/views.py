@@ -19,8 +19,8 @@ class TenantView(BaseModel):
     demo: bool = False
 
 
-class StudyRow(BaseModel):
-    """A row of the study list. Dates and times as recorded; names with their groups joined by `=`."""
+class StudyFacts(BaseModel):
+    """A study as lists show it. Dates and times as recorded; names with their groups joined by `=`."""
 
     study_uid: str
     patient_name: str
@@ -33,7 +33,6 @@ class StudyRow(BaseModel):
     accession: str
     description: str
     modalities: list[str]
-    series: int
     instances: int
     held: int
     rejected: int
@@ -41,6 +40,12 @@ class StudyRow(BaseModel):
     patient_changed: bool
     institution: str
     thumbnail: str
+
+
+class StudyRow(StudyFacts):
+    """A row of the study list."""
+
+    series: int
 
 
 class SeriesRow(BaseModel):
@@ -56,27 +61,9 @@ class SeriesRow(BaseModel):
     thumbnail: str
 
 
-class StudyDetail(BaseModel):
+class StudyDetail(StudyFacts):
     """A study with its series in reading order."""
 
-    study_uid: str
-    patient_name: str
-    patient_id: str
-    issuer: str
-    birth_date: str
-    sex: str
-    study_date: str
-    study_time: str
-    accession: str
-    description: str
-    modalities: list[str]
-    instances: int
-    held: int
-    rejected: int
-    outside: bool
-    patient_changed: bool
-    institution: str
-    thumbnail: str
     series: list[SeriesRow]
 
 

@@ -158,3 +158,26 @@ def label(picture: NDArray[Any], ink: float, edge: float) -> None:
 def finish(case: Case, header: Header, frames: NDArray[Any]) -> BuiltInstance:
     """Write one instance; `frames` is (frames, rows, columns[, 3])."""
     return build_instance({**header, **case.override}, frames, syntax=case.syntax)
+
+
+def finish_slice(
+    case: Case,
+    header: Header,
+    key: str,
+    index: int,
+    corner: tuple[float, float, float],
+    stored: NDArray[np.uint16],
+) -> BuiltInstance:
+    """Write one transverse slice of a volume; `index` from 0, `corner` where its first pixel lies."""
+    return finish(
+        case,
+        {
+            **header,
+            **instance_header(case, key, index + 1),
+            "ImagePositionPatient": list(corner),
+            "SliceLocation": corner[2],
+            "SmallestImagePixelValue": int(stored.min()),
+            "LargestImagePixelValue": int(stored.max()),
+        },
+        stored[None],
+    )

@@ -14,8 +14,7 @@ from lightwell.testing.phantoms.cases import (
     Exam,
     Header,
     code,
-    finish,
-    instance_header,
+    finish_slice,
     label,
     series_header,
     study_header,
@@ -144,16 +143,4 @@ def _instance(
     stored: NDArray[np.uint16] = np.clip(np.rint(hounsfield + 1024), 0, 4095).astype("<u2")
     if case.demo:
         label(stored, ink=3500, edge=0)
-    x, y = grid.origin
-    return finish(
-        case,
-        {
-            **header,
-            **instance_header(case, key, index + 1),
-            "ImagePositionPatient": [x, y, z],
-            "SliceLocation": z,
-            "SmallestImagePixelValue": int(stored.min()),
-            "LargestImagePixelValue": int(stored.max()),
-        },
-        stored[None],
-    )
+    return finish_slice(case, header, key, index, (*grid.origin, z), stored)

@@ -15,8 +15,7 @@ from lightwell.testing.phantoms.cases import (
     Exam,
     Header,
     code,
-    finish,
-    instance_header,
+    finish_slice,
     label,
     series_header,
     study_header,
@@ -136,16 +135,4 @@ def _instance(
     stored: NDArray[np.uint16] = np.clip(np.rint(magnitude), 0, 4095).astype("<u2")
     if case.demo:
         label(stored, ink=1200, edge=0)
-    x, y = grid.origin
-    return finish(
-        case,
-        {
-            **header,
-            **instance_header(case, key, index + 1),
-            "ImagePositionPatient": [x, y, z],
-            "SliceLocation": z,
-            "SmallestImagePixelValue": int(stored.min()),
-            "LargestImagePixelValue": int(stored.max()),
-        },
-        stored[None],
-    )
+    return finish_slice(case, header, key, index, (*grid.origin, z), stored)

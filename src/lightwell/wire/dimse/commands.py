@@ -352,40 +352,34 @@ def c_store_rq(
     )
 
 
-def c_find_rq(message_id: int, sop_class: str, *, priority: int = Priority.MEDIUM) -> Command:
-    """C-FIND-RQ (PS3.7 section 9.3.2.1); the identifier follows as its data set."""
-    return Command(
-        CommandField=CommandField.C_FIND_RQ,
-        has_data_set=True,
-        MessageID=message_id,
-        AffectedSOPClassUID=sop_class,
-        Priority=priority,
-    )
-
-
-def c_get_rq(message_id: int, sop_class: str, *, priority: int = Priority.MEDIUM) -> Command:
-    """C-GET-RQ (PS3.7 section 9.3.3.1); the identifier follows as its data set."""
-    return Command(
-        CommandField=CommandField.C_GET_RQ,
-        has_data_set=True,
-        MessageID=message_id,
-        AffectedSOPClassUID=sop_class,
-        Priority=priority,
-    )
-
-
-def c_move_rq(
-    message_id: int, sop_class: str, destination: str, *, priority: int = Priority.MEDIUM
+def _with_identifier(
+    field: CommandField, message_id: int, sop_class: str, priority: int, destination: str = ""
 ) -> Command:
-    """C-MOVE-RQ (PS3.7 section 9.3.4.1); the identifier follows as its data set."""
     return Command(
-        CommandField=CommandField.C_MOVE_RQ,
+        CommandField=field,
         has_data_set=True,
         MessageID=message_id,
         AffectedSOPClassUID=sop_class,
         MoveDestination=destination,
         Priority=priority,
     )
+
+
+def c_find_rq(message_id: int, sop_class: str, *, priority: int = Priority.MEDIUM) -> Command:
+    """C-FIND-RQ (PS3.7 section 9.3.2.1); the identifier follows as its data set."""
+    return _with_identifier(CommandField.C_FIND_RQ, message_id, sop_class, priority)
+
+
+def c_get_rq(message_id: int, sop_class: str, *, priority: int = Priority.MEDIUM) -> Command:
+    """C-GET-RQ (PS3.7 section 9.3.3.1); the identifier follows as its data set."""
+    return _with_identifier(CommandField.C_GET_RQ, message_id, sop_class, priority)
+
+
+def c_move_rq(
+    message_id: int, sop_class: str, destination: str, *, priority: int = Priority.MEDIUM
+) -> Command:
+    """C-MOVE-RQ (PS3.7 section 9.3.4.1); the identifier follows as its data set."""
+    return _with_identifier(CommandField.C_MOVE_RQ, message_id, sop_class, priority, destination)
 
 
 def c_cancel_rq(message_id: int) -> Command:
