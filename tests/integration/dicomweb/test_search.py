@@ -176,6 +176,16 @@ async def test_one_study(full: Any) -> None:
         assert missing.headers["content-type"] == "application/problem+json"
 
 
+async def test_an_issuer_we_made_up_is_shown_to_nobody(full: Any) -> None:
+    named = a_study("P1", issuer="HOSPITAL", seed=4).with_series("CT", instances=1)
+    assert (await full.post(*(built.part10 for built in named.objects()))).status_code == 200
+    issuers = {CT.study_uid: "", named.study_uid: "HOSPITAL"}
+    rows = {row["study_uid"]: row for row in (await full.get("/api/v1/studies")).json()["items"]}
+    for uid, issuer in issuers.items():
+        assert rows[uid]["issuer"] == issuer
+        assert (await full.get(f"/api/v1/studies/{uid}")).json()["issuer"] == issuer
+
+
 async def test_tenants_and_totals(full: Any) -> None:
     tenants = (await full.get("/api/v1/tenants")).json()
     assert [tenant["name"] for tenant in tenants] == ["default", "other"]

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from lightwell.access.context import Tenant
 from lightwell.domain.archive.model import Attributes
 from lightwell.domain.archive.query import Found
+from lightwell.domain.patients.model import public_issuer
 
 
 class TenantView(BaseModel):
@@ -128,7 +129,7 @@ def study_row(found: Found, prefix: str) -> StudyRow:
         study_uid=found.study_uid,
         patient_name=text_of(a, "00100010"),
         patient_id=text_of(a, "00100020"),
-        issuer=found.issuer,
+        issuer=public_issuer(found.issuer),
         birth_date=text_of(a, "00100030"),
         sex=text_of(a, "00100040"),
         study_date=text_of(a, "00080020"),
