@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from lightwell.app.commands import (
     archive_commands,
@@ -108,9 +109,9 @@ def main() -> None:
     try:
         app()
     except LightwellError as error:
-        errors.print(f"[red]lightwell:[/red] {error.message}", highlight=False)
+        errors.print(Text.assemble(("lightwell:", "red"), " ", error.message), soft_wrap=True)
         if error.remedy:
-            errors.print(error.remedy, highlight=False)
+            errors.print(Text(error.remedy), soft_wrap=True)
         sys.exit(2)
 
 

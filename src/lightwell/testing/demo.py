@@ -98,7 +98,7 @@ def demo(data: DataOption) -> None:
             highlight=False,
         )
 
-    with_house(data, work)
+    with_house(data, work, founds=True)
 
 
 def add_to(app: typer.Typer) -> None:

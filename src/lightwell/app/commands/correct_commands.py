@@ -7,7 +7,7 @@ import uuid
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from lightwell.access.context import Context
 from lightwell.app.commands.options import (
@@ -261,21 +261,26 @@ def restore(
 def list_(
     data: DataOption,
     study_uid: Annotated[str, typer.Option("--study")] = "",
+    series_uid: Annotated[str, typer.Option("--series", help="With --study.")] = "",
+    sop_uid: Annotated[str, typer.Option("--instance", help="With --study and --series.")] = "",
     patient_id: Annotated[str, typer.Option("--patient")] = "",
-    issuer: str = "",
+    issuer: Annotated[
+        str, typer.Option(help="Issuer of the ID, when several patients have it.")
+    ] = "",
     tenant: TenantOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the corrections of a study or a patient, and a study's rejections."""
+    """Show the corrections of a patient, study, series or instance, and a study's rejections."""
     if bool(study_uid) == bool(patient_id):
         raise typer.BadParameter("Give --study or --patient.")
-    target = (
-        Target(Level.STUDY, study_uid=study_uid)
-        if study_uid
-        else Target(Level.PATIENT, issuer=issuer, pid=patient_id)
-    )
+    if (series_uid and not study_uid) or (sop_uid and not series_uid):
+        raise typer.BadParameter("--series goes with --study, --instance with --series.")
+    level = Level.INSTANCE if sop_uid else Level.SERIES if series_uid else Level.STUDY
 
     async def work(house: House, context: Context) -> None:
+        target = Target(level, study_uid=study_uid, series_uid=series_uid, sop_uid=sop_uid)
+        if patient_id:
+            target = await _patient(house, context, patient_id, issuer)
         edits = await house.archive.corrections(context, target)
         rejections = await house.archive.rejections(context, study_uid) if study_uid else []
         if as_json:
@@ -299,7 +304,7 @@ def list_(
             }
             console.print_json(json.dumps(body))
             return
-        table = Table("Id", "What", "Reason", "By", "When", "")
+        table = Table(Column("Id", no_wrap=True, min_width=36), "What", "Reason", "By", "When", "")
         for e in edits:
             state = "undone" if e.undoes is not None else ""
             table.add_row(str(e.edit_id), _shown(e), e.reason, e.author, f"{e.at:%F %T}", state)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from lightwell.access.context import Context
 from lightwell.app.commands.options import DataOption, JsonOption, console, notes, with_house
@@ -59,9 +60,11 @@ def fsck(
 def _show(invariants: list[Invariant], orphans: Orphans) -> None:
     table = Table("", "Invariant", "", "Checked", "Damaged")
     for line in invariants:
-        state = f"[{_COLOURS[line.state]}]{line.state.value}[/]"
+        state = Text(line.state.value, _COLOURS[line.state])
         built = line.state is not State.NOT_BUILT
-        text = f"{line.text}\n[dim]{line.note}[/]" if line.note else line.text
+        text = Text(line.text)
+        if line.note:
+            text.append(f"\n{line.note}", "dim")
         numbers = (str(line.found.checked), str(line.found.damaged)) if built else ("", "")
         table.add_row(line.name, text, state, *numbers)
     console.print(table)

@@ -66,7 +66,7 @@ def import_(
             importer = Importer(house.archive, replace(context, channel="import"), labels, heard)
             return await importer.run(paths)
 
-    report = with_house(data, work, tenant=tenant)
+    report = with_house(data, work, tenant=tenant, founds=True)
     if as_json:
         print(json.dumps(report.to_json(), ensure_ascii=False))
     else:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from lightwell.app.logs import log_to_terminal
 from lightwell.app.settings import DEFAULT_DIMSE, DEFAULT_HTTP, Settings, parse_endpoint
 from lightwell.app.wiring import House, furnish, open_house
 from lightwell.domain.tenants.model import DEFAULT
+from lightwell.kernel.errors import Invalid, Missing
 
 DataOption = Annotated[
     Path, typer.Option("--data", envvar="LIGHTWELL_DATA", help="The data folder.")
@@ -28,8 +29,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 T = TypeVar("T")
 
-console = Console()
-notes = Console(stderr=True)
+# What is shown was typed by people or came with images: square brackets and colons mean themselves.
+console = Console(markup=False, emoji=False)
+notes = Console(stderr=True, markup=False, emoji=False)
 
 
 def settings_from(data: Path, **given: Any) -> Settings:
@@ -45,6 +47,22 @@ def settings_from(data: Path, **given: Any) -> Settings:
     )
 
 
+def check_installed(settings: Settings) -> None:
+    """Raises Missing unless the data folder was used before; a database elsewhere needs none."""
+    if settings.database_url is None and not (settings.data / "postgres").is_dir():
+        raise_no_installation(settings.data)
+
+
+def raise_no_installation(data: Path) -> NoReturn:
+    """Raises Missing, with what to do."""
+    if data.exists() and not data.is_dir():
+        raise Invalid(f"{data} is not a folder.", remedy="Choose another --data.")
+    raise Missing(
+        f"There is no Lightwell installation in {data}.",
+        remedy="Give its folder with --data. `lightwell serve` makes a new one.",
+    )
+
+
 def user_name() -> str:
     """Who runs the command, for the record."""
     return os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid-{os.getuid()}"
@@ -55,9 +73,16 @@ def with_house(
     work: Callable[[House, Context], Awaitable[T]],
     *,
     tenant: str = DEFAULT,
+    founds: bool = False,
 ) -> T:
-    """Run one command's work beside a running server, or with a database of its own meanwhile."""
+    """Run one command's work beside a running server, or with a database of its own meanwhile.
+
+    `founds`: it may be the first to use the folder. Else a mistyped --data raises Missing: an empty
+    archive in its place would be found whole, and all its lists empty.
+    """
     settings = settings_from(data)
+    if not founds:
+        check_installed(settings)
     make_data_folder(settings.data)
     log_to_terminal()
 

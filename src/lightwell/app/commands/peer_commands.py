@@ -16,7 +16,7 @@ from lightwell.app.commands.options import (
     console,
     with_house,
 )
-from lightwell.app.settings import parse_endpoint
+from lightwell.app.settings import Endpoint, parse_endpoint
 from lightwell.app.wiring import House
 from lightwell.domain.peers.api import peer_to_json
 from lightwell.domain.peers.model import Peer, PeerType
@@ -73,7 +73,7 @@ def add(
         may = ", ".join(sorted(peer.grants))
         console.print(f"{aet} at {endpoint} may {may}.", highlight=False)
 
-    with_house(data, work, tenant=tenant)
+    with_house(data, work, tenant=tenant, founds=True)
 
 
 @app.command()
@@ -100,7 +100,7 @@ def list_(data: DataOption, tenant: TenantOption = DEFAULT, as_json: JsonOption 
         for p in peers:
             table.add_row(
                 p.aet,
-                f"{p.host}:{p.port}",
+                str(Endpoint(p.host, p.port)),
                 p.type.value,
                 " ".join(sorted(p.grants)),
                 p.site or "",

@@ -10,7 +10,14 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lightwell.app.commands.options import DataOption, JsonOption, console, notes, settings_from
+from lightwell.app.commands.options import (
+    DataOption,
+    JsonOption,
+    console,
+    notes,
+    raise_no_installation,
+    settings_from,
+)
 from lightwell.app.data_folder import held_by_server, make_data_folder
 from lightwell.app.database_access import database
 from lightwell.app.logs import log_to_terminal
@@ -32,6 +39,8 @@ def reindex_(
     in the store could not be indexed; it is named.
     """
     settings = settings_from(data)
+    if settings.store_url is None and not (settings.data / "blobs").is_dir():
+        raise_no_installation(settings.data)
     make_data_folder(settings.data)
     log_to_terminal()
     with held_by_server(settings.data), database(settings) as info:

@@ -28,7 +28,7 @@ def create(
         tenant = await house.tenants.create(context, name, label=label, aet=aet)
         console.print(f"Tenant {tenant.name} is called {tenant.aet}.", highlight=False)
 
-    with_house(data, work)
+    with_house(data, work, founds=True)
 
 
 @app.command("list")

@@ -29,7 +29,7 @@ def open_store(
     StoreUnavailable for one that does not answer. Call it after any `fork`, not before.
     """
     text = str(location)
-    if text.startswith("s3://"):
+    if "://" in text:  # no folder is meant, whatever the scheme; `parse` refuses what is not s3
         # Here, so that a store in a folder does not load the S3 client in each process.
         from lightwell.backends.blobs.s3 import BucketStore
         from lightwell.backends.blobs.s3_settings import S3Settings
