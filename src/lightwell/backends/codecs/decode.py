@@ -8,10 +8,8 @@ space, except where the codec itself undoes a colour transform (JPEG, JPEG 2000,
 from __future__ import annotations
 
 import itertools
-import sys
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from lightwell.backends.codecs import pixels as px
 from lightwell.backends.codecs.codestreams import Codestream, inspect
 from lightwell.backends.codecs.errors import DecodeFailed, DecodeRefused
+from lightwell.backends.codecs.loud import loud
 from lightwell.backends.codecs.pixels import DecodeJob, Limits, NativeFrame, PixelDescription
 
 Samples = NDArray[Any]
@@ -54,7 +53,7 @@ def decode_frame(job: DecodeJob, limits: Limits = px.DEFAULT_LIMITS) -> DecodedF
         return DecodedFrame(_rle(job.pixels, job.data), job.pixels.photometric)
     stream = inspect(job.data)
     _check_stream(job.pixels, stream)
-    with _loud():
+    with loud():
         samples = _DECODERS[syntax](job.data, job.pixels, stream)
     return _fit(job.pixels, samples, stream)
 
@@ -99,33 +98,6 @@ def native_frame(job: DecodeJob, limits: Limits = px.DEFAULT_LIMITS) -> NativeFr
         high_bit=pixels.high_bit,
         pixel_representation=int(pixels.signed),
     )
-
-
-@contextmanager
-def _loud() -> Iterator[None]:
-    """Turn codec trouble into DecodeFailed, also what Cython swallows.
-
-    OpenJPH reports damage from a callback whose exception Cython prints and forgets; the array that
-    comes back is then garbage. `sys.unraisablehook` sees it.
-    """
-    swallowed: list[BaseException | None] = []
-    previous = sys.unraisablehook
-    sys.unraisablehook = lambda trouble: swallowed.append(trouble.exc_value)
-    try:
-        yield
-    except (DecodeFailed, DecodeRefused, MemoryError):
-        raise
-    except (RuntimeError, ValueError, OSError, TypeError, NotImplementedError) as trouble:
-        raise DecodeFailed(f"The codec could not read the frame: {_brief(trouble)}.") from trouble
-    finally:
-        sys.unraisablehook = previous
-    if swallowed:
-        raise DecodeFailed(f"The codec reported damage: {_brief(swallowed[0])}.")
-
-
-def _brief(trouble: BaseException | None) -> str:
-    """Codec messages speak of bytes and markers, never of patients; keep them short all the same."""
-    return " ".join(str(trouble).split())[:160] or type(trouble).__name__
 
 
 def _word(pixels: PixelDescription) -> np.dtype[Any]:
@@ -216,7 +188,7 @@ def _rle(pixels: PixelDescription, data: bytes) -> Samples:
     planes = np.empty((area, pixels.samples, width), np.uint8)
     for number in range(count):
         segment = data[starts[number] : starts[number + 1]]
-        with _loud():
+        with loud():
             octets = imagecodecs.packbits_decode(segment)
         if len(octets) < area:
             raise DecodeFailed(f"RLE segment {number + 1} ends early.")

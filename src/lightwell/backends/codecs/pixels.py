@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lightwell.backends.codecs.errors import DecodeFailed, DecodeRefused
+from lightwell.domain.archive.coding import PixelForm
 
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
@@ -204,6 +205,17 @@ class RenderJob:
     frames: tuple[bytes, ...] = field(repr=False)
     request: RenderRequest = RenderRequest()
     first_bit: int = 0
+
+
+@dataclass(frozen=True)
+class CodeJob:
+    """Frames to code (one buffer a form), to rebuild (codestream and strays a form), or one prefix to show
+    (no form). `zeros` and `picture` (decompositions, reduction) belong to the second and third."""
+
+    forms: tuple[PixelForm, ...]
+    buffers: tuple[bytes | bytearray | memoryview, ...] = field(repr=False)
+    zeros: tuple[bool, ...] = ()
+    picture: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,11 @@ class DecoderPool:
             child.reap()
 
     @property
+    def workers(self) -> int:
+        """How many children work at the same time."""
+        return self._workers
+
+    @property
     def pids(self) -> frozenset[int]:
         """Process ids of the children alive now."""
         with self._lock:
@@ -139,7 +144,13 @@ class DecoderPool:
             raise DecodeFailed("The decoder's answer makes no sense.") from trouble
 
     async def _run(self, task: Task, job: Job) -> bytes:
-        size = len(job.data) if isinstance(job, DecodeJob) else sum(map(len, job.frames))
+        answer: bytearray = await asyncio.wrap_future(self.submit(task, job))
+        return bytes(answer)
+
+    def submit(self, task: Task, job: Job) -> Future[bytearray]:
+        """Queue one job, from any thread; the future has its answer as the child sent it, or raises as
+        the other methods do. Raises DecodeRefused, Busy, Unavailable at once."""
+        size = sum(map(len, protocol.buffers_of(job)))
         if size > self.limits.memory // 2:
             raise DecodeRefused(f"{size} bytes of pixel data are too many for one job.")
         if self._closed:
@@ -147,13 +158,13 @@ class DecoderPool:
         if not self._places.acquire(blocking=False):
             raise Busy("Too many pictures are being made.", remedy="Try again in a moment.")
         try:
-            running: Future[bytes] = self._threads.submit(self._work, task, job)
+            running: Future[bytearray] = self._threads.submit(self._work, task, job)
         except RuntimeError as trouble:
             self._places.release()
             raise Unavailable("The decoder pool is closed.") from trouble
         # Released when the job is over, not when its caller stopped waiting.
         running.add_done_callback(lambda _: self._places.release())
-        return await asyncio.wrap_future(running)
+        return running
 
     def _warm(self) -> None:
         child = self._idle.get()
@@ -178,7 +189,7 @@ class DecoderPool:
         with self._lock:
             self._living.discard(child)
 
-    def _work(self, task: Task, job: Job) -> bytes:
+    def _work(self, task: Task, job: Job) -> bytearray:
         """Run one job on an idle child; in a thread of the pool."""
         child = self._idle.get()
         kept: _Child | None = None
@@ -194,7 +205,7 @@ class DecoderPool:
             self._idle.put(kept)
         return self._outcome(status, answer)
 
-    def _outcome(self, status: Status, answer: bytes) -> bytes:
+    def _outcome(self, status: Status, answer: bytearray) -> bytearray:
         with self._lock:
             self.stats.jobs += 1
             self.stats.failed += status is Status.FAILED
@@ -204,7 +215,7 @@ class DecoderPool:
         text = answer[:500].decode("utf-8", "replace")
         raise DecodeFailed(text) if status is Status.FAILED else DecodeRefused(text)
 
-    def _ask(self, child: _Child | None, task: Task, job: Job) -> tuple[_Child, Status, bytes]:
+    def _ask(self, child: _Child | None, task: Task, job: Job) -> tuple[_Child, Status, bytearray]:
         """Give the job to the child, or to a new one when it died idle."""
         for _ in range(2):
             if child is None:
@@ -222,7 +233,7 @@ class DecoderPool:
             return child, status, answer
         raise Broken("The picture decoder does not start.", remedy="See the server's error log.")
 
-    def _await_answer(self, child: _Child, deadline: float) -> tuple[Status, bytes]:
+    def _await_answer(self, child: _Child, deadline: float) -> tuple[Status, bytearray]:
         try:
             return child.answer(deadline)
         except TimeoutError:
@@ -234,7 +245,7 @@ class DecoderPool:
         child.served = self._recycle_after
         with self._lock:
             self.stats.killed += 1
-        return refused, text.encode()
+        return refused, bytearray(text.encode())
 
 
 class _Child:
@@ -289,7 +300,7 @@ class _Child:
             return False
         return True
 
-    def answer(self, deadline: float) -> tuple[Status, bytes]:
+    def answer(self, deadline: float) -> tuple[Status, bytearray]:
         """Raises TimeoutError, OSError (the child died) or ValueError (it sent nonsense)."""
         left = deadline - time.monotonic()
         if left <= 0:
@@ -298,7 +309,7 @@ class _Child:
         status, length = protocol.answer_head(protocol.receive(self._channel, protocol.ANSWER_SIZE))
         if length > self._limits.memory:
             raise ValueError("the decoder announces more than it may use")
-        return status, bytes(protocol.receive(self._channel, length))
+        return status, protocol.receive(self._channel, length)
 
     def kill(self) -> None:
         self._process.kill()

@@ -8,6 +8,7 @@ not be able to hand objects to its parent.
 from __future__ import annotations
 
 import enum
+import itertools
 import json
 import pickle
 import socket
@@ -16,9 +17,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from lightwell.backends.codecs.pixels import DecodeJob, NativeFrame, RenderJob
+from lightwell.backends.codecs.pixels import CodeJob, DecodeJob, NativeFrame, RenderJob
+from lightwell.domain.archive.coding import CodedFrame, NotCoded, PixelForm
 
-Job = DecodeJob | RenderJob
+Job = DecodeJob | RenderJob | CodeJob
+Buffer = bytes | bytearray | memoryview
 
 _HEAD = struct.Struct("<BII")
 _LENGTH = struct.Struct("<Q")
@@ -34,6 +37,9 @@ class Task(enum.IntEnum):
     DECODE = 1  # DecodeJob -> samples, little endian
     NATIVE = 2  # DecodeJob -> NativeFrame
     RENDER = 3  # RenderJob -> encoded picture
+    ENCODE = 4  # CodeJob -> coded frames
+    REBUILD = 5  # CodeJob -> native frames
+    COARSE = 6  # CodeJob -> samples of a codestream prefix
 
 
 class Status(enum.IntEnum):
@@ -49,14 +55,23 @@ class Closed(ConnectionError):
     """The other end is gone."""
 
 
+def buffers_of(job: Job) -> Sequence[Buffer]:
+    """The pixel bytes of a job, in the order they travel."""
+    if isinstance(job, DecodeJob):
+        return (job.data,)
+    return job.frames if isinstance(job, RenderJob) else job.buffers
+
+
+def _without(job: Job) -> Job:
+    if isinstance(job, DecodeJob):
+        return replace(job, data=b"")
+    return replace(job, frames=()) if isinstance(job, RenderJob) else replace(job, buffers=())
+
+
 def send_job(channel: socket.socket, task: Task, job: Job) -> None:
     """Write one job; raises OSError when the other end is gone, TimeoutError when it does not read."""
-    if isinstance(job, DecodeJob):
-        frames: Sequence[bytes] = (job.data,)
-        bare: Job = replace(job, data=b"")
-    else:
-        frames, bare = job.frames, replace(job, frames=())
-    body = pickle.dumps(bare, protocol=5)
+    frames = buffers_of(job)
+    body = pickle.dumps(_without(job), protocol=5)
     lengths = b"".join(_LENGTH.pack(len(frame)) for frame in frames)
     channel.sendall(_HEAD.pack(task, len(body), len(frames)) + body + lengths)
     for frame in frames:
@@ -68,7 +83,13 @@ def receive_job(channel: socket.socket) -> tuple[Task, Job]:
     task, size, count = _HEAD.unpack(receive(channel, _HEAD.size))
     # The parent is trusted: it made this pickle from its own values a moment ago.
     bare = cast(Job, pickle.loads(receive(channel, size)))
-    lengths = [_LENGTH.unpack(receive(channel, _LENGTH.size))[0] for _ in range(count)]
+    lengths = struct.unpack(f"<{count}Q", receive(channel, _LENGTH.size * count))
+    if isinstance(bare, CodeJob):
+        # In one go and without copies: these are many and large.
+        whole = memoryview(receive(channel, sum(lengths)))
+        ends = list(itertools.accumulate(lengths, initial=0))
+        buffers = tuple(whole[a:b] for a, b in itertools.pairwise(ends))
+        return Task(task), replace(bare, buffers=buffers)
     frames = tuple(bytes(receive(channel, length)) for length in lengths)
     if isinstance(bare, DecodeJob):
         return Task(task), replace(bare, data=frames[0])
@@ -124,3 +145,84 @@ def unpack_native(answer: bytes) -> NativeFrame:
     if not isinstance(fields, dict) or set(fields) != set(_NATIVE_FIELDS):
         raise ValueError("the decoder's answer has other fields than expected")
     return NativeFrame(data=answer[start:], **fields)
+
+
+#: Of one coded frame: status, `zero`, lengths of codestream (or message), strays and overlay planes.
+_CODED = struct.Struct("<BBIII")
+_REBUILT = struct.Struct("<BQ")
+_MESSAGE = 500
+
+
+def pack_coded(frame: CodedFrame | NotCoded) -> tuple[bytes, ...]:
+    """One coded frame of an answer, or why there is none."""
+    if isinstance(frame, NotCoded):
+        text = frame.why.encode()[:_MESSAGE]
+        return _CODED.pack(Status.FAILED, 0, len(text), 0, 0), text
+    planes = b"".join(frame.planes)
+    head = _CODED.pack(Status.DONE, frame.zero, len(frame.stream), len(frame.side), len(planes))
+    return head, frame.stream, frame.side, planes
+
+
+def unpack_coded(answer: Buffer, forms: Sequence[PixelForm]) -> list[CodedFrame | NotCoded]:
+    """The frames of an answer to ENCODE. Raises ValueError when the child sent something else."""
+    cut = _Cutter(answer)
+    found: list[CodedFrame | NotCoded] = []
+    for form in forms:
+        status, zero, *lengths = _CODED.unpack(cut.take(_CODED.size))
+        stream, side, planes = (bytes(cut.take(length)) for length in lengths)
+        if status != Status.DONE:
+            found.append(NotCoded(stream[:_MESSAGE].decode("utf-8", "replace")))
+            continue
+        count = len(form.overlays)
+        size = len(planes) // count if count else 0
+        if size * count != len(planes):
+            raise ValueError("the decoder's answer has a broken overlay")
+        each = tuple(planes[n * size : (n + 1) * size] for n in range(count))
+        found.append(CodedFrame(stream, bool(zero), side, each))
+    cut.end()
+    return found
+
+
+def pack_rebuilt(frame: memoryview | NotCoded) -> tuple[bytes | memoryview, ...]:
+    """One native frame of an answer, or why there is none."""
+    if isinstance(frame, NotCoded):
+        text = frame.why.encode()[:_MESSAGE]
+        return _REBUILT.pack(Status.FAILED, len(text)), text
+    return _REBUILT.pack(Status.DONE, len(frame)), frame
+
+
+def unpack_rebuilt(answer: Buffer, forms: Sequence[PixelForm]) -> list[memoryview | NotCoded]:
+    """The frames of an answer to REBUILD, not copied. Raises ValueError for anything else."""
+    cut = _Cutter(answer)
+    found: list[memoryview | NotCoded] = []
+    for form in forms:
+        status, length = _REBUILT.unpack(cut.take(_REBUILT.size))
+        frame = cut.take(length)
+        if status != Status.DONE:
+            found.append(NotCoded(bytes(frame[:_MESSAGE]).decode("utf-8", "replace")))
+        elif length != form.frame_bytes:
+            raise ValueError("the decoder's answer has a frame of another size")
+        else:
+            found.append(frame)
+    cut.end()
+    return found
+
+
+class _Cutter:
+    """Takes pieces off an answer; a short one raises ValueError."""
+
+    def __init__(self, answer: Buffer) -> None:
+        self._view = memoryview(answer)
+        self._at = 0
+
+    def take(self, length: int) -> memoryview:
+        end = self._at + length
+        if end > len(self._view):
+            raise ValueError("the decoder's answer is too short")
+        taken = self._view[self._at : end]
+        self._at = end
+        return taken
+
+    def end(self) -> None:
+        if self._at != len(self._view):
+            raise ValueError("the decoder's answer is too long")

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 
 import imagecodecs
 import numpy as np
@@ -22,9 +23,17 @@ import numpy as np
 from lightwell.backends.codecs import protocol
 from lightwell.backends.codecs.decode import decode_frame, native_frame
 from lightwell.backends.codecs.errors import DecodeFailed, DecodeRefused
-from lightwell.backends.codecs.pixels import DecodeJob, Limits, RenderJob
+from lightwell.backends.codecs.htj2k import (
+    decode_coarse,
+    encode_frame,
+)
+from lightwell.backends.codecs.htj2k import (
+    decode_frame as rebuild_frame,
+)
+from lightwell.backends.codecs.pixels import CodeJob, DecodeJob, Limits, RenderJob
 from lightwell.backends.codecs.protocol import Job, Status, Task
 from lightwell.backends.codecs.render import render
+from lightwell.domain.archive.coding import CodedFrame, NotCoded, PixelForm
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 
@@ -128,7 +137,38 @@ def _allow_seconds(seconds: float) -> None:
 def _do(task: Task, job: Job, limits: Limits) -> tuple[bytes | memoryview, ...]:
     if isinstance(job, RenderJob):
         return (render(job, limits),)
+    if isinstance(job, CodeJob):
+        return tuple(_code(task, job))
     return _decode(task, job, limits)
+
+
+def _code(task: Task, job: CodeJob) -> Iterator[bytes | memoryview]:
+    """The parts of an answer; a frame that fails says so in its place and the others go on."""
+    if task is Task.COARSE:
+        picture = decode_coarse(bytes(job.buffers[0]), *job.picture)
+        yield np.ascontiguousarray(picture).tobytes()
+        return
+    for number, form in enumerate(job.forms):
+        if task is Task.ENCODE:
+            yield from protocol.pack_coded(_encoded(form, job.buffers[number]))
+        else:
+            stream, side = job.buffers[2 * number : 2 * number + 2]
+            coded = CodedFrame(bytes(stream), job.zeros[number], bytes(side))
+            yield from protocol.pack_rebuilt(_rebuilt(form, coded))
+
+
+def _encoded(form: PixelForm, frame: protocol.Buffer) -> CodedFrame | NotCoded:
+    try:
+        return encode_frame(form, frame)
+    except DecodeFailed as trouble:
+        return NotCoded(trouble.message)
+
+
+def _rebuilt(form: PixelForm, coded: CodedFrame) -> memoryview | NotCoded:
+    try:
+        return rebuild_frame(form, coded)
+    except DecodeFailed as trouble:
+        return NotCoded(trouble.message)
 
 
 def _decode(task: Task, job: DecodeJob, limits: Limits) -> tuple[bytes | memoryview, ...]:

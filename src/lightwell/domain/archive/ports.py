@@ -8,12 +8,14 @@ every method takes the tenant, and its rows are filtered by it twice: in the que
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from lightwell.access.context import Tenant
+from lightwell.domain.archive.coding import CodedFrame, NotCoded, PixelForm
 from lightwell.domain.archive.model import (
     Attributes,
     CommitmentRow,
@@ -151,6 +153,39 @@ class BlobStore(Protocol):
 
     def close(self) -> None:
         """Give back files, threads and connections."""
+
+
+class FrameCoder(Protocol):
+    """Turns native frames into codestreams and back, in limited processes, many at a time.
+
+    Thread-safe; results come in the order asked for. A frame that cannot be coded or decoded is
+    `NotCoded` in its place, also when it killed the codec; the others are not touched by it. Nothing is
+    promised of what comes back: whoever asks compares checksums before and digests after. A batch may
+    hold frames of several objects; 1 to 8 MiB of native pixels are a good size.
+
+    Futures raise Unavailable (closed), Busy (full: keep at most `depth` batches under way) or Broken.
+    """
+
+    @property
+    def depth(self) -> int:
+        """Batches worth keeping under way at the same time."""
+
+    def encode(
+        self, frames: Sequence[tuple[PixelForm, Buffer]]
+    ) -> Future[list[CodedFrame | NotCoded]]:
+        """HTJ2K lossless RPCL, one tile-part a resolution, for native frames of `frame_bytes` each."""
+
+    def decode(
+        self, frames: Sequence[tuple[PixelForm, CodedFrame]]
+    ) -> Future[list[memoryview | NotCoded]]:
+        """The native frames, `frame_bytes` each."""
+
+    def coarse(self, prefix: bytes, levels: int, reduction: int) -> Future[bytes]:
+        """Samples at 1/2^reduction (rounded up) of the size, little endian words of Bits Allocated, pixel
+        by pixel, from a codestream prefix that ends with the tile-part completing it, or a longer one.
+
+        Equal to what a browser shows of that prefix. Raises Invalid for damage that shows.
+        """
 
 
 class Index(Protocol):

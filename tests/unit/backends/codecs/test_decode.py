@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from lightwell.backends.codecs import pixels as px
 from lightwell.backends.codecs.codestreams import inspect
-from lightwell.backends.codecs.decode import _loud, decode_frame, native_frame, stored_values
+from lightwell.backends.codecs.decode import decode_frame, native_frame, stored_values
 from lightwell.backends.codecs.errors import DecodeFailed, DecodeRefused
+from lightwell.backends.codecs.loud import loud
 from lightwell.backends.codecs.pixels import DecodeJob, Limits, PixelDescription
 from lightwell.kernel.errors import Kind
 from lightwell.testing import encoding as enc
@@ -249,7 +250,7 @@ def test_damage_that_the_codec_only_mutters_about_is_an_error() -> None:
             raise RuntimeError("ojph error")
 
     hook = sys.unraisablehook
-    with pytest.raises(DecodeFailed, match="ojph error"), _loud():
+    with pytest.raises(DecodeFailed, match="ojph error"), loud():
         Mutters()
     assert sys.unraisablehook is hook
 
