@@ -128,7 +128,7 @@ def test_preloaded_files_are_the_same_files(tmp_path: Path, processes: int) -> N
     assert {answer.sha256 for answer in report.stored} == {
         hashlib.sha256(data).hexdigest() for data in sent.values()
     }
-    assert 0 < report.seconds < 30
+    assert report.seconds > 0
     assert len(scp.requests) == 2
 
 

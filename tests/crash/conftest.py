@@ -225,6 +225,8 @@ def objects(
 class Sending(threading.Thread):
     """A sender at work; its log grows by a line with each answer."""
 
+    associations = 4
+
     def __init__(self, files: Sequence[PartTenFile], target: Target, log: Path) -> None:
         super().__init__(name="sender")
         self.log = log
@@ -233,7 +235,9 @@ class Sending(threading.Thread):
         self._target = target
 
     def run(self) -> None:
-        self.report = send(self._files, self._target, associations=4, ack_log=self.log)
+        self.report = send(
+            self._files, self._target, associations=self.associations, ack_log=self.log
+        )
 
     def answers(self) -> int:
         """How many answers have come."""

@@ -144,10 +144,11 @@ def test_the_database_stands_still_for_a_while(ward: Any, new_objects: Callable[
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
-        time.sleep(0.5)  # answers that were on their way
         before = sending.answers()
-        time.sleep(2.0)  # the time of the fault itself: nothing to wait for
-        assert sending.answers() == before
+        time.sleep(2.5)  # the time of the fault itself: nothing to wait for
+        # One answer an association may have been on its way, however slowly; the next one needs the
+        # database.
+        assert sending.answers() <= before + sending.associations
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)

@@ -20,6 +20,7 @@ from lightwell.dicom.errors import DicomError
 from lightwell.dicom.header import Header
 from lightwell.dicom.inflate import InflatingReader
 from lightwell.dicom.uids import acceptable_uid
+from lightwell.testing.pace import slowness
 
 SHARED = Path(os.environ.get("LIGHTWELL_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 KIT = SHARED / "kit" / "evil_files.py"
@@ -76,12 +77,12 @@ def test_every_hostile_file_is_refused_or_read_quickly_and_in_little_memory(evil
     files = sorted(evil.glob("*.dcm"))
     assert len(files) >= 18
     for path in files:
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             read[path.stem] = taken_in(path.read_bytes())
         except DicomError as error:
             refused[path.stem] = type(error).__name__
-        assert time.perf_counter() - start < 10, path.name
+        assert time.process_time() - start < 10 * slowness(), path.name
     assert refused == {
         "deflate_400m": "LimitExceeded",
         "nest_2000": "LimitExceeded",
@@ -144,17 +145,17 @@ def test_damaged_real_headers_only_ever_raise_dicom_errors() -> None:
     for name in names:
         raw = (SHARED / "data" / name).read_bytes()[:40_000]
         for _ in range(ROUNDS):
-            start = time.perf_counter()
+            start = time.process_time()
             try:
                 found = taken_in(_damaged(raw, chance))
                 _exits(found["header"])
                 outcomes["read"] += 1
             except DicomError as error:
                 outcomes[type(error).__name__] += 1
-            slowest = max(slowest, time.perf_counter() - start)
+            slowest = max(slowest, time.process_time() - start)
     print(dict(outcomes), f"slowest {slowest * 1e3:.0f} ms")
     assert outcomes["read"] > 500 * ROUNDS
-    assert slowest < 10
+    assert slowest < 10 * slowness()
 
 
 def _damaged(raw: bytes, chance: random.Random) -> bytes:

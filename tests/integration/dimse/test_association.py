@@ -32,6 +32,9 @@ ECHO = propose_service(VERIFICATION)
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
+LONG = 60.0  # seconds: for what must come to pass, however slow the machine
+
+
 def _scu(house: DimseHouse, calling: str = "LW_SENDER", **more: Any) -> Scu:
     return Scu(LOOPBACK, house.port, ECHO, calling_ae=calling, timeout=10.0, **more)
 
@@ -63,7 +66,7 @@ def _until_closed(connection: socket.socket, within: float) -> bytes:
     return bytes(said)
 
 
-def _wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+def _wait_until(true: Callable[[], bool], seconds: float = LONG) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come to pass"
@@ -201,21 +204,20 @@ def test_d01_a_pdu_of_four_gibibytes_within_an_association(house: DimseHouse) ->
         connection.sendall(_request())
         assert connection.recv(1) == b"\x02"
         connection.sendall(struct.pack(">BBL", 4, 0, 0xFFFFFFFF) + bytes(64))
-        assert _until_closed(connection, 5)[-10] == 7  # A-ABORT
+        assert _until_closed(connection, LONG)[-10] == 7  # A-ABORT
     assert _resident() - before < 16 << 20
     assert house.server.tally.protocol_errors == 1
 
 
 def test_d02_silent_sockets_keep_nobody_out(make_house: MakeHouse) -> None:
-    house = make_house(limits=DimseLimits(waiting_per_source=5, request=3.0))
+    # Their deadline does not come within this test: nobody is served because they have left.
+    house = make_house(limits=DimseLimits(waiting_per_source=5, request=600.0))
     silent = [_connect(house) for _ in range(12)]
     for _ in range(3):
-        started = time.monotonic()
         assert _echo(house) == 0
-        assert time.monotonic() - started < 3
     assert house.server.tally.crowded_out >= 7
+    assert house.server.tally.timed_out == 0
     for connection in silent:
-        _until_closed(connection, 5)
         connection.close()
     _wait_until(lambda: house.server.tally.waiting == 0)
 
@@ -225,13 +227,12 @@ def test_d04_a_dripped_request_is_cut_at_its_total_deadline(
 ) -> None:
     house = make_house(limits=hasty)
     before = _descriptors()
-    started = time.monotonic()
     with _connect(house) as connection:
+        # Never silent for long: only a deadline for the whole cuts it before its last byte.
         with pytest.raises(OSError):  # noqa: PT012 - cut off at an unknown byte
             for byte in _request():
                 connection.sendall(bytes([byte]))
                 time.sleep(0.1)
-        assert time.monotonic() - started < 3
     _wait_until(lambda: house.server.tally.waiting == 0)
     assert house.server.tally.timed_out == 1
     _wait_until(lambda: _descriptors() <= before)
@@ -271,7 +272,7 @@ def test_an_idle_association_is_aborted(make_house: MakeHouse, hasty: DimseLimit
     with _connect(house) as connection:
         connection.sendall(_request())
         assert connection.recv(4096)[0] == 2
-        assert _until_closed(connection, 4)[:1] == b"\x07"
+        assert _until_closed(connection, LONG)[:1] == b"\x07"
     _wait_until(lambda: house.server.tally.timed_out == 1)
 
 
@@ -282,7 +283,7 @@ def test_a_peer_that_never_closes_is_left_at_artim(
     with _connect(house) as connection:
         connection.sendall(_request(calling="NOBODY"))
         assert connection.recv(10)[0] == 3
-        assert _until_closed(connection, 4) == b""
+        assert _until_closed(connection, LONG) == b""
 
 
 def test_d05_more_syntaxes_than_anybody_needs(house: DimseHouse) -> None:
@@ -291,10 +292,8 @@ def test_d05_more_syntaxes_than_anybody_needs(house: DimseHouse) -> None:
         for index in range(128)
     )
     with _connect(house) as connection:
-        started = time.monotonic()
         connection.sendall(pdus.encode(AssociateRQ("LIGHTWELL", "LW_SENDER", contexts)))
         assert connection.recv(1) == b"\x07"  # A-ABORT: more than 64 syntaxes a context
-        assert time.monotonic() - started < 1
     assert _echo(house) == 0
 
 
@@ -309,7 +308,7 @@ def test_d05_mutated_requests_harm_nobody(make_house: MakeHouse) -> None:
         with _connect(house) as connection:
             connection.sendall(mutated)
             connection.shutdown(socket.SHUT_WR)
-            assert _until_closed(connection, 5)[:1] in (b"", b"\x02", b"\x03", b"\x07")
+            assert _until_closed(connection, LONG)[:1] in (b"", b"\x02", b"\x03", b"\x07")
     assert house.server.tally.broken == 0
     assert _echo(house) == 0
 
@@ -324,7 +323,7 @@ def test_d25_cycles_leave_nothing_behind(house: DimseHouse) -> None:
                 connection.sendall(_request())
                 assert connection.recv(4096)[0] == 2
                 connection.sendall(pdus.encode(pdus.Abort(0, 0)))
-                _until_closed(connection, 5)
+                _until_closed(connection, LONG)
 
     def quiet() -> bool:
         tally = house.server.tally
@@ -348,10 +347,9 @@ def test_d25_cycles_leave_nothing_behind(house: DimseHouse) -> None:
 )
 def test_d26_other_protocols_are_shown_out(house: DimseHouse, first_words: bytes) -> None:
     with _connect(house) as connection:
-        started = time.monotonic()
         connection.sendall(first_words)
-        _until_closed(connection, 2)
-        assert time.monotonic() - started < 1
+        _until_closed(connection, LONG)
+    assert house.server.tally.timed_out == 0, "told by its words, not by a deadline"
     assert _echo(house) == 0
 
 
@@ -394,15 +392,13 @@ def _tls_echo(house: DimseHouse, context: ssl.SSLContext, calling: str = "CT9") 
 
 
 def test_d03_silent_clients_of_the_tls_door_delay_nobody(make_house: MakeHouse, tls: _Tls) -> None:
-    house = make_house(tls=tls.server, limits=DimseLimits(request=2.0))
+    house = make_house(tls=tls.server, limits=DimseLimits(request=600.0))
     context, certificate = tls.client("ct9")
     house.add_peer("CT9", PeerType.MODALITY, certificate=certificate)
     silent = [socket.create_connection((LOOPBACK, house.tls_port), 5) for _ in range(3)]
-    started = time.monotonic()
     assert _tls_echo(house, context) == 0
-    assert time.monotonic() - started < 1.5
+    assert house.server.tally.failed_handshakes == 0, "the silent ones are still there"
     for connection in silent:
-        _until_closed(connection, 5)
         connection.close()
     _wait_until(lambda: house.server.tally.failed_handshakes == 3)
 
@@ -443,7 +439,7 @@ def test_stopping_lets_work_finish_and_turns_newcomers_away(house: DimseHouse) -
         with pytest.raises(Rejected) as caught:
             _scu(house)
         assert caught.value.rejection == Rejection.TEMPORARY_CONGESTION
-        assert _until_closed(connection, 10)[:1] == b"\x07"  # idle: told to come back
+        assert _until_closed(connection, LONG)[:1] == b"\x07"  # idle: told to come back
         stopping.join(15)
         assert not stopping.is_alive()
 
@@ -458,7 +454,6 @@ def test_stopping_aborts_what_is_left_when_the_grace_is_over(house: DimseHouse) 
         assert connection.recv(4096)[0] == 2
         connection.sendall(_store_command())  # and never its data set
         _wait_until(lambda: house.server.tally.active == 1)
-        started = time.monotonic()
         house.run(house.server.stop(0.5))
-        assert time.monotonic() - started < 8
-        assert _until_closed(connection, 5)[:1] == b"\x07"
+        assert house.server.tally.stalled == 0, "the end of the grace ended it, not its own silence"
+        assert _until_closed(connection, LONG)[:1] == b"\x07"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -522,10 +524,10 @@ def test_move_tells_how_it_goes_and_can_be_cancelled(make_house: MakeHouse) -> N
     study = _study(house, 30)
     with ScriptedScp() as scp:
         _destination(house, scp)
-        slow = threading.Event()
+        cancelled, stores = threading.Event(), itertools.count()
 
         def unhurried(_message: Message) -> list[tuple[int, bytes]]:
-            slow.wait(0.05)
+            cancelled.wait(0.05 if next(stores) < 12 else 60)  # never ahead of the cancel
             return [(SUCCESS, b"")]
 
         scp.answers = {CommandField.C_STORE_RQ: unhurried}
@@ -535,6 +537,7 @@ def test_move_tells_how_it_goes_and_can_be_cancelled(make_house: MakeHouse) -> N
                 responses.append(message.command)
                 if len(responses) == 3:
                     scu.cancel()
+                    cancelled.set()
     *pending, final = responses
     assert {command.status for command in pending} == {PENDING}
     for command in pending:
@@ -552,17 +555,22 @@ def test_a_requestor_that_goes_stops_the_work(make_house: MakeHouse) -> None:
     study = _study(house, 40)
     with ScriptedScp() as scp:
         _destination(house, scp)
-        slow = threading.Event()
-        scp.answers = {CommandField.C_STORE_RQ: lambda _: (slow.wait(0.05), [(SUCCESS, b"")])[1]}
+        gone, stores = threading.Event(), itertools.count()
+
+        def unhurried(_message: Message) -> list[tuple[int, bytes]]:
+            gone.wait(0.05 if next(stores) < 4 else 60)  # not done before the requestor has gone
+            return [(SUCCESS, b"")]
+
+        scp.answers = {CommandField.C_STORE_RQ: unhurried}
         with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is a peer's session
             with Scu(LOOPBACK, house.port, propose_service(STUDY_ROOT_MOVE)) as scu:
                 for _ in scu.move(STUDY_ROOT_MOVE, "DEST", _whole_study(study[0])):
                     raise ZeroDivisionError  # the with-block aborts the association
-        deadline = 200
-        while house.server.tally.active and deadline:
-            slow.wait(0.05)
-            deadline -= 1
-    assert house.server.tally.active == 0
+        gone.set()
+        deadline = time.monotonic() + 60
+        while house.server.tally.active:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
     assert len(scp.received) < 40
     assert house.server.tally.broken == 0
 

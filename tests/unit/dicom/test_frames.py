@@ -36,6 +36,7 @@ from lightwell.dicom.uids import (
     TransferSyntax,
 )
 from lightwell.dicom.vrs import UNDEFINED, element_header
+from lightwell.testing.pace import slowness
 
 SOI = b"\xff\xd8\xff\xe0"
 
@@ -101,7 +102,7 @@ def test_native_frames_are_arithmetic() -> None:
 
 
 def test_two_thousand_million_frames_cost_nothing() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     _data, index = native(bytes(64), head(2_000_000_000))
     assert index.frames == 2_000_000_000
     assert index.present(4)
@@ -111,7 +112,7 @@ def test_two_thousand_million_frames_cost_nothing() -> None:
     assert [d.text for d in index.defects] == [
         "64 bytes of pixel data where 32000000000 are declared"
     ]
-    assert time.perf_counter() - start < 2  # a loop over them takes minutes
+    assert time.process_time() - start < 2 * slowness()  # a loop over them takes minutes
 
 
 def test_packed_bits_run_on_from_frame_to_frame() -> None:

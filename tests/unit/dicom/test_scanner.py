@@ -29,6 +29,7 @@ from lightwell.dicom.vrs import (
     UNDEFINED,
     element_header,
 )
+from lightwell.testing.pace import slowness
 
 EVL, IVL, EVB = ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian
 
@@ -342,11 +343,11 @@ def test_thirty_two_levels_are_read_and_no_more() -> None:
 
 
 def test_two_thousand_levels_are_refused_at_once_even_in_part() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for data in (nested(2000), nested(2000)[:10_000], nested(100_000)):
         with pytest.raises(LimitExceeded):
             scan(data, EVL, complete=False)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10 * slowness()
 
 
 def test_defined_lengths_do_not_hide_depth() -> None:
@@ -378,9 +379,9 @@ def test_too_many_elements_are_refused_in_bounded_memory() -> None:
 def test_a_hostile_order_costs_neither_time_nor_memory() -> None:
     data = el(tags.PatientID, "LO", b"A1") * 90_000
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     found = header(data)
-    assert time.perf_counter() - start < 20  # quadratic work takes minutes
+    assert time.process_time() - start < 20 * slowness()  # quadratic work takes minutes
     assert tracemalloc.get_traced_memory()[1] < 60 << 20
     tracemalloc.stop()
     assert len(found.structure) == DEFAULT.defects

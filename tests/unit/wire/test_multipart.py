@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lightwell.kernel.errors import Kind
+from lightwell.testing.pace import slowness
 from lightwell.wire.multipart import (
     PART_END,
     End,
@@ -225,7 +226,7 @@ def test_lookalike_limit_does_not_depend_on_the_cut(step: int) -> None:
 # --- cost --------------------------------------------------------------------------------------
 
 
-def test_a_hundred_thousand_parts_take_less_than_two_seconds() -> None:
+def test_a_hundred_thousand_parts_cost_less_than_two_seconds() -> None:
     boundary = new_boundary()
     body = written([b"0123456789"] * 100_000, boundary)
     started = time.process_time()
@@ -233,7 +234,7 @@ def test_a_hundred_thousand_parts_take_less_than_two_seconds() -> None:
     spent = time.process_time() - started
     assert len(outcome.parts) == 100_000
     assert outcome.error is None
-    assert spent < 2
+    assert spent < 2 * slowness()
 
 
 def test_single_bytes_cost_linear_time_even_inside_a_header() -> None:
@@ -243,14 +244,14 @@ def test_single_bytes_cost_linear_time_even_inside_a_header() -> None:
         assert read(one_by_one(body)).error is None
         return time.process_time() - started
 
-    assert spent(16_000, 50_000) < 2
+    assert spent(16_000, 50_000) < 2 * slowness()
 
 
 def test_lookalikes_are_cut_before_they_cost() -> None:
     body = b"--b\r\n\r\n" + b"\r\n--bx" * 1_000_000
     started = time.process_time()
     assert read([body]).error is LimitExceeded
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 0.5 * slowness()
 
 
 def test_large_parts_are_handed_on_without_copies() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from lightwell.testing.pace import slowness
 from lightwell.wire.dimse import commands
 from lightwell.wire.dimse.association import (
     Association,
@@ -583,7 +584,7 @@ def test_the_largest_hostile_request_is_answered_at_once() -> None:
     started = time.process_time()
     acceptor = Association(Role.ACCEPTOR)
     error = the_violation(acceptor.receive_data(raw))
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 0.5 * slowness()
     assert "more than 64 transfer syntaxes" in error.message
 
 
@@ -595,7 +596,7 @@ def test_the_largest_allowed_request_is_read_at_once() -> None:
     (event,) = acceptor.receive_data(raw)
     assert isinstance(event, AssociateRequested)
     accept(acceptor)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 0.5 * slowness()
 
 
 def test_a_presentation_data_value_costs_at_most_20_microseconds() -> None:
@@ -613,4 +614,4 @@ def test_a_presentation_data_value_costs_at_most_20_microseconds() -> None:
         for read in reads:
             acceptor.receive_data(read)
         costs.append((time.process_time() - started) / values)
-    assert min(costs) < 20e-6
+    assert min(costs) < 20e-6 * slowness()
