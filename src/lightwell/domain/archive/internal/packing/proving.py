@@ -72,17 +72,23 @@ class _Account:
 
 
 def prove(
-    read: ReadRange, length: int, coder: FrameCoder, written: Sequence[Entry] | None = None
+    read: ReadRange,
+    length: int,
+    coder: FrameCoder,
+    written: Sequence[Entry] | None = None,
+    crc: int | None = None,
 ) -> list[Failed]:
     """The entries of a stored pack that are not what arrived; [] is the proof.
 
-    `written` are the rows about to be switched: the pack's own index must say the same. Raises Damaged when
-    index, TAR or frame records are not whole, and what reading or the coder raises.
+    `written` are the rows about to be switched: the pack's own index must say the same; `crc` is the
+    CRC32C of all that was written. Raises Damaged when index, TAR or frame records are not whole, and
+    what reading or the coder raises.
     """
     index = read_index(read, length)
     if written is not None and index.entries != tuple(written):
         raise Damaged("The index of a pack is not what was written.")
-    forward = partial(_either, Window(read, length), Window(read, length), index.frames)
+    window = Window(read, length)
+    forward = partial(_either, window, Window(read, length), index.frames)
     found = loose_entries(forward, length)
     accounts: list[_Account] = []
     feeder: Feeder[CodedFrame, memoryview] = Feeder(coder.decode, coder.depth)
@@ -94,6 +100,8 @@ def prove(
     finally:
         feeder.abandon()
     _same(next(found, None), None)
+    if crc is not None and window.finish() != crc:
+        raise Damaged("What the store gives back of a pack is not what was written.")
     return [failure for account in accounts if (failure := account.failure) is not None]
 
 
@@ -159,7 +167,7 @@ def pack_proved(
             sink.discard()
             raise
         try:
-            failed = prove(partial(store.read, key), store.length(key), coder, packed.entries)
+            failed = _prove_stored(store, key, coder, packed)
         except BaseException:
             _drop(store, key)
             raise
@@ -173,6 +181,13 @@ def pack_proved(
             )
         refused |= {failure.entry.sop_uid: Reason.PROOF_FAILED for failure in failed}
     raise Damaged("A series could not be proved, even as received; it was not settled.")
+
+
+def _prove_stored(store: BlobStore, key: str, coder: FrameCoder, packed: Packed) -> list[Failed]:
+    if store.length(key) != packed.length:
+        raise Damaged("The store keeps a pack of another length than was written.")
+    read = partial(store.read, key)
+    return prove(read, packed.length, coder, packed.entries, packed.crc32c)
 
 
 def _drop(store: BlobStore, key: str) -> None:

@@ -19,7 +19,7 @@ from lightwell.dicom.scanner import scan
 from lightwell.dicom.uids import TransferSyntax
 from lightwell.domain.archive.coding import Buffer, CodedFrame, NotCoded
 from lightwell.domain.archive.errors import Damaged, NoSuchFrame
-from lightwell.domain.archive.internal.packing.checks import crc32c
+from lightwell.domain.archive.internal.packing.checks import crc32c, extended
 from lightwell.domain.archive.internal.packing.feeding import Feeder
 from lightwell.domain.archive.internal.packing.index import Entry
 from lightwell.domain.archive.internal.packing.recipe import SIDE_HEAD, Recipe
@@ -32,26 +32,49 @@ RUN = 8 << 20  # bytes of neighbouring frames read in one go
 
 
 class Window:
-    """A reader that takes large steps: for reading a pack from its beginning to its end in few requests."""
+    """A reader that takes large steps: for reading a pack from its beginning to its end in few requests.
+
+    What it fetches going forward is one run from byte 0; `finish` gives the CRC32C of it all. A request
+    that goes back behind the window is answered by a read of its own.
+    """
 
     def __init__(self, read: ReadRange, length: int, step: int = RUN) -> None:
         self._read = read
         self._length = length
         self._step = step
-        self._at = 0
+        self._at = 0  # of the first byte kept
         self._bytes = b""
+        self._sum = 0
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly these bytes. Raises Damaged when they lie beyond the end."""
-        if offset < 0 or length < 0 or offset + length > self._length:
+        end = offset + length
+        if offset < 0 or length < 0 or end > self._length:
             raise Damaged("A pack is shorter than what points into it.")
+        if offset < self._at:
+            return self._read(offset, length)
+        while end > self._at + len(self._bytes):
+            self._advance(offset, end)
         start = offset - self._at
-        if start < 0 or start + length > len(self._bytes):
-            if length >= self._step:
-                return self._read(offset, length)
-            self._bytes = self._read(offset, min(self._step, self._length - offset))
-            self._at, start = offset, 0
         return self._bytes[start : start + length]
+
+    def _advance(self, offset: int, end: int) -> None:
+        """Fetch the next run; keep of the one before what lies behind `offset`."""
+        fetched = self._at + len(self._bytes)
+        step = self._step if offset > fetched else max(self._step, end - fetched)
+        piece = self._read(fetched, min(step, self._length - fetched))
+        if not piece:
+            raise Damaged("A pack is shorter than its store says.")
+        self._sum = extended(self._sum, piece)
+        kept = self._bytes[max(offset - self._at, 0) :]
+        self._at = fetched - len(kept)
+        self._bytes = kept + piece if kept else piece
+
+    def finish(self) -> int:
+        """CRC32C of the whole pack; fetches what was not asked for."""
+        while self._at + len(self._bytes) < self._length:
+            self._advance(self._length, self._length)
+        return self._sum
 
 
 def frame_records(read: ReadRange, entry: Entry, first: int, count: int) -> list[FrameRecord]:

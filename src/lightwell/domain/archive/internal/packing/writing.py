@@ -18,7 +18,7 @@ from lightwell.dicom.part10 import write_meta
 from lightwell.dicom.uids import HTJ2KLosslessRPCL
 from lightwell.domain.archive.coding import CodedFrame, FrameFlag, Reason
 from lightwell.domain.archive.internal.packing import index as ix
-from lightwell.domain.archive.internal.packing.checks import crc32c
+from lightwell.domain.archive.internal.packing.checks import crc32c, extended
 from lightwell.domain.archive.internal.packing.coded import CodedFrames, fragment_head
 from lightwell.domain.archive.internal.packing.feeding import BATCH, Feeder
 from lightwell.domain.archive.internal.packing.heads import EntryHead, entry_head, entry_tail
@@ -53,6 +53,7 @@ class Packed:
 
     entries: tuple[Entry, ...]
     length: int  # bytes of the pack
+    crc32c: int  # of the pack
     raw: int  # bytes of the data sets as received
     manifest: bytes = field(repr=False)
     metadata: bytes = field(repr=False)
@@ -114,6 +115,7 @@ class _Writer:
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._at = 0
+        self._sum = 0
         self._entries: list[Entry] = []
         self._arrivals: list[Mapping[str, object]] = []
         self._records = bytearray(FRAMES_HEAD)
@@ -194,6 +196,7 @@ class _Writer:
         if len(chunk):
             self._write(chunk)
             self._at += len(chunk)
+            self._sum = extended(self._sum, chunk)
 
     def _begin(self, name: str, size: int) -> int:
         self._put(member_head(name, size, self._moment))
@@ -333,6 +336,7 @@ class _Writer:
         return Packed(
             entries=tuple(self._entries),
             length=self._at,
+            crc32c=self._sum,
             raw=self._raw,
             manifest=manifest,
             metadata=self._metadata.to_bytes(),
