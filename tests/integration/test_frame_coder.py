@@ -62,8 +62,8 @@ async def test_a_damaged_frame_fails_alone(pool: DecoderPool) -> None:
     assert short[1] == good
 
 
-async def test_a_frame_that_exhausts_its_child_fails_alone() -> None:
-    """The codestream says 30,000 x 30,000, and so does its recipe: the child ends, the batch is tried anew."""
+async def test_a_frame_that_asks_for_too_much_fails_alone() -> None:
+    """The codestream says 30,000 x 30,000, and so does its recipe."""
     async with DecoderPool(workers=1, limits=Limits(memory=1 << 30, seconds=5)) as pool:
         coder = PoolFrameCoder(pool)
         good = encode_frame(FORM, _frame(FORM, 1))
@@ -74,7 +74,6 @@ async def test_a_frame_that_exhausts_its_child_fails_alone() -> None:
         asks = replace(FORM, rows=30_000, columns=30_000)
         made = coder.decode([(FORM, good), (asks, bomb), (FORM, good)]).result(60)
         assert [isinstance(one, NotCoded) for one in made] == [False, True, False]
-        assert pool.stats.started > 1
 
 
 async def test_children_killed_from_outside_are_replaced(pool: DecoderPool) -> None:
