@@ -40,6 +40,17 @@ def test_the_linter_sees_the_modules_and_holds_the_floors() -> None:
     assert done.returncode == 0
 
 
+def test_only_the_work_process_loads_the_engine() -> None:
+    """The linter reads imports; this looks at what is loaded."""
+    names = ["main", "supervisor", "dimse_process", "http_process", "commands.jobs_commands"]
+    text = "; ".join([f"import lightwell.app.{name}" for name in names])
+    check = "import sys; print([m for m in ('dbos', 'sqlalchemy', 'psycopg') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{text}; {check}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
 def test_no_module_has_a_name_that_says_nothing() -> None:
     found = modules()
     assert len(found) > 150
@@ -50,7 +61,7 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
 def rooms() -> list[type]:
     found = []
     for name in modules():
-        if re.fullmatch(r"lightwell\.domain\.\w+\.\w*api", name):
+        if re.fullmatch(r"lightwell\.(domain\.\w+|workflows)\.\w*api", name):
             module = importlib.import_module(name)
             found += [
                 value

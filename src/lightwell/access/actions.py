@@ -25,6 +25,9 @@ class Action(StrEnum):
     PEERS_PEER_REMOVE = "peers:peer:remove"  # shut a machine out
     TENANTS_TENANT_CREATE = "tenants:tenant:create"  # made a tenant
     TENANTS_TENANT_LIST = "tenants:tenant:list"  # read the list of tenants
+    WORK_JOB_CANCEL = "work:job:cancel"  # ended background work before its time
+    WORK_JOB_LIST = "work:job:list"  # read how background work is doing
+    WORK_JOB_RETRY = "work:job:retry"  # had failed background work done again
 
 
 # What a peer's `--allow` words (and its type) permit.

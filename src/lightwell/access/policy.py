@@ -38,6 +38,8 @@ WEB_ACTIONS = frozenset(
         Action.ARCHIVE_STATISTICS_READ,
         Action.ARCHIVE_STUDY_QUERY,
         Action.TENANTS_TENANT_LIST,
+        Action.WORK_JOB_LIST,
+        Action.WORK_JOB_RETRY,
     }
 )
 

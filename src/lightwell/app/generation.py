@@ -48,6 +48,7 @@ class Generation:
             "tls": {k: str(v) for k, v in asdict(s.tls).items()} if s.tls else None,
             "aet": s.aet,
             "workers": s.workers,
+            "work_at_once": s.work_at_once,
             "store_url": s.store_url,
             "open_to_network": s.open_to_network,
             # Never the owner: a door must not be able to step around row-level security.
@@ -75,6 +76,7 @@ def read_generation() -> Generation:
         tls=TlsFiles(**{k: Path(v) for k, v in tls.items()}) if tls else None,
         aet=body["aet"],
         workers=body["workers"],
+        work_at_once=body["work_at_once"],
         store_url=body["store_url"],
         open_to_network=body["open_to_network"],
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ log = logging.getLogger("lightwell.heartbeat")
 
 PERIOD_SECONDS = 2.0
 STALE_SECONDS = 7.0
+CPU = "cpu_seconds"  # in every beat: processor time of the process since its start
 
 Numbers = Mapping[str, float]
 
@@ -89,7 +91,7 @@ class Heart:
                 self._name,
                 self._role,
                 os.getpid(),
-                orjson.dumps(dict(self._numbers())).decode(),
+                orjson.dumps({**self._numbers(), CPU: time.process_time()}).decode(),
             )
 
 

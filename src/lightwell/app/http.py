@@ -18,6 +18,7 @@ from lightwell.gateways.http.openapi import document
 from lightwell.gateways.http.probes import Metrics, Ready, probe_routes
 from lightwell.gateways.http.routes import Route
 from lightwell.gateways.http.site import Site, load
+from lightwell.workflows.api import Jobs
 
 STATIC = "static"
 
@@ -26,6 +27,7 @@ def http_application(
     *,
     archive: Archive,
     tenants: Tenants,
+    jobs: Jobs,
     pool: DecoderPool,
     ready: Ready,
     metrics: Metrics,
@@ -38,7 +40,7 @@ def http_application(
     web app, by default the one in this package; without files there is no web app, everything else
     works.
     """
-    inner = console.application(archive, tenants)
+    inner = console.application(archive, tenants, jobs)
     hot = dicomweb_routes(archive, PoolRenderer(pool))
     table: list[Route] = []
     table += probe_routes(ready, metrics, lambda: document(table, inner.openapi()))

@@ -82,6 +82,7 @@ class Worker:
         self._inner = http_application(
             archive=house.archive,
             tenants=house.tenants,
+            jobs=house.jobs,
             pool=self._pool,
             ready=readiness.problems,
             metrics=numbers.text,

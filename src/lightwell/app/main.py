@@ -18,6 +18,7 @@ from lightwell.app.commands import (
     archive_commands,
     correct_commands,
     database_commands,
+    jobs_commands,
     peer_commands,
     tenant_commands,
 )
@@ -45,6 +46,7 @@ app.add_typer(peer_commands.app, name="peer")
 app.add_typer(tenant_commands.app, name="tenant")
 app.add_typer(database_commands.app, name="database")
 app.add_typer(correct_commands.app, name="correct")
+app.add_typer(jobs_commands.app, name="jobs")
 archive_commands.add_to(app)
 add_plugins(app)
 
@@ -73,6 +75,10 @@ def serve(
         bool, typer.Option("--demo", envvar="LIGHTWELL_DEMO", help="Make the demo tenant.")
     ] = False,
     workers: Annotated[int, typer.Option(envvar="LIGHTWELL_WORKERS", help="Processes a door.")] = 2,
+    work_at_once: Annotated[
+        int,
+        typer.Option(envvar="LIGHTWELL_WORK_AT_ONCE", help="Steps of background work at a time."),
+    ] = 2,
     open_to_network: Annotated[
         bool,
         typer.Option(
@@ -98,6 +104,7 @@ def serve(
             aet=aet,
             demo=demo,
             workers=workers,
+            work_at_once=work_at_once,
             open_to_network=open_to_network,
         )
     )

@@ -67,6 +67,7 @@ class Settings:
     aet: str = "LIGHTWELL"
     demo: bool = False
     workers: int = 2
+    work_at_once: int = 2  # steps of background work that are carried out at a time
     database_url: str | None = None
     store_url: str | None = None  # s3://…; None: the data folder's `blobs/`
     open_to_network: bool = False  # HTTP has no accounts yet: beyond loopback only when asked for
@@ -102,4 +103,6 @@ def checked(settings: Settings) -> Settings:
         )
     if not 1 <= settings.workers <= 64:
         raise Invalid("--workers is a number from 1 to 64.")
+    if not 1 <= settings.work_at_once <= 64:
+        raise Invalid("--work-at-once is a number from 1 to 64.")
     return settings

@@ -30,6 +30,7 @@ from lightwell.app.recovery import recheck_recent
 from lightwell.app.settings import Endpoint, Settings
 from lightwell.app.wiring import furnish, open_house
 from lightwell.backends.database.roles import ConnectionInfo
+from lightwell.backends.engine.schema import migrate_engine
 from lightwell.kernel.errors import Invalid, LightwellError
 
 log = logging.getLogger("lightwell.supervisor")
@@ -229,6 +230,7 @@ class Supervisor:
 async def prepare(settings: Settings, info: ConnectionInfo, say: Say) -> None:
     """Everything between a running database and open doors."""
     await furnish(settings, info)
+    await migrate_engine(info)
     house = open_house(settings, info)
     try:
         await forget_beats(house)

@@ -27,6 +27,7 @@ from lightwell.backends.database.index import PostgresIndex
 from lightwell.backends.database.migrate import migrate
 from lightwell.backends.database.pool import Database, connect
 from lightwell.backends.database.roles import ConnectionInfo, Role
+from lightwell.backends.database.runs import PostgresEngine
 from lightwell.backends.database.writers import CHANNEL
 from lightwell.domain.archive.api import Archive, attribute_reader
 from lightwell.domain.archive.ports import BlobStore
@@ -35,6 +36,7 @@ from lightwell.domain.tenants.api import Tenants
 from lightwell.domain.tenants.model import DEFAULT
 from lightwell.kernel.clock import SystemClock
 from lightwell.kernel.errors import LightwellError
+from lightwell.workflows.api import Jobs
 
 log = logging.getLogger("lightwell.app")
 
@@ -60,6 +62,8 @@ class House:
     peers: Peers
     archive: Archive
     feed: ChangeFeed
+    engine: PostgresEngine
+    jobs: Jobs
     policy: PostgresPolicy
     _tasks: list[asyncio.Task[None]]
 
@@ -83,7 +87,7 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
     clock = SystemClock()
     blobs = open_store(settings.blobs, settings.staging, examine=examine)
     database = Database(info)
-    work = Database(info, size=2, role=Role.WORK)
+    work = Database(info, size=4, role=Role.WORK)
     committer = GroupCommitter(info)
     policy = PostgresPolicy(database, clock)
     journal = BlobJournal(blobs, clock)
@@ -95,6 +99,7 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
     archive = Archive(
         blobs=blobs, index=index, committer=committer, policy=policy, journal=journal, clock=clock
     )
+    engine = PostgresEngine(database)
     return House(
         settings=settings,
         info=info,
@@ -108,6 +113,8 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         peers=peers,
         archive=archive,
         feed=ChangeFeed(database),
+        engine=engine,
+        jobs=Jobs(engine, policy, committer, clock),
         policy=policy,
         _tasks=[],
     )

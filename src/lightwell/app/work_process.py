@@ -1,4 +1,5 @@
-"""The `work` process: what nobody waits for. Sequencer, inline objects, counters, commitments, sweeps."""
+"""The `work` process: what nobody waits for. Sequencer, inline objects, counters, commitments, sweeps,
+durable work."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import asyncpg
 import uvloop
 
 from lightwell.app.courier import deliver_commitments
+from lightwell.app.durable import Durable
 from lightwell.app.generation import Generation, die_with_parent, read_generation
 from lightwell.app.heartbeat import Heart
 from lightwell.app.logs import log_to_file
@@ -75,6 +77,7 @@ async def run(generation: Generation) -> None:
     house = open_house(generation.settings, generation.info, examine=False)
     sequencer = Sequencer(generation.info)
     heart = Heart(house, generation.name, "work", lambda: {"sequencer_steps": sequencer.steps})
+    durable = Durable(house)
     start_listening(house)
     await heart.start()
     chores = [
@@ -85,11 +88,13 @@ async def run(generation: Generation) -> None:
         every(30.0, "leases", lambda: close_leases(house.work), stop),
         every(1.0, "commitments", lambda: deliver_commitments(house), stop),
         every(3600.0, "staging", lambda: _sweep(house), stop),
+        *durable.tasks(stop),
     ]
     try:
         await asyncio.gather(*chores)
     finally:
         await heart.stop()
+        await durable.close()
         await house.close()
 
 

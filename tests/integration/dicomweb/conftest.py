@@ -16,6 +16,7 @@ from lightwell.access.policy import Denial
 from lightwell.backends.blobs.journal import BlobJournal
 from lightwell.backends.blobs.memory import MemoryStore
 from lightwell.backends.memory.committer import MemoryCommitter
+from lightwell.backends.memory.engine import MemoryEngine
 from lightwell.backends.memory.index import MemoryIndex
 from lightwell.backends.memory.tables import MemoryDatabase
 from lightwell.domain.archive.api import Archive, attribute_reader
@@ -42,6 +43,7 @@ from lightwell.wire.multipart import (
     new_boundary,
     part_head,
 )
+from lightwell.workflows.api import Jobs
 
 DEFAULT = Tenant(1, "default", "Default", "LIGHTWELL")
 OTHER = Tenant(2, "other", "Other", "OTHER")
@@ -130,6 +132,7 @@ class House:
     policy: Policy
     renderer: PlainRenderer
     table: list[Route]
+    engine: MemoryEngine
     tenant: Tenant = DEFAULT
 
     parts = staticmethod(parts_of)
@@ -167,7 +170,8 @@ async def house() -> AsyncIterator[House]:
     )
     tenants = Tenants(Directory(), journal, policy, committer, clock)
     renderer = PlainRenderer()
-    inner = console.application(archive, tenants)
+    engine = MemoryEngine({}, clock)
+    inner = console.application(archive, tenants, Jobs(engine, policy, committer, clock))
     table = routes(archive, renderer)
     table += probe_routes(never_missing, lambda: b"x 1\n", lambda: document(table, inner.openapi()))
     page = File("text/html; charset=utf-8", b"no-cache", b'"1"', {"identity": b"<html>"})
@@ -180,4 +184,5 @@ async def house() -> AsyncIterator[House]:
     )
     transport = httpx.ASGITransport(guarded(door, DoorLimits()))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://pacs.test") as client:
-        yield House(client, archive, blobs, database, policy, renderer, table)
+        yield House(client, archive, blobs, database, policy, renderer, table, engine)
+    await engine.close()

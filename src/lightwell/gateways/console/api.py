@@ -1,4 +1,4 @@
-"""The web app's own API: tenants, the study list, one study, totals. FastAPI behind the HTTP door.
+"""The web app's own API: tenants, the study list, one study, totals, jobs. FastAPI behind the HTTP door.
 
 The door has found the tenant and put it into the scope; links keep the form the request came by.
 """
@@ -19,10 +19,13 @@ from lightwell.domain.archive.model import Level
 from lightwell.domain.archive.query_building import Key, build_query
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console.views import (
+    JobPage,
+    JobView,
     Stats,
     StudyDetail,
     StudyPage,
     TenantView,
+    job_view,
     series_row,
     study_detail,
     study_row,
@@ -31,6 +34,8 @@ from lightwell.gateways.console.views import (
 from lightwell.gateways.http.door import PREFIX_SCOPE, TENANT_SCOPE
 from lightwell.gateways.http.problems import PROBLEM_JSON, headers_of, problem_body, status_of
 from lightwell.kernel.errors import Invalid, LightwellError, Missing
+from lightwell.workflows.api import Jobs
+from lightwell.workflows.ports import State
 
 PREFIX = "/api/v1"
 SERIES_LIMIT = 1000
@@ -65,7 +70,7 @@ def date_range(first: str, last: str) -> str:
     return f"{first}-{last}" if first or last else ""
 
 
-def application(archive: Archive, tenants: Tenants) -> FastAPI:
+def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
     """The API as an application; the door calls it with the tenant's prefix taken off."""
     app = FastAPI(
         title="Lightwell", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
@@ -137,6 +142,23 @@ def application(archive: Archive, tenants: Tenants) -> FastAPI:
             rejected=totals.rejected,
             by_modality=totals.by_modality,
         )
+
+    @app.get(f"{PREFIX}/jobs", summary="Background work, newest first")
+    async def list_jobs(
+        who: Who,
+        state: Annotated[list[State] | None, Query()] = None,
+        before: Annotated[str, Query(max_length=200)] = "",
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> JobPage:
+        found = await jobs.list(who, states=state or (), limit=limit, before=before or None)
+        more = found[-1].id if len(found) == limit else None
+        return JobPage(items=[job_view(job) for job in found], next_before=more)
+
+    @app.post(
+        f"{PREFIX}/jobs/{{job:path}}/retry", summary="Carry on with a failed job", status_code=202
+    )
+    async def retry_job(who: Who, job: str) -> JobView:
+        return job_view(await jobs.retry(who, job))
 
     return app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,6 +11,7 @@ from lightwell.access.context import Tenant
 from lightwell.domain.archive.model import Attributes
 from lightwell.domain.archive.query import Found
 from lightwell.domain.patients.model import public_issuer
+from lightwell.workflows.ports import RunStatus
 
 
 class TenantView(BaseModel):
@@ -92,6 +94,29 @@ class Stats(BaseModel):
     by_modality: dict[str, int]
 
 
+class JobView(BaseModel):
+    """A piece of background work. `total` 0: not said; times in UTC."""
+
+    id: str
+    workflow: str
+    state: str
+    step: str
+    done: int
+    total: int
+    what: str
+    attempts: int
+    error: str
+    created: datetime | None
+    updated: datetime | None
+
+
+class JobPage(BaseModel):
+    """Some jobs, newest first, and the `before` of the next page."""
+
+    items: list[JobView]
+    next_before: str | None
+
+
 def values_of(attributes: Attributes, tag: str) -> list[Any]:
     """The values of an attribute; none when it is absent or empty."""
     return list((attributes.get(tag) or {}).get("Value") or [])
@@ -115,6 +140,23 @@ def count_of(attributes: Attributes, tag: str) -> int | None:
         return int(text_of(attributes, tag))
     except ValueError:
         return None
+
+
+def job_view(job: RunStatus) -> JobView:
+    """A run as the page knows it."""
+    return JobView(
+        id=job.id,
+        workflow=job.workflow,
+        state=job.state.value,
+        step=job.step,
+        done=job.done,
+        total=job.total,
+        what=job.what,
+        attempts=job.attempts,
+        error=job.error,
+        created=job.created,
+        updated=job.updated,
+    )
 
 
 def tenant_view(tenant: Tenant) -> TenantView:

@@ -1,0 +1,77 @@
+"""`Run` over DBOS: what a body does becomes a recorded operation of the library's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from dbos import DBOS
+
+from lightwell.backends.database.run_book import Key, NotMine, Progress
+from lightwell.workflows.ports import Json
+
+
+class Performer(Protocol):
+    """What a run needs of its worker."""
+
+    async def perform(
+        self,
+        key: Key,
+        number: int,
+        name: str,
+        function: Callable[..., object],
+        args: tuple[object, ...],
+    ) -> Json:
+        """Carry a step out on the process's own loop. Raises NotMine."""
+
+    def note(self, key: Key, progress: Progress) -> None:
+        """Keep how far a run is, for the next report. From any thread."""
+
+
+class DbosRun:
+    """Lives on the library's loop for one execution of a body."""
+
+    def __init__(self, worker: Performer, key: Key) -> None:
+        self._worker = worker
+        self._key = key
+        self._steps = 0
+
+    @property
+    def tenant(self) -> int:
+        return self._key[0]
+
+    @property
+    def id(self) -> str:
+        return self._key[1]
+
+    async def step(self, name: str, function: Callable[..., object], *args: object) -> Json:
+        self._steps += 1
+        number = self._steps
+
+        async def act() -> Json:
+            try:
+                return await self._worker.perform(self._key, number, name, function, args)
+            except NotMine:
+                # Not a failure of the step: this execution ends here and nothing of it is recorded.
+                raise asyncio.CancelledError from None
+
+        # Preemptible: a run that is cancelled has its step cancelled within about a second.
+        return await DBOS.run_step_async({"name": name, "preemptible": True}, act)
+
+    async def sleep(self, seconds: float) -> None:
+        await DBOS.sleep_async(seconds)
+
+    async def receive(self, topic: str, timeout: float) -> Json | None:
+        return await DBOS.recv_async(topic, timeout_seconds=timeout)
+
+    async def now(self) -> datetime:
+        return datetime.fromisoformat(await DBOS.run_step_async({"name": "now"}, _instant))
+
+    def progress(self, done: int, total: int = 0, what: str = "") -> None:
+        self._worker.note(self._key, Progress(done, total, what))
+
+
+async def _instant() -> str:
+    return datetime.now(UTC).isoformat()
