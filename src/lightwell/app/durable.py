@@ -25,7 +25,7 @@ from lightwell.workflows.dispatcher import Dispatcher, Rule
 from lightwell.workflows.ports import Workflows
 from lightwell.workflows.yielding import Yielding
 
-HANDOVER_SECONDS = 0.25
+HANDOVER_SECONDS = 0.5
 DISPATCH_SECONDS = 0.5
 REAP_SECONDS = 2.0
 RECONCILE_SECONDS = 30.0

@@ -16,7 +16,7 @@ from lightwell.workflows.values import failure, settled
 Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 
 # Seconds between tries: together about ten minutes, so that a store may be restarted meanwhile.
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0, 60.0, 60.0, 60.0, 60.0)
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, *[60.0] * 9)
 
 
 async def carry_out(

@@ -23,7 +23,7 @@ from lightwell.kernel.errors import LightwellError
 log = logging.getLogger("lightwell.foreman")
 
 LOCK = 0x464F52454D414E
-ROUND_SECONDS = 0.25
+ROUND_SECONDS = 0.5
 TAKEOVER_SECONDS = 1.0
 PROOF_SECONDS = 5.0
 SILENT_SECONDS = 10.0

@@ -40,9 +40,13 @@ UPDATE work_run SET state = 'waiting', asked = NULL, deaths = 0, error = '', han
 WHERE tenant = $1 AND run_id = $2 AND state IN ('failed', 'cancelled')
 """
 _STALE = """
-SELECT tenant, run_id, state FROM work_run
-WHERE handed AND state IN ('waiting', 'running') AND updated < now() - make_interval(secs => $1)
-ORDER BY updated LIMIT $2
+SELECT tenant, run_id, state, coalesce(executor, '') AS executor,
+  updated >= now() - make_interval(secs => $1) OR state = 'running' AND EXISTS (
+    SELECT FROM work_executor e
+    WHERE e.executor = r.executor AND e.incarnation = r.incarnation AND NOT e.dead) AS held
+FROM work_run r
+WHERE handed AND state IN ('waiting', 'running') AND compared < now() - make_interval(secs => $1)
+ORDER BY compared LIMIT $2
 """
 _OLD = """
 SELECT tenant, run_id FROM work_run
@@ -80,6 +84,16 @@ class Message:
     topic: str
     message: str  # JSON
     wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """An unfinished run. `held`: a living worker has begun it, or its row was changed just now."""
+
+    key: Key
+    state: str
+    executor: str
+    held: bool
 
 
 class HandingTable:
@@ -153,11 +167,13 @@ class HandingTable:
             message.signal_id,
         )
 
-    async def stale(self, seconds: float) -> list[tuple[Key, str]]:
-        """Unfinished runs the engine has whose rows were not touched for so long, with their states."""
+    async def stale(self, seconds: float) -> list[Stale]:
+        """Unfinished runs the engine has that were not compared for so long."""
         async with self._work.session() as connection:
             rows = await connection.fetch(_STALE, seconds, BATCH)
-        return [((r["tenant"], r["run_id"]), r["state"]) for r in rows]
+        return [
+            Stale((r["tenant"], r["run_id"]), r["state"], r["executor"], r["held"]) for r in rows
+        ]
 
     async def lost(self, key: Key, state: str, error: str) -> None:
         """The engine says that an unfinished run has ended."""
@@ -177,11 +193,11 @@ class HandingTable:
             *key,
         )
 
-    async def seen(self, keys: list[Key]) -> None:
-        """The engine says that these are well: look at others first."""
+    async def compared(self, keys: list[Key]) -> None:
+        """These were looked at: others are first now."""
         await self._execute(
-            "UPDATE work_run r SET updated = now() FROM unnest($1::int[], $2::text[]) u(tenant, run_id)"
-            " WHERE r.tenant = u.tenant AND r.run_id = u.run_id AND state IN ('waiting', 'running')",
+            "UPDATE work_run r SET compared = now() FROM unnest($1::int[], $2::text[]) u(tenant, run_id)"
+            " WHERE r.tenant = u.tenant AND r.run_id = u.run_id",
             [key[0] for key in keys],
             [key[1] for key in keys],
         )

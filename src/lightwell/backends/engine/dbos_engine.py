@@ -32,6 +32,7 @@ from lightwell.backends.database.roles import ConnectionInfo, Role
 from lightwell.backends.database.run_book import DEATHS, Key, NotMine, Progress, RunBook
 from lightwell.backends.engine.dbos_run import DbosRun
 from lightwell.backends.engine.desk import APPLICATION, QUEUE, VERSION, WORKFLOW
+from lightwell.backends.engine.library_log import route_logging
 from lightwell.backends.engine.schema import SCHEMA
 from lightwell.backends.engine.serialization import JsonSerializer
 from lightwell.kernel.errors import Broken, LightwellError, Unavailable
@@ -140,7 +141,7 @@ class DbosWorker:
 
     def _launch(self) -> None:
         """On a thread without a loop, so that the library makes its own."""
-        _route_logging()
+        route_logging()
         DBOS(
             config={
                 "name": APPLICATION,
@@ -264,13 +265,6 @@ class DbosWorker:
 def _quit() -> None:
     """End the library's threads; what was under way stays recorded as it is."""
     DBOS.destroy(destroy_registry=True)
-
-
-def _route_logging() -> None:
-    """Warnings and worse to our log. The library makes a console handler only when it finds none."""
-    logger = logging.getLogger("dbos")
-    logger.handlers[:] = [logging.NullHandler()]
-    logger.propagate = True
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

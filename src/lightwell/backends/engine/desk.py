@@ -6,9 +6,9 @@ is `tenant/run id`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from dbos import DBOSClient, EnqueueOptions
@@ -17,8 +17,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from lightwell.backends.database.handing import Key, Message, New
 from lightwell.backends.database.roles import ConnectionInfo, DatabaseUnavailable, Role
+from lightwell.backends.engine.library_log import route_logging
 from lightwell.backends.engine.schema import SCHEMA
 from lightwell.backends.engine.serialization import JsonSerializer
+from lightwell.kernel.errors import Broken
 
 APPLICATION = "lightwell"
 # Never changed: runs under way belong to a version, and another one would leave them lying. A body that
@@ -44,10 +46,14 @@ def key_of(engine_id_: str) -> Key:
     return int(tenant), run_id
 
 
-@contextmanager
+@contextlib.contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
+    except dbos_error.DBOSNonExistentWorkflowError:
+        raise
+    except dbos_error.DBOSException as error:
+        raise Broken(f"The work engine refuses ({type(error).__name__}).") from error
     except (DBAPIError, SQLAlchemyError) as error:
         raise DatabaseUnavailable(
             f"The work engine's database does not answer ({type(error).__name__})."
@@ -63,6 +69,7 @@ class Desk:
     """One connection or two to the engine's tables, as the `work` role. Methods raise Unavailable."""
 
     def __init__(self, info: ConnectionInfo) -> None:
+        route_logging()
         self._client = DBOSClient(
             system_database_url=info.url(Role.WORK),
             dbos_system_schema=SCHEMA,
@@ -77,8 +84,10 @@ class Desk:
         """Give the connections back."""
         self._client.destroy()
 
-    def enqueue(self, runs: Sequence[New]) -> None:
-        """Have runs carried out; one that the engine has already is left as it is."""
+    def enqueue(self, runs: Sequence[New]) -> dict[Key, str]:
+        """Have runs carried out; one that the engine has already is left as it is. What it refused for
+        good, and why."""
+        refused = {}
         for run in runs:
             options = EnqueueOptions(
                 queue_name=QUEUE,
@@ -87,15 +96,17 @@ class Desk:
                 app_version=VERSION,
             )
             arguments = json.loads(run.arguments)
-            with _translated():
-                self._client.enqueue(options, run.workflow, *run.key, arguments)
+            try:
+                with _translated():
+                    self._client.enqueue(options, run.workflow, *run.key, arguments)
+            except Broken as error:
+                refused[run.key] = error.message
+        return refused
 
     def cancel(self, key: Key) -> None:
         """End it between two steps, or in one. No effect on one that has ended or is not known."""
-        try:
+        with contextlib.suppress(dbos_error.DBOSNonExistentWorkflowError):
             _outcome(self._client.cancel_workflow, engine_id(key))
-        except dbos_error.DBOSNonExistentWorkflowError:
-            return
 
     def states(self, keys: Sequence[Key]) -> dict[Key, str]:
         """The engine's word for the state of each run it knows."""
@@ -121,7 +132,7 @@ class Desk:
             _outcome(
                 self._client.rewind_workflow, name, start_step=self._next(name), queue_name=QUEUE
             )
-        except dbos_error.DBOSException:  # it changed meanwhile: looked at again in a moment
+        except Broken:  # it changed meanwhile: looked at again in a moment
             return False
         return True
 
@@ -145,12 +156,13 @@ class Desk:
 
     def resume(self, keys: Sequence[Key]) -> None:
         """Give runs that nobody carries out any more to whoever comes first."""
-        names = [engine_id(key) for key in keys]
-        _outcome(self._client.resume_workflows, names, queue_name=QUEUE)
+        for key in keys:  # one by one: the call for several does nothing when one is gone
+            with contextlib.suppress(dbos_error.DBOSNonExistentWorkflowError):
+                _outcome(self._client.resume_workflow, engine_id(key), queue_name=QUEUE)
 
     def send(self, message: Message) -> None:
         """Put a message into a run's mailbox, once however often this is called."""
-        try:
+        with contextlib.suppress(dbos_error.DBOSNonExistentWorkflowError):
             _outcome(
                 self._client.send,
                 engine_id(message.key),
@@ -158,8 +170,6 @@ class Desk:
                 message.topic,
                 idempotency_key=message.signal_id,
             )
-        except dbos_error.DBOSNonExistentWorkflowError:
-            return
 
     def forget(self, keys: Sequence[Key]) -> None:
         """Remove the records of runs that have ended."""

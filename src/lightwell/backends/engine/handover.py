@@ -31,8 +31,10 @@ class Handover:
         """Schedules, new runs, wishes, messages."""
         done = await self._table.start_scheduled()
         if new := await self._table.new():
-            await asyncio.to_thread(self._desk.enqueue, new)
+            refused = await asyncio.to_thread(self._desk.enqueue, new)
             await self._table.mark_handed([run.key for run in new])
+            for key, why in refused.items():
+                await self._table.lost(key, "failed", why)
         for asked in await self._table.asked():
             done += await (self._cancel if asked.what == "cancel" else self._retry)(asked)
         return done + len(new) + await self._deliver()
@@ -78,29 +80,33 @@ class Handover:
         return len(orphans)
 
     async def reconcile(self, seconds: float = STALE_SECONDS) -> int:
-        """Rows that say unfinished while the engine says otherwise; how many were put right.
+        """Compare unfinished rows that were not compared for so long with what the engine says; how
+        many were.
 
-        Seen after a kill between two writes, and after a restore that brought back one side only.
+        They differ after a kill between two writes, and after a restore that brought back one side only.
         """
-        stale = await self._table.stale(seconds)
+        table = self._table
+        stale = await table.stale(seconds)
+        keys = [row.key for row in stale]
         if not stale:
             return 0
-        states = await asyncio.to_thread(self._desk.states, [key for key, _ in stale])
-        right = []
-        for key, state in stale:
-            theirs = states.get(key)
+        states = await asyncio.to_thread(self._desk.states, keys)
+        under_way = await asyncio.to_thread(self._desk.under_way)
+        for row in stale:
+            theirs = states.get(row.key)
             if theirs is None:
-                await self._table.unknown(key)
-            elif theirs not in ENDED:
-                right.append(key)
-            elif theirs == "CANCELLED" and state == "running":
-                await self._table.lost(key, "cancelled", "")
-            elif state == "running":
-                await self._table.lost(key, "failed", f"The engine ended it: {theirs}.")
-            else:
-                await asyncio.to_thread(self._desk.again, key)
-        await self._table.seen(right)
-        return len(stale) - len(right)
+                await table.unknown(row.key)
+            elif theirs == "CANCELLED" and row.state == "running":
+                await table.lost(row.key, "cancelled", "")
+            elif theirs in ENDED and row.state == "running":
+                await table.lost(row.key, "failed", f"The engine ended it: {theirs}.")
+            elif theirs in ENDED:
+                await asyncio.to_thread(self._desk.again, row.key)
+            elif row.key in under_way and (not row.held or under_way[row.key] != row.executor):
+                # The engine has given it to somebody who does not have it.
+                await asyncio.to_thread(self._desk.resume, [row.key])
+        await table.compared(keys)
+        return len(stale)
 
     async def forget_old(self) -> int:
         """Remove runs that ended long ago, from the engine first."""

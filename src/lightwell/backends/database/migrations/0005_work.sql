@@ -23,6 +23,7 @@ CREATE TABLE work_run (
   incarnation uuid,
   created     timestamptz NOT NULL DEFAULT now(),
   updated     timestamptz NOT NULL DEFAULT now(),
+  compared    timestamptz NOT NULL DEFAULT now(), -- with the engine's own record
   PRIMARY KEY (tenant, run_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX work_run_newest ON work_run (tenant, created DESC, run_id COLLATE "C" DESC);
@@ -30,7 +31,7 @@ CREATE INDEX work_run_state ON work_run (tenant, state, created DESC, run_id COL
 CREATE INDEX work_run_key ON work_run (tenant, workflow, key) WHERE state IN ('waiting', 'running');
 CREATE INDEX work_run_unhanded ON work_run (created) WHERE state = 'waiting' AND NOT handed;
 CREATE INDEX work_run_asked ON work_run (updated) WHERE asked IS NOT NULL;
-CREATE INDEX work_run_open ON work_run (updated) WHERE handed AND state IN ('waiting', 'running');
+CREATE INDEX work_run_open ON work_run (compared) WHERE handed AND state IN ('waiting', 'running');
 
 -- Messages on their way to a run; the row goes when the engine has taken it.
 CREATE TABLE work_signal (
