@@ -12,6 +12,7 @@ class Action(StrEnum):
     ARCHIVE_INDEX_REBUILD = "archive:index:rebuild"  # made the index anew from the store
     ARCHIVE_INSTANCE_RETRIEVE = "archive:instance:retrieve"  # was given a lease to read images
     ARCHIVE_INSTANCE_STORE = "archive:instance:store"  # stored an object
+    ARCHIVE_SERIES_SETTLE = "archive:series:settle"  # packed a quiet series
     ARCHIVE_STATISTICS_READ = "archive:statistics:read"  # read totals
     ARCHIVE_STORE_CHECK = "archive:store:check"  # checked what is kept against its invariants
     ARCHIVE_STUDY_CORRECT = "archive:study:correct"  # corrected patient or study attributes

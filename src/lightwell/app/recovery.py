@@ -29,7 +29,7 @@ CHUNK = 1024 * 1024
 
 _RECENT = """
 SELECT i.sop_uid, i.blob_id, i.off, i.length, i.data_off, i.sha256 FROM instance i
-JOIN blob b ON b.tenant = i.tenant AND b.blob_id = i.blob_id AND b.inline IS NULL
+JOIN blob b ON b.tenant = i.tenant AND b.blob_id = i.blob_id AND b.inline IS NULL AND b.kind = 1
 WHERE i.tenant = $1 ORDER BY i.instance_key DESC LIMIT $2
 """
 

@@ -25,6 +25,7 @@ def upkeep_of(house: House) -> Upkeep:
         committer=house.committer,
         policy=house.policy,
         clock=house.archive.clock,
+        coder=house.coder,
     )
 
 

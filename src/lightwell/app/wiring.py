@@ -15,6 +15,8 @@ from lightwell.access.context import Context, Tenant, operator_context, system_c
 from lightwell.app.settings import Settings
 from lightwell.backends.blobs import open_store
 from lightwell.backends.blobs.journal import BlobJournal
+from lightwell.backends.codecs.frame_coder import PoolFrameCoder
+from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.backends.database.committer import GroupCommitter
 from lightwell.backends.database.directories import (
     PostgresPeers,
@@ -28,7 +30,7 @@ from lightwell.backends.database.migrate import migrate
 from lightwell.backends.database.pool import Database, connect
 from lightwell.backends.database.roles import ConnectionInfo, Role
 from lightwell.backends.database.runs import PostgresEngine
-from lightwell.backends.database.writers import CHANNEL
+from lightwell.backends.database.staleness import CHANNEL
 from lightwell.domain.archive.api import Archive, attribute_reader
 from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.peers.api import Peers
@@ -44,6 +46,7 @@ LISTEN_RETRY_SECONDS = 1.0
 LISTEN_PROOF_SECONDS = 5.0
 LEASE_SWEEP_SECONDS = 5.0
 BLOCKING_THREADS = 32
+CODECS = 1  # children a process that give settled frames back; none starts before it is needed
 
 
 @dataclass(slots=True)
@@ -65,6 +68,8 @@ class House:
     engine: PostgresEngine
     jobs: Jobs
     policy: PostgresPolicy
+    codecs: DecoderPool
+    coder: PoolFrameCoder
     _tasks: list[asyncio.Task[None]]
 
     async def close(self) -> None:
@@ -75,6 +80,7 @@ class House:
         await self.committer.close()
         await self.database.close()
         await self.work.close()
+        await self.codecs.close()
         await asyncio.to_thread(self.blobs.close)
 
     def operator(self, tenant: Tenant, name: str = "command") -> Context:
@@ -86,18 +92,26 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
     """Put the rooms together. Call on the loop that will use them; nothing connects yet but a bucket."""
     clock = SystemClock()
     blobs = open_store(settings.blobs, settings.staging, examine=examine)
+    codecs = DecoderPool(CODECS)
+    coder = PoolFrameCoder(codecs)
     database = Database(info)
     work = Database(info, size=4, role=Role.WORK)
     committer = GroupCommitter(info)
     policy = PostgresPolicy(database, clock)
     journal = BlobJournal(blobs, clock)
-    index = PostgresIndex(database, attribute_reader(blobs))
+    index = PostgresIndex(database, attribute_reader(blobs, coder))
     tenants = Tenants(PostgresTenants(database, work, clock), journal, policy, committer, clock)
     peers = Peers(
         PostgresPeers(database), SystemResolver(), tenants, journal, policy, committer, clock
     )
     archive = Archive(
-        blobs=blobs, index=index, committer=committer, policy=policy, journal=journal, clock=clock
+        blobs=blobs,
+        index=index,
+        committer=committer,
+        policy=policy,
+        journal=journal,
+        clock=clock,
+        coder=coder,
     )
     engine = PostgresEngine(database)
     return House(
@@ -116,6 +130,8 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         engine=engine,
         jobs=Jobs(engine, policy, committer, clock),
         policy=policy,
+        codecs=codecs,
+        coder=coder,
         _tasks=[],
     )
 

@@ -8,6 +8,12 @@ k1  the first bytes are staged                k6   the transaction is about to b
 k2  the header is parsed                      k6c  the transaction is committed
 k3  the object is admitted                    k7   the success is about to be sent
 k4  the file is about to be synced
+
+and of settling a series:
+
+s1  its objects are known                     s4   the transaction is about to be sent
+s2  the pack is written and proved            s5   the rows are switched
+s3  manifest, metadata and preview are put    s6   what nobody refers to is about to be deleted
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ import signal
 import threading
 
 VARIABLE = "LIGHTWELL_CRASH_AT"
-POINTS = ("k0", "k1", "k2", "k3", "k4", "k5", "k6", "k6c", "k7")
+POINTS = ("k0", "k1", "k2", "k3", "k4", "k5", "k6", "k6c", "k7", "s1", "s2", "s3", "s4", "s5", "s6")
 
 
 class Trap:

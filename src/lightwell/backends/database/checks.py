@@ -16,6 +16,7 @@ from lightwell.access.context import Tenant
 from lightwell.backends.database.pool import Database
 from lightwell.backends.database.sequencer import GENESIS, chained
 from lightwell.domain.archive.invariants import SHOWN, Found, KeptObject
+from lightwell.domain.archive.keys import KIND_NUMBERS, LANDED
 
 if TYPE_CHECKING:
     import asyncpg
@@ -25,15 +26,17 @@ if TYPE_CHECKING:
 SECONDS = 1800  # a recount of a large archive is no query of a user
 
 _COLUMNS = (
-    "t.sop_uid, t.blob_id, t.off, t.length, t.data_off, t.sha256, b.length AS blob_length, b.inline"
+    "t.sop_uid, t.sop_class, t.syntax, t.blob_id, t.off, t.length, t.data_off, t.sha256,"
+    " b.kind, b.length AS blob_length, b.inline"
 )
+_CODED = {False: "t.coded", True: "NULL::bytea AS coded"}
 _TABLES = {False: ("instance", "instance_key"), True: ("qc_item", "item_id")}
 
 
 def _kept_statement(aside: bool, rest: str) -> str:
     table, key = _TABLES[aside]
     return (
-        f"SELECT t.{key} AS key, {_COLUMNS} FROM {table} t"
+        f"SELECT t.{key} AS key, {_COLUMNS}, {_CODED[aside]} FROM {table} t"
         " LEFT JOIN blob b ON b.tenant = $1 AND b.blob_id = t.blob_id"
         f" WHERE t.tenant = $1 AND {rest.format(key='t.' + key)}"
     )
@@ -55,6 +58,9 @@ _UNREFERENCED = """
 SELECT b.blob_id::text AS finding FROM blob b WHERE b.tenant = $1
 AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.tenant = $1 AND i.blob_id = b.blob_id)
 AND NOT EXISTS (SELECT 1 FROM qc_item q WHERE q.tenant = $1 AND q.blob_id = b.blob_id)
+AND NOT EXISTS (SELECT 1 FROM series_pack p WHERE p.tenant = $1
+                AND b.blob_id IN (p.pack, p.manifest, p.metadata, p.preview))
+AND NOT EXISTS (SELECT 1 FROM blob_going g WHERE g.tenant = $1 AND g.blob_id = b.blob_id)
 """
 _STUDIES_MISCOUNTED = """
 WITH d AS (SELECT study_key, sum(n) AS n, sum(bytes) AS bytes, sum(rejected) AS rejected
@@ -291,4 +297,8 @@ def _kept(row: asyncpg.Record, aside: bool) -> KeptObject:
         sha256=row["sha256"],
         blob_length=row["blob_length"],
         inline=row["inline"],
+        kind=KIND_NUMBERS.get(row["kind"], LANDED),
+        sop_class=row["sop_class"],
+        syntax=row["syntax"],
+        coded=row["coded"],
     )

@@ -11,10 +11,12 @@ import uuid
 
 from lightwell.access.context import Tenant
 from lightwell.backends.database.pool import Database
-from lightwell.domain.archive.keys import LANDED, blob_key
+from lightwell.domain.archive.keys import KIND_NUMBERS, LANDED, blob_key
 from lightwell.domain.archive.ports import BlobExists, BlobStore
+from lightwell.kernel.crashpoints import reach
 
 INLINE_BATCH = 64
+GONE_BATCH = 256
 DELTA_BATCH = 20_000
 
 
@@ -57,6 +59,47 @@ def _put_once(blobs: BlobStore, key: str, data: bytes) -> None:
             blobs.put(key, data, replace=True)
         else:
             blobs.confirm(key, len(data))
+
+
+_GONE = """
+SELECT g.tenant, g.blob_id, b.kind, b.region FROM blob_going g
+JOIN blob b ON b.tenant = g.tenant AND b.blob_id = g.blob_id
+WHERE g.after <= now()
+AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.tenant = g.tenant AND i.blob_id = g.blob_id)
+AND NOT EXISTS (SELECT 1 FROM qc_item q
+                WHERE q.tenant = g.tenant AND q.blob_id = g.blob_id AND q.resolved IS NULL)
+AND NOT EXISTS (SELECT 1 FROM study s JOIN lease l ON l.tenant = g.tenant AND l.study_uid = s.study_uid
+                WHERE s.tenant = g.tenant AND s.study_key = g.study_key
+                AND l.closed IS NULL AND l.granted < g.since)
+ORDER BY g.after LIMIT $1
+"""
+
+
+async def clear_gone(
+    work: Database, blobs: BlobStore, tenants: dict[int, Tenant], *, limit: int = GONE_BATCH
+) -> int:
+    """Delete blobs that no row refers to, once their grace is over and no lease of before is open.
+
+    The object goes first, then its row: killed in between, the next step deletes what is absent.
+    """
+    async with work.session() as connection:
+        rows = [row for row in await connection.fetch(_GONE, limit) if row["tenant"] in tenants]
+    for row in rows:
+        reach("s6")
+        tenant = tenants[row["tenant"]]
+        kind = KIND_NUMBERS[row["kind"]]
+        key = blob_key(row["region"], tenant.name, kind, row["blob_id"])
+        await asyncio.to_thread(blobs.delete, key)
+    if rows:
+        async with work.session() as connection:
+            await connection.execute(
+                "WITH u AS (SELECT * FROM unnest($1::int[], $2::uuid[]) u(tenant, blob_id)),"
+                " g AS (DELETE FROM blob_going g USING u WHERE g.tenant = u.tenant AND g.blob_id = u.blob_id)"
+                " DELETE FROM blob b USING u WHERE b.tenant = u.tenant AND b.blob_id = u.blob_id",
+                [row["tenant"] for row in rows],
+                [row["blob_id"] for row in rows],
+            )
+    return len(rows)
 
 
 async def roll_up_deltas(work: Database, *, limit: int = DELTA_BATCH) -> int:

@@ -8,6 +8,8 @@ from lightwell.backends.database.roles import ConnectionInfo, Role
 # Tenants, sites, peers, rules, commitment requests, events and the audit record are kept.
 REBUILT = (
     "patient_word",
+    "series_pack",
+    "blob_going",
     "instance",
     "series",
     "study",

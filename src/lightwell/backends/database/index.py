@@ -22,6 +22,7 @@ from lightwell.domain.archive.model import (
     Located,
     OverlayRow,
     RejectionRow,
+    SeriesContents,
     Target,
     Totals,
 )
@@ -85,6 +86,10 @@ class PostgresIndex:
     ) -> tuple[list[Located], str]:
         async with self._reading(tenant) as connection:
             return await index_read.locate(connection, tenant, study_uid, series_uid, sop_uid)
+
+    async def contents(self, tenant: Tenant, study_uid: str, series_uid: str) -> SeriesContents:
+        async with self._reading(tenant) as connection:
+            return await index_read.contents(connection, tenant, study_uid, series_uid)
 
     async def version(self, tenant: Tenant, study_uid: str, series_uid: str | None) -> str:
         async with self._reading(tenant) as connection:

@@ -14,6 +14,7 @@ from lightwell.access.context import Tenant
 from lightwell.backends.database import rows
 from lightwell.backends.database.arrival_columns import as_text
 from lightwell.domain.archive.finding import SeriesEntry, layered, present
+from lightwell.domain.archive.keys import is_packed
 from lightwell.domain.archive.model import (
     Attributes,
     CommitmentRow,
@@ -25,6 +26,7 @@ from lightwell.domain.archive.model import (
     Located,
     OverlayRow,
     RejectionRow,
+    SeriesContents,
     Target,
     Totals,
 )
@@ -36,14 +38,16 @@ if TYPE_CHECKING:
 # Everything kept under SOP Instance UIDs ($2), visible first.
 _KEPT = (
     "SELECT i.sop_uid, s.study_uid, e.series_uid, i.sha256, i.blob_id, i.off, i.length, i.data_off,"
-    " b.region, b.inline IS NOT NULL AS is_inline, 'current' AS state, i.rejected, i.sop_class"
+    " b.region, b.kind, b.length AS blob_length, b.inline IS NOT NULL AS is_inline,"
+    " 'current' AS state, i.rejected, i.sop_class, i.syntax, i.coded"
     " FROM instance i JOIN series e ON e.tenant = $1 AND e.series_key = i.series_key"
     " JOIN study s ON s.tenant = $1 AND s.study_key = i.study_key"
     " JOIN blob b ON b.tenant = $1 AND b.blob_id = i.blob_id"
     " WHERE i.tenant = $1 AND i.sop_uid = ANY($2::text[])"
     " UNION ALL"
     " SELECT q.sop_uid, q.study_uid, q.series_uid, q.sha256, q.blob_id, q.off, q.length, q.data_off,"
-    " b.region, coalesce(b.inline IS NOT NULL, false), q.kind, NULL, q.sop_class"
+    " b.region, b.kind, b.length, coalesce(b.inline IS NOT NULL, false),"
+    " q.kind, NULL, q.sop_class, q.syntax, NULL::bytea"
     " FROM qc_item q LEFT JOIN blob b ON b.tenant = $1 AND b.blob_id = q.blob_id"
     " WHERE q.tenant = $1 AND q.sop_uid = ANY($2::text[])"
     " AND q.kind <> 'quarantined' AND q.resolved IS NULL"
@@ -151,6 +155,30 @@ async def locate(
     newest = max(row["instance_key"] for row in listed)
     inner = sum(entry.version for entry in series.values())
     return found, f"{upper}.{inner}.{edits}.{len(listed)}.{newest}"
+
+
+async def contents(
+    connection: Connection, tenant: Tenant, study_uid: str, series_uid: str
+) -> SeriesContents:
+    """See `ports.Index.contents`."""
+    listed = await connection.fetch(
+        f"SELECT {rows.INSTANCE_COLUMNS}, e.series_uid, e.modality, e.number AS e_number,"
+        " e.version AS e_version, (SELECT coalesce(max(generation), 0) FROM series_pack"
+        "  WHERE tenant = $1 AND series_key = e.series_key) AS generation"
+        " FROM study s JOIN series e ON e.tenant = $1 AND e.study_key = s.study_key"
+        " JOIN instance i ON i.tenant = $1 AND i.series_key = e.series_key"
+        " JOIN blob b ON b.tenant = $1 AND b.blob_id = i.blob_id"
+        " WHERE s.tenant = $1 AND s.study_uid = $2 AND e.series_uid = $3"
+        ' ORDER BY i.number NULLS LAST, i.sop_uid COLLATE "C"',
+        tenant.key,
+        as_text(study_uid),
+        as_text(series_uid),
+    )
+    found = tuple(
+        rows.located(row, tenant.name, study_uid, _series_of(row), {}, "") for row in listed
+    )
+    packs = {one.landed.blob_id for one in found if is_packed(one.landed.key)}
+    return SeriesContents(listed[0]["generation"] if listed else 0, len(packs), found)
 
 
 _VERSION = """

@@ -16,7 +16,7 @@ from lightwell.domain.archive.finding import (
     layered,
     visible_series,
 )
-from lightwell.domain.archive.keys import LANDED, blob_key
+from lightwell.domain.archive.keys import KIND_NUMBERS, LANDED, blob_key
 from lightwell.domain.archive.model import (
     Attributes,
     Edits,
@@ -41,7 +41,8 @@ class Row(Protocol):
 INSTANCE_COLUMNS = (
     "i.instance_key, i.series_key, i.sop_uid, i.sop_class, i.syntax, i.number, i.rows_, i.cols,"
     " i.bits, i.frames, i.blob_id, i.off, i.length, i.data_off, i.pixel_off, i.pixel_len,"
-    " i.pixel_tag, i.frame_index, i.sha256, i.edits, i.edit_version, b.region, b.crc32c, b.inline"
+    " i.pixel_tag, i.frame_index, i.sha256, i.coded, i.edits, i.edit_version,"
+    " b.region, b.kind, b.length AS blob_length, b.crc32c, b.inline"
 )
 
 
@@ -105,13 +106,15 @@ def landed(row: Row, tenant: str) -> Landed:
     """Where an instance's bytes lie."""
     return Landed(
         blob_id=row["blob_id"],
-        key=blob_key(row["region"], tenant, LANDED, row["blob_id"]),
+        key=blob_key(row["region"], tenant, KIND_NUMBERS[row["kind"]], row["blob_id"]),
         offset=row["off"],
         length=row["length"],
         data_offset=row["data_off"],
         sha256=row["sha256"],
         crc32c=row["crc32c"],
         inline=row["inline"],
+        coded=row["coded"],
+        blob_length=row["blob_length"],
     )
 
 
@@ -164,12 +167,17 @@ def known_instance(row: Row, tenant: str) -> KnownInstance:
         study_uid=row["study_uid"],
         series_uid=row["series_uid"],
         sha256=row["sha256"],
-        key=blob_key(row["region"] or "local", tenant, LANDED, row["blob_id"]),
+        key=blob_key(
+            row["region"] or "local", tenant, KIND_NUMBERS.get(row["kind"], LANDED), row["blob_id"]
+        ),
         offset=row["off"],
         length=row["length"],
         data_offset=row["data_off"],
         inline=row["is_inline"],
         state=row["state"],
+        blob_length=row["blob_length"] or row["off"] + row["length"],
+        syntax=row["syntax"],
+        coded=row["coded"],
         rejected=row["rejected"],
         sop_class=row["sop_class"],
     )

@@ -16,6 +16,8 @@ import orjson
 from lightwell.access.audit import AuditRecord
 from lightwell.access.commit import ChangeSet, Event, FactsChanged
 from lightwell.backends.database.arrival_columns import as_json, as_text
+from lightwell.backends.database.pack_writer import write_pack
+from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.archive.columns import patient_columns, series_columns, study_columns
 from lightwell.domain.archive.model import (
     CommitmentRow,
@@ -23,6 +25,7 @@ from lightwell.domain.archive.model import (
     LeaseUseRow,
     Level,
     OverlayRow,
+    PackRow,
     QCRow,
     RejectionRow,
     RepairRow,
@@ -34,8 +37,6 @@ from lightwell.domain.peers.model import PeerGoneRow, PeerRow
 
 if TYPE_CHECKING:
     from lightwell.backends.database.pool import Connection
-
-CHANNEL = "lightwell_changes"  # LISTEN: '{tenant}\x1f{study uid}' when what was located is stale
 
 
 async def write_change(connection: Connection, change: ChangeSet) -> bool:
@@ -99,11 +100,6 @@ async def _audit(connection: Connection, tenant: int, entries: list[AuditRecord]
         )
 
 
-async def _stale(connection: Connection, tenant: int, study_uid: str) -> None:
-    """Tell every process that what it located in this study ('' = any) is out of date."""
-    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{tenant}\x1f{study_uid}")
-
-
 async def _qc(connection: Connection, change: ChangeSet, row: QCRow) -> bool:
     tenant, landed, facts, patient = change.tenant.key, row.landed, row.instance, row.patient
     new = await connection.fetchval(
@@ -143,7 +139,7 @@ async def _qc(connection: Connection, change: ChangeSet, row: QCRow) -> bool:
         landed.inline,
     )
     if facts is not None:
-        await _stale(connection, tenant, facts.study_uid)
+        await tell_stale(connection, tenant, facts.study_uid)
     return True
 
 
@@ -179,15 +175,15 @@ async def _withdraw(connection: Connection, change: ChangeSet, row: WithdrawRow)
         gone["series_key"],
         -gone["length"],
     )
-    await _stale(connection, tenant, "")
+    await tell_stale(connection, tenant, "")
     return True
 
 
 async def _repair(connection: Connection, change: ChangeSet, row: RepairRow) -> bool:
     tenant, landed = change.tenant.key, row.landed
     status = await connection.execute(
-        "UPDATE instance SET blob_id = $4, off = $5, length = $6, data_off = $7"
-        " WHERE tenant = $1 AND sop_uid = $2 AND blob_id = $3",
+        "UPDATE instance SET blob_id = $4, off = $5, length = $6, data_off = $7,"
+        " coded = NULL, settled = NULL WHERE tenant = $1 AND sop_uid = $2 AND blob_id = $3",
         tenant,
         row.sop_uid,
         row.lost,
@@ -197,8 +193,13 @@ async def _repair(connection: Connection, change: ChangeSet, row: RepairRow) -> 
         landed.data_offset,
     )
     _must_be_one(status)
+    # A pack holds others, too: it stays as long as any row points into it.
     await connection.execute(
-        "DELETE FROM blob WHERE tenant = $1 AND blob_id = $2", tenant, row.lost
+        "DELETE FROM blob WHERE tenant = $1 AND blob_id = $2"
+        " AND NOT EXISTS (SELECT 1 FROM instance WHERE tenant = $1 AND blob_id = $2)"
+        " AND NOT EXISTS (SELECT 1 FROM series_pack WHERE tenant = $1 AND pack = $2)",
+        tenant,
+        row.lost,
     )
     await connection.execute(
         "INSERT INTO blob (tenant, blob_id, kind, length, crc32c, inline) VALUES ($1, $2, 1, $3, $4, $5)",
@@ -208,7 +209,7 @@ async def _repair(connection: Connection, change: ChangeSet, row: RepairRow) -> 
         landed.crc32c,
         landed.inline,
     )
-    await _stale(connection, tenant, "")
+    await tell_stale(connection, tenant, "")
     return True
 
 
@@ -255,7 +256,7 @@ async def _overlay(connection: Connection, change: ChangeSet, row: OverlayRow) -
             row.at,
         )
     await _LEVEL_WRITERS[row.target.level](connection, tenant, row)
-    await _stale(connection, tenant, row.target.study_uid)
+    await tell_stale(connection, tenant, row.target.study_uid)
     return True
 
 
@@ -400,7 +401,7 @@ async def _rejection(connection: Connection, change: ChangeSet, row: RejectionRo
         tenant,
         target.study_uid,
     )
-    await _stale(connection, tenant, target.study_uid)
+    await tell_stale(connection, tenant, target.study_uid)
     return True
 
 
@@ -521,6 +522,7 @@ _WRITERS: dict[type, Callable[[Connection, ChangeSet, Any], Awaitable[bool]]] = 
     SeenAgainRow: _seen_again,
     WithdrawRow: _withdraw,
     RepairRow: _repair,
+    PackRow: write_pack,
     OverlayRow: _overlay,
     RejectionRow: _rejection,
     LeaseRow: _lease,

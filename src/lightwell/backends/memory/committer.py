@@ -27,6 +27,7 @@ from lightwell.backends.memory.tables import (
     TenantTables,
 )
 from lightwell.domain.archive.finding import present
+from lightwell.domain.archive.keys import PACK, blob_key
 from lightwell.domain.archive.model import (
     ArrivalRow,
     Attributes,
@@ -35,6 +36,7 @@ from lightwell.domain.archive.model import (
     LeaseUseRow,
     Level,
     OverlayRow,
+    PackRow,
     QCRow,
     RejectionRow,
     RepairRow,
@@ -222,6 +224,31 @@ def _repair(database: MemoryDatabase, tables: TenantTables, row: RepairRow) -> b
     return True
 
 
+def _pack(database: MemoryDatabase, tables: TenantTables, row: PackRow) -> bool:
+    place = (row.study_uid, row.series_uid)
+    if (tables.packs.draft(place) or 0) >= row.generation:
+        raise FactsChanged("another worker settled the series")
+    for one in row.instances:
+        old = tables.instances.draft(one.sop_uid)
+        if old is None or old.landed.blob_id != one.was:
+            raise FactsChanged("an instance of the series points elsewhere by now")
+        region, tenant, *_ = old.landed.key.split("/")
+        landed = replace(
+            old.landed,
+            blob_id=row.pack.blob_id,
+            key=blob_key(region, tenant, PACK, row.pack.blob_id),
+            offset=one.offset,
+            length=one.length,
+            data_offset=one.data_offset,
+            inline=None,
+            coded=one.coded,
+            blob_length=row.pack.length,
+        )
+        tables.instances.put(one.sop_uid, replace(old, landed=landed))
+    tables.packs.put(place, row.generation)
+    return True
+
+
 # --- corrections ----------------------------------------------------------------------------------
 
 
@@ -345,6 +372,7 @@ _WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] = {
     SeenAgainRow: _seen_again,
     WithdrawRow: _withdraw,
     RepairRow: _repair,
+    PackRow: _pack,
     OverlayRow: _overlay,
     RejectionRow: _rejection,
     LeaseRow: _lease,

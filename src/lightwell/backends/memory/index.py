@@ -29,6 +29,7 @@ from lightwell.domain.archive.finding import (
     layered,
     visible_series,
 )
+from lightwell.domain.archive.keys import is_packed
 from lightwell.domain.archive.model import (
     Attributes,
     CommitmentRow,
@@ -39,6 +40,7 @@ from lightwell.domain.archive.model import (
     Located,
     OverlayRow,
     RejectionRow,
+    SeriesContents,
     Target,
     Totals,
 )
@@ -107,6 +109,20 @@ class MemoryIndex:
         if not found:
             return [], ""
         return found, f"{view.version(study)}.{versions}.{edits}.{len(found)}.{newest}"
+
+    async def contents(self, tenant: Tenant, study_uid: str, series_uid: str) -> SeriesContents:
+        view = _View(self._database.of(tenant.key))
+        study = view.tables.studies.get(study_uid)
+        series = list(view.series_of(study, shown_only=False)) if study else []
+        found = tuple(
+            replace(view.located(record, study, entry), edits={}, version="")
+            for entry in series
+            if entry.uid == series_uid and study is not None
+            for record in view.instances_of(entry, rejected=True)
+        )
+        packs = {one.landed.blob_id for one in found if is_packed(one.landed.key)}
+        generation = view.tables.packs.get((study_uid, series_uid))
+        return SeriesContents(generation or 0, len(packs), found)
 
     async def version(self, tenant: Tenant, study_uid: str, series_uid: str | None) -> str:
         return (await self.locate(tenant, study_uid, series_uid, None))[1]
@@ -198,6 +214,9 @@ def _known(facts: Any, landed: Any, state: str, rejected: str | None) -> KnownIn
         state=state,
         rejected=rejected,
         sop_class=facts.sop_class if facts else "",
+        blob_length=landed.blob_end,
+        syntax=facts.syntax if facts else "",
+        coded=landed.coded,
     )
 
 
@@ -290,10 +309,10 @@ class _View:
             return visible_series(found)
         return sorted(found, key=lambda entry: entry.order)
 
-    def instances_of(self, series: SeriesEntry) -> list[InstanceRecord]:
-        """Visible ones in reading order."""
+    def instances_of(self, series: SeriesEntry, *, rejected: bool = False) -> list[InstanceRecord]:
+        """Visible ones in reading order, or all."""
         records = self._by_series.get(self._places[series.key], [])
-        shown = [record for record in records if record.rejected is None]
+        shown = [record for record in records if rejected or record.rejected is None]
         return sorted(
             shown,
             key=lambda r: (r.facts.number is None, r.facts.number or 0, r.facts.sop_uid),

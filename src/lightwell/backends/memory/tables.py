@@ -181,6 +181,7 @@ class TenantTables:
     rejections: Table[uuid.UUID, RejectionRecord] = field(default_factory=Table)
     leases: Table[uuid.UUID, LeaseRecord] = field(default_factory=Table)
     commitments: Table[tuple[str, str], CommitmentRow] = field(default_factory=Table)
+    packs: Table[SeriesId, int] = field(default_factory=Table)  # newest generation
     events: Table[int, Event] = field(default_factory=Table)
     audit: Table[int, AuditRecord] = field(default_factory=Table)
     other: Table[int, object] = field(default_factory=Table)  # rows of other rooms, in order

@@ -22,6 +22,7 @@ from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.keeping import DECIDE_AGAIN, Keeper
 from lightwell.domain.archive.internal.leases import LEASE_SECONDS, LeaseDesk, Scope
 from lightwell.domain.archive.internal.staging import StagingWriter
+from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.keys import BlobIds
 from lightwell.domain.archive.model import (
     Announced,
@@ -41,7 +42,7 @@ from lightwell.domain.archive.model import (
     Verdict,
     Vouched,
 )
-from lightwell.domain.archive.ports import BlobStore, Index
+from lightwell.domain.archive.ports import BlobStore, FrameCoder, Index
 from lightwell.domain.archive.query import Found, Query
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Busy, Missing, Unavailable
@@ -61,17 +62,19 @@ class Archive:
         policy: PolicySource,
         journal: Journal,
         clock: Clock,
+        coder: FrameCoder | None = None,
     ) -> None:
         self.policy = policy
         self.committer = committer
         self.clock = clock
         self._blobs = blobs
+        self._stock = Stock(blobs, coder)
         self._index = index
         self._journal = journal
         self._describer = Describer()
         self._desk = LeaseDesk()
         self._ids = BlobIds()
-        self._keeper = Keeper(self, blobs, index, journal)
+        self._keeper = Keeper(self, self._stock, index, journal)
 
     # --- storing ---------------------------------------------------------------------------------
 
@@ -134,7 +137,8 @@ class Archive:
 
     @property
     def reads_quickly(self) -> bool:
-        """True when a read takes microseconds and may be made on the event loop."""
+        """True when a read takes microseconds and may be made on the event loop; what is coded never
+        does (`Located.landed.coded`)."""
         return self._blobs.quick
 
     async def locate(
@@ -233,11 +237,11 @@ class Archive:
 
     def attributes(self, located: Located, bulk_root: str) -> Attributes:
         """Effective DICOM JSON of one instance (PS3.18 F). Blocking."""
-        return reading.effective_json(self._blobs, located, bulk_root)
+        return reading.effective_json(self._stock, located, bulk_root)
 
     def frame(self, located: Located, number: int) -> bytes:
         """One frame's bytes as stored, 1-based. Raises NoSuchFrame. Blocking."""
-        return reading.frame(self._blobs, located, number)
+        return reading.frame(self._stock, located, number)
 
     def frame_count(self, located: Located) -> int:
         """How many frames can be had. Raises NoSuchFrame when they cannot be told apart."""
@@ -260,8 +264,8 @@ class Archive:
         Raises Damaged before the last piece when the stored bytes are not those that arrived.
         """
         if syntax_uid == located.syntax:
-            return reading.presented_chunks(self._blobs, located)
-        return reading.as_explicit_le(self._blobs, located)
+            return reading.presented_chunks(self._stock, located)
+        return reading.as_explicit_le(self._stock, located)
 
     def file_meta(self, located: Located, syntax_uid: str) -> bytes:
         """Preamble (zero), DICM and file meta group of an exit."""
@@ -269,7 +273,7 @@ class Archive:
 
     def bulk(self, located: Located, path: str) -> bytes:
         """One bulk value by the path of its BulkDataURI. Raises Missing. Blocking."""
-        return vouching.bulk_value(self._blobs, located, path)
+        return vouching.bulk_value(self._stock, located, path)
 
     # --- correcting --------------------------------------------------------------------------------
 
@@ -443,15 +447,18 @@ class Archive:
         answers = []
         for sop_class, sop_uid in wanted:
             answer = await asyncio.to_thread(
-                vouching.vouch, self._blobs, sop_class, sop_uid, kept.get(sop_uid, [])
+                vouching.vouch, self._stock, sop_class, sop_uid, kept.get(sop_uid, [])
             )
             answers.append(answer)
         return answers
 
 
-def attribute_reader(blobs: BlobStore) -> Callable[[Located], Attributes]:
+def attribute_reader(
+    blobs: BlobStore, coder: FrameCoder | None = None
+) -> Callable[[Located], Attributes]:
     """For an index that must look at attributes it has no column for. The result blocks."""
-    return lambda located: reading.effective_json(blobs, located, "")
+    stock = Stock(blobs, coder)
+    return lambda located: reading.effective_json(stock, located, "")
 
 
 def _scope(context: Context, study_uid: str, series_uid: str | None) -> Scope:

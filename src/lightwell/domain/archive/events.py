@@ -50,6 +50,14 @@ def rejected(target: Target, reject_id: str, code: str, *, restored: bool) -> Ev
     )
 
 
+def series_settled(study_uid: str, series_uid: str, generation: int) -> Event:
+    """A series lies in packs: the bytes of its instances have moved, nothing else has changed."""
+    return Event(
+        "SeriesSettled",
+        {"study": study_uid, "series": series_uid, "generation": str(generation)},
+    )
+
+
 def commitment_requested(peer: str, transaction_uid: str) -> Event:
     """A peer asks us to take responsibility."""
     return Event("CommitmentRequested", {"peer": peer, "transaction": transaction_uid})

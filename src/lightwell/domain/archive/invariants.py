@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from lightwell.domain.archive.keys import LANDED
+
 SHOWN = 100  # findings and orphans named in a report; all are counted
 
 
@@ -84,6 +86,10 @@ class KeptObject:
     sha256: bytes
     blob_length: int | None  # None: there is no blob row
     inline: bytes | None
+    kind: str = LANDED  # of its blob
+    sop_class: str = ""
+    syntax: str = ""
+    coded: bytes | None = None  # see `model.Landed`
 
     @property
     def end(self) -> int:

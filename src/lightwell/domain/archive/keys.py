@@ -7,7 +7,12 @@ import threading
 import uuid
 
 LANDED = "landed"
+PACK = "pack"
+DERIVED = "derived"
+MANIFEST = "manifest"
 JOURNAL = "journal"
+
+KIND_NUMBERS = {1: LANDED, 2: PACK, 3: DERIVED, 4: MANIFEST}  # as blob rows say it
 
 
 def blob_key(region: str, tenant: str, kind: str, blob_id: uuid.UUID) -> str:
@@ -31,6 +36,11 @@ def blob_of_key(key: str) -> uuid.UUID | None:
     except ValueError:
         return None
     return blob_id if (parts[3], parts[4]) == (blob_id.hex[:2], blob_id.hex[2:4]) else None
+
+
+def is_packed(key: str) -> bool:
+    """Whether an object is a pack."""
+    return key.split("/", 3)[2:3] == [PACK]
 
 
 class BlobIds:

@@ -114,6 +114,15 @@ class Landed:
     sha256: bytes  # of the data set as received
     crc32c: int  # of the data set
     inline: bytes | None = None
+    # Of an instance in a pack: what its row keeps of a coded entry (internal/packing/rows.py). None: the
+    # data set lies there as received.
+    coded: bytes | None = None
+    blob_length: int | None = None  # of the blob, where it holds more than this object
+
+    @property
+    def blob_end(self) -> int:
+        """Length of the blob it lies in."""
+        return self.offset + self.length if self.blob_length is None else self.blob_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +152,11 @@ class KnownInstance:
     data_offset: int
     inline: bool
     state: str  # 'current', 'held', 'candidate', 'conflict'
+    blob_length: int  # of the blob it lies in
     rejected: str | None = None
     sop_class: str = ""
+    syntax: str = ""
+    coded: bytes | None = None  # as in `Landed`
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +332,55 @@ class LeaseUseRow:
 
 
 @dataclass(frozen=True, slots=True)
+class NewBlob:
+    """An object of the store that gets its row with the rows that point to it."""
+
+    blob_id: uuid.UUID
+    kind: str  # `keys.PACK`, `keys.MANIFEST`, `keys.DERIVED`
+    length: int
+    crc32c: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One instance that moves into a pack."""
+
+    sop_uid: str
+    was: uuid.UUID  # the blob its row points to until now; another one means: judged anew meanwhile
+    offset: int  # of the Part 10 entry in the pack
+    length: int
+    data_offset: int
+    coded: bytes | None
+    form: str  # 'coded', or the reason code why it lies there as received
+
+
+@dataclass(frozen=True, slots=True)
+class PackRow:
+    """One generation of a settled series: its rows are switched to a proved pack, all or none.
+
+    The writer raises FactsChanged when an instance points elsewhere than it did. Blobs that nobody
+    refers to afterwards are to be deleted from `clear_after` on.
+    """
+
+    study_uid: str
+    series_uid: str
+    generation: int
+    pack: NewBlob
+    manifest: NewBlob
+    metadata: NewBlob
+    preview: NewBlob | None
+    instances: tuple[Settled, ...]
+    raw: int  # bytes of the data sets as received
+    clear_after: datetime
+
+    @property
+    def blobs(self) -> tuple[NewBlob, ...]:
+        """All of them."""
+        three = (self.pack, self.manifest, self.metadata)
+        return three if self.preview is None else (*three, self.preview)
+
+
+@dataclass(frozen=True, slots=True)
 class CommitmentRow:
     """A storage commitment request (PS3.4 J.3) to be answered in a new association."""
 
@@ -354,6 +415,15 @@ class Located:
     edits: dict[str, JSONElement | None]  # effective overlay of all levels, for this instance
     version: str  # changes with every edit: part of each ETag
     modality: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesContents:
+    """Every instance of a series, rejected ones too, in reading order, as received (no edits)."""
+
+    generation: int  # of its newest pack; 0 when it has none
+    packs: int  # that instances point into
+    instances: tuple[Located, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from lightwell.domain.archive.model import (
     Located,
     OverlayRow,
     RejectionRow,
+    SeriesContents,
     Target,
     Totals,
 )
@@ -215,6 +216,9 @@ class Index(Protocol):
 
         An unknown scope is an empty list: the caller answers as for an unknown UID.
         """
+
+    async def contents(self, tenant: Tenant, study_uid: str, series_uid: str) -> SeriesContents:
+        """Every instance of a series with its place, rejected ones too; nothing for an unknown one."""
 
     async def version(self, tenant: Tenant, study_uid: str, series_uid: str | None) -> str:
         """What `locate` would say of the version now, without locating; '' for an unknown scope."""

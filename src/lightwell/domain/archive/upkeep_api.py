@@ -17,8 +17,9 @@ from lightwell.access.operation import Act, operation
 from lightwell.access.ports import PolicySource
 from lightwell.domain.archive.internal import checking
 from lightwell.domain.archive.internal.checking import Fault
+from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.invariants import SHOWN, Checked, Found, KeptObject, Orphans
-from lightwell.domain.archive.ports import BlobStore
+from lightwell.domain.archive.ports import BlobStore, FrameCoder
 from lightwell.domain.archive.upkeep_ports import Ledger
 from lightwell.kernel.clock import Clock
 
@@ -46,11 +47,13 @@ class Upkeep:
         policy: PolicySource,
         clock: Clock,
         recheck_seconds: float = RECHECK_SECONDS,
+        coder: FrameCoder | None = None,
     ) -> None:
         self.policy = policy
         self.committer = committer
         self.clock = clock
         self._blobs = blobs
+        self._stock = Stock(blobs, coder)
         self._ledger = ledger
         self._recheck_seconds = recheck_seconds
 
@@ -122,7 +125,7 @@ class Upkeep:
         async def one(kept: KeptObject) -> tuple[KeptObject, Fault | None]:
             async with turn:
                 return kept, await asyncio.to_thread(
-                    checking.fault, self._blobs, tenant, kept, digest=digest
+                    checking.fault, self._stock, tenant, kept, digest=digest
                 )
 
         judged = await asyncio.gather(*(one(kept) for kept in page))
@@ -131,7 +134,7 @@ class Upkeep:
     async def _orphans(self, tenant: Tenant) -> Orphans:
         """Objects without a row; bounded memory however many there are."""
         young_since = self.clock.now() - ORPHAN_GRACE
-        listing = checking.listed(self._blobs, tenant)
+        listing = checking.listed_with_rows(self._blobs, tenant)
         found = Orphans()
         while batch := await asyncio.to_thread(checking.batch, listing, PAGE):
             known = await self._ledger.known_blobs(tenant, checking.ids(batch))

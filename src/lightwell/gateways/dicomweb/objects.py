@@ -97,7 +97,7 @@ class Objects:
 
     async def _stored(self, located: Located, syntax: str) -> AsyncIterator[bytes]:
         source = self._shelf.archive.data_set(located, syntax)
-        while (piece := await self._shelf.next_piece(source)) is not None:
+        while (piece := await self._shelf.next_piece(located, source)) is not None:
             yield piece
 
     async def _single(

@@ -170,12 +170,15 @@ class Shelf:
 
     async def read(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """A blocking read: on the loop where that takes microseconds, else in a thread."""
-        if self.archive.reads_quickly:
+        decodes = any(isinstance(a, Located) and a.landed.coded is not None for a in arguments)
+        if self.archive.reads_quickly and not decodes:
             return work(*arguments, **options)
         return await asyncio.to_thread(work, *arguments, **options)
 
-    async def next_piece(self, source: Iterator[bytes]) -> bytes | None:
-        """The next piece of a blocking iterator; None at its end."""
+    async def next_piece(self, located: Located, source: Iterator[bytes]) -> bytes | None:
+        """The next piece of a blocking iterator over an object; None at its end."""
+        if located.landed.coded is not None:
+            return await asyncio.to_thread(next, source, None)
         return await self.read(next, source, None)
 
     async def attributes(self, opened: Opened, located: Located) -> Attributes:

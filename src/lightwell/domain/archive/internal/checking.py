@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from lightwell.access.context import Tenant
+from lightwell.domain.archive.internal.packing import reading as packed
+from lightwell.domain.archive.internal.packing.rows import entry_of
+from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.invariants import Found, KeptObject
-from lightwell.domain.archive.keys import LANDED, blob_key, blob_of_key, kind_prefix
+from lightwell.domain.archive.keys import KIND_NUMBERS, LANDED, blob_key, blob_of_key, kind_prefix
 from lightwell.domain.archive.ports import BlobInfo, BlobMissing, BlobStore
 from lightwell.kernel.errors import Broken
 
@@ -20,7 +23,7 @@ READABLE, PRESENT = "I1", "I2"  # the invariants an object can break
 Fault = tuple[str, str]  # invariant, finding
 
 
-def fault(blobs: BlobStore, tenant: Tenant, kept: KeptObject, *, digest: bool) -> Fault | None:
+def fault(stock: Stock, tenant: Tenant, kept: KeptObject, *, digest: bool) -> Fault | None:
     """What is wrong with one object; None when it is whole. Blocking.
 
     Raises StoreUnavailable: then nothing is known about it.
@@ -31,13 +34,13 @@ def fault(blobs: BlobStore, tenant: Tenant, kept: KeptObject, *, digest: bool) -
         return READABLE, f"{_called(kept)} ends beyond its blob"
     if kept.inline is not None:
         return _inline_fault(kept)
-    key = blob_key(tenant.region, tenant.name, LANDED, kept.blob_id)
+    key = blob_key(tenant.region, tenant.name, kept.kind, kept.blob_id)
     try:
-        length = blobs.length(key)
+        length = stock.blobs.length(key)
         if length != kept.blob_length:
             wanted = kept.blob_length
             return READABLE, f"{_called(kept)} has {length} bytes in {key}, not {wanted}"
-        if digest and _digest(blobs, key, kept) != kept.sha256:
+        if digest and _digest(stock, key, kept) != kept.sha256:
             return READABLE, f"{_called(kept)} has another SHA-256 in {key}"
     except BlobMissing:
         return PRESENT, f"{_called(kept)} is not in the store: {key}"
@@ -60,11 +63,25 @@ def _inline_fault(kept: KeptObject) -> Fault | None:
     return None
 
 
-def _digest(blobs: BlobStore, key: str, kept: KeptObject) -> bytes:
+def _digest(stock: Stock, key: str, kept: KeptObject) -> bytes:
     digest = hashlib.sha256()
+    if kept.coded is not None:
+        entry = entry_of(
+            kept.coded,
+            offset=kept.offset,
+            length=kept.length,
+            meta=kept.data_offset,
+            sha256=kept.sha256,
+            sop_uid=kept.sop_uid,
+            sop_class=kept.sop_class,
+            received_syntax=kept.syntax,
+        )
+        for piece in packed.data_set(stock.reader(key), entry, stock.coder):
+            digest.update(piece)
+        return digest.digest()
     position = kept.offset + kept.data_offset
     while position < kept.end:
-        piece = blobs.read(key, position, min(CHUNK, kept.end - position))
+        piece = stock.blobs.read(key, position, min(CHUNK, kept.end - position))
         digest.update(piece)
         position += len(piece)
     return digest.digest()
@@ -85,6 +102,12 @@ def by_invariant(faults: list[Fault], checked: int, shown: int) -> dict[str, Fou
 def listed(blobs: BlobStore, tenant: Tenant) -> Iterator[BlobInfo]:
     """Every landed object of a tenant. Blocking."""
     return blobs.list(kind_prefix(tenant.region, tenant.name, LANDED))
+
+
+def listed_with_rows(blobs: BlobStore, tenant: Tenant) -> Iterator[BlobInfo]:
+    """Every object of a tenant that has, or should have, a blob row. Blocking."""
+    for kind in KIND_NUMBERS.values():
+        yield from blobs.list(kind_prefix(tenant.region, tenant.name, kind))
 
 
 def batch(found: Iterator[BlobInfo], size: int) -> list[BlobInfo]:

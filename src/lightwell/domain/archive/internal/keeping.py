@@ -22,6 +22,7 @@ from lightwell.domain.archive.internal import correcting, vouching
 from lightwell.domain.archive.internal.admission import UNCOMPARED, admit
 from lightwell.domain.archive.internal.asking_loop import ask
 from lightwell.domain.archive.internal.staging import StagingWriter
+from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.keys import blob_of_key
 from lightwell.domain.archive.model import (
     Announced,
@@ -39,7 +40,7 @@ from lightwell.domain.archive.model import (
     Verdict,
     WithdrawRow,
 )
-from lightwell.domain.archive.ports import BlobMissing, BlobStore, Index, StoreBroken
+from lightwell.domain.archive.ports import BlobMissing, Index, StoreBroken
 from lightwell.kernel.crashpoints import reach
 from lightwell.kernel.errors import LightwellError, Unavailable
 
@@ -87,9 +88,10 @@ class _Untouched:
 class Keeper:
     """The part of the archive that arrivals go through; `room` is the front door it acts for."""
 
-    def __init__(self, room: Room, blobs: BlobStore, index: Index, journal: Journal) -> None:
+    def __init__(self, room: Room, stock: Stock, index: Index, journal: Journal) -> None:
         self._room = room
-        self._blobs = blobs
+        self._stock = stock
+        self._blobs = stock.blobs
         self._index = index
         self._journal = journal
         self._seen: set[tuple[int, bytes]] = set()  # tenant, digest of parents whose rows are there
@@ -136,7 +138,7 @@ class Keeper:
     ) -> Verdict:
         """Judge and keep what lies in the store already. Raises as `Archive.adopt`."""
         landed = staged.landed
-        await asyncio.to_thread(self._blobs.confirm, landed.key, landed.offset + landed.length)
+        await asyncio.to_thread(self._blobs.confirm, landed.key, landed.blob_end)
         proof = vouching.sealed_before(landed.key)
         if held is not None and staged.described is not None:
             placed = Placed(_verdict(held[0], staged.described, held[1]))
@@ -249,7 +251,7 @@ class Keeper:
             return known
         blob_id = blob_of_key(rival.key) if rival.inline else None
         inline = await self._index.inline(context.tenant, blob_id) if blob_id else None
-        same = await asyncio.to_thread(vouching.same_pixels, self._blobs, rival, inline, staged)
+        same = await asyncio.to_thread(vouching.same_pixels, self._stock, rival, inline, staged)
         return replace(known, same_pixels=same)
 
     async def _visible(
@@ -298,7 +300,7 @@ class Keeper:
         """
         if not known.inline:
             try:
-                await asyncio.to_thread(self._blobs.confirm, known.key, known.offset + known.length)
+                await asyncio.to_thread(self._blobs.confirm, known.key, known.blob_length)
             except (BlobMissing, StoreBroken) as error:
                 return await self._repair(context, staged, described, known, error)
         self._seen_again(context, described, known)

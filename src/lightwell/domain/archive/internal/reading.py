@@ -1,7 +1,8 @@
 """Reading what a lease opens: ranges of blobs, cut and presented. Blocking; called from threads.
 
-Every read goes through `span`, so that packs (a later issue) change one function. Inline objects lie in
-the database row that was read with the location.
+Every read goes through `span`, `raw_chunks` or `frame`: there it is decided whether an object lies in the
+store as received, in the database row that was read with its location (small ones, at first), or coded in
+a pack. What comes out is always what arrived.
 """
 
 from __future__ import annotations
@@ -19,44 +20,76 @@ from lightwell.dicom.rewrite import explicit_le_chunks
 from lightwell.dicom.scanner import NeedMore, scan
 from lightwell.dicom.uids import syntax_of
 from lightwell.domain.archive.errors import Damaged, NoSuchFrame, Unreadable
+from lightwell.domain.archive.internal.packing import reading as packed
+from lightwell.domain.archive.internal.packing.recipe import Recipe
 from lightwell.domain.archive.internal.presenting import present, present_bytes
+from lightwell.domain.archive.internal.stock import Stock, entry_at
 from lightwell.domain.archive.model import Attributes, Located
-from lightwell.domain.archive.ports import BlobStore
 
 CHUNK = 1024 * 1024
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 
 
-def span(blobs: BlobStore, at: Located, offset: int, length: int) -> bytes:
-    """Bytes of the data set: `offset` counts from its first byte."""
+def span(stock: Stock, at: Located, offset: int, length: int) -> bytes:
+    """Bytes of the data set as received: `offset` counts from its first byte."""
     landed = at.landed
+    if landed.coded is not None:
+        return _coded_span(stock, at, offset, length)
     start = landed.offset + landed.data_offset + offset
     if landed.inline is not None:
         return landed.inline[start : start + length]
-    return blobs.read(landed.key, start, length)
+    return stock.blobs.read(landed.key, start, length)
+
+
+def _coded_span(stock: Stock, at: Located, offset: int, length: int) -> bytes:
+    """The same of an object whose frames are coded: its header by the recipe, else by rebuilding it."""
+    entry = entry_at(at)
+    head = packed.original_head(stock.reader(at.landed.key), entry, Recipe.from_bytes(entry.recipe))
+    if offset + length <= len(head):
+        return head[offset : offset + length]
+    found = bytearray()
+    position = 0
+    for piece in packed.data_set(stock.reader(at.landed.key), entry, stock.coder):
+        begin = max(offset - position, 0)
+        found += piece[begin : offset + length - position]
+        position += len(piece)
+        if position >= offset + length:
+            break
+    return bytes(found)
 
 
 def data_set_length(at: Located) -> int:
-    """Length in bytes of the data set as stored."""
+    """Length in bytes of the data set as received."""
+    if at.landed.coded is not None:
+        return entry_at(at).size
     return at.landed.length - at.landed.data_offset
 
 
-def raw_chunks(blobs: BlobStore, at: Located, start: int = 0) -> Iterator[bytes]:
-    """The data set as stored, from `start`, in pieces of at most 1 MiB."""
+def raw_chunks(stock: Stock, at: Located, start: int = 0) -> Iterator[bytes]:
+    """The data set as received, from `start`, in pieces; not yet verified where it lies as received."""
+    if at.landed.coded is not None:
+        for piece in packed.data_set(stock.reader(at.landed.key), entry_at(at), stock.coder):
+            if start < len(piece):
+                yield bytes(piece[start:])
+            start = max(start - len(piece), 0)
+        return
     end = data_set_length(at)
     while start < end:
-        piece = span(blobs, at, start, min(CHUNK, end - start))
+        piece = span(stock, at, start, min(CHUNK, end - start))
         if not piece:
             raise Damaged("An object is shorter than its row says; it was not served.")
         start += len(piece)
         yield piece
 
 
-def verified_chunks(blobs: BlobStore, at: Located) -> Iterator[bytes]:
-    """The whole data set as stored; raises Damaged before the last piece when the digest differs."""
+def verified_chunks(stock: Stock, at: Located) -> Iterator[bytes]:
+    """The whole data set as received; raises Damaged before the last piece when the digest differs."""
+    if at.landed.coded is not None:
+        yield from raw_chunks(stock, at)  # compares the digest itself
+        return
     digest = hashlib.sha256()
     held: bytes | None = None
-    for piece in raw_chunks(blobs, at):
+    for piece in raw_chunks(stock, at):
         digest.update(piece)
         if held is not None:
             yield held
@@ -67,39 +100,39 @@ def verified_chunks(blobs: BlobStore, at: Located) -> Iterator[bytes]:
         yield held
 
 
-def header_of(blobs: BlobStore, at: Located) -> Header:
+def header_of(stock: Stock, at: Located) -> Header:
     """The header as stored, scanned."""
     syntax = syntax_of(at.syntax)
     if syntax.deflated:
-        data = b"".join(inflate_bounded(raw_chunks(blobs, at)))
+        data = b"".join(inflate_bounded(raw_chunks(stock, at)))
         found = scan(data, syntax, complete=True)
     else:
         wanted = at.pixel_offset if at.pixel_offset is not None else data_set_length(at)
-        found = scan(span(blobs, at, 0, wanted), syntax, complete=wanted >= data_set_length(at))
+        found = scan(span(stock, at, 0, wanted), syntax, complete=wanted >= data_set_length(at))
     if isinstance(found, NeedMore):
         raise Unreadable("The stored header cannot be read to its end.")
     return found
 
 
-def effective_json(blobs: BlobStore, at: Located, bulk_root: str) -> Attributes:
+def effective_json(stock: Stock, at: Located, bulk_root: str) -> Attributes:
     """Effective DICOM JSON of one instance; bulk values as URIs below `bulk_root`."""
-    original = header_to_json(header_of(blobs, at), bulk=lambda path: f"{bulk_root}/{path}")
+    original = header_to_json(header_of(stock, at), bulk=lambda path: f"{bulk_root}/{path}")
     return present(original, at.edits)
 
 
-def presented_chunks(blobs: BlobStore, at: Located) -> Iterator[bytes]:
+def presented_chunks(stock: Stock, at: Located) -> Iterator[bytes]:
     """The effective data set in its stored transfer syntax."""
     if not at.edits:
-        yield from verified_chunks(blobs, at)
+        yield from verified_chunks(stock, at)
         return
     syntax = syntax_of(at.syntax)
     if syntax.deflated:
         # An edited deflated object leaves inflated: the caller announces Explicit VR LE for it.
         raise Unreadable("An edited deflated data set is sent as Explicit VR Little Endian.")
-    end = header_of(blobs, at).end
+    end = header_of(stock, at).end
     head = bytearray()
     pieces = verified_chunks(
-        blobs, at
+        stock, at
     )  # an edit is no licence for damage: the digest still decides
     for piece in pieces:
         head += piece
@@ -111,13 +144,13 @@ def presented_chunks(blobs: BlobStore, at: Located) -> Iterator[bytes]:
     yield from pieces
 
 
-def as_explicit_le(blobs: BlobStore, at: Located) -> Iterator[bytes]:
+def as_explicit_le(stock: Stock, at: Located) -> Iterator[bytes]:
     """The effective data set of an uncompressed object as Explicit VR Little Endian, same values."""
     syntax = syntax_of(at.syntax)
     if syntax.uid == EXPLICIT_LE:
-        yield from presented_chunks(blobs, at)
+        yield from presented_chunks(stock, at)
         return
-    pieces = explicit_le_chunks(verified_chunks(blobs, at), syntax)
+    pieces = explicit_le_chunks(verified_chunks(stock, at), syntax)
     if not at.edits:
         yield from pieces
         return
@@ -155,23 +188,26 @@ def frame_index(at: Located) -> FrameIndex:
         raise NoSuchFrame(str(error)) from error
 
 
-def frame(blobs: BlobStore, at: Located, number: int) -> bytes:
-    """One frame's bytes as stored (1-based). Raises NoSuchFrame."""
+def frame(stock: Stock, at: Located, number: int) -> bytes:
+    """One frame's bytes as received (1-based). Raises NoSuchFrame, Damaged."""
+    if at.landed.coded is not None:
+        entry = entry_at(at)
+        return bytes(packed.native_frame(stock.reader(at.landed.key), entry, number, stock.coder))
     index = frame_index(at)
     try:
         spans = index.spans(number)
     except DicomError as error:
         raise NoSuchFrame(f"There is no frame {number}.") from error
     if syntax_of(at.syntax).deflated:
-        return _inflated_frame(blobs, at, spans)
+        return _inflated_frame(stock, at, spans)
     size = data_set_length(at)
     if any(offset + length > size for offset, length in spans):
         raise NoSuchFrame(f"Frame {number} lies beyond the end of the object.")
-    return b"".join(span(blobs, at, offset, length) for offset, length in spans)
+    return b"".join(span(stock, at, offset, length) for offset, length in spans)
 
 
-def _inflated_frame(blobs: BlobStore, at: Located, spans: list[tuple[int, int]]) -> bytes:
-    data = b"".join(inflate_bounded(raw_chunks(blobs, at)))
+def _inflated_frame(stock: Stock, at: Located, spans: list[tuple[int, int]]) -> bytes:
+    data = b"".join(inflate_bounded(raw_chunks(stock, at)))
     if any(offset + length > len(data) for offset, length in spans):
         raise NoSuchFrame("The frame lies beyond the end of the object.")
     return b"".join(data[offset : offset + length] for offset, length in spans)

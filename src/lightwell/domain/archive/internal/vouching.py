@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 
 from lightwell.access.commit import Sealed, sealed
 from lightwell.dicom.errors import DicomError
@@ -16,7 +17,10 @@ from lightwell.dicom.part10 import read_meta
 from lightwell.dicom.scanner import NeedMore, scan
 from lightwell.dicom.uids import syntax_of
 from lightwell.dicom.values import swap_words
+from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal import reading
+from lightwell.domain.archive.internal.packing import reading as packed
+from lightwell.domain.archive.internal.stock import Stock, entry_known
 from lightwell.domain.archive.model import (
     CLASS_CONFLICT,
     NO_SUCH_OBJECT,
@@ -26,13 +30,14 @@ from lightwell.domain.archive.model import (
     Staged,
     Vouched,
 )
-from lightwell.domain.archive.ports import BlobMissing, BlobStore
+from lightwell.domain.archive.ports import BlobMissing, Buffer
 from lightwell.kernel.errors import LightwellError, Missing
 
 log = logging.getLogger("lightwell.archive")
 
 CHUNK = 1024 * 1024
 HEAD = 64 * 1024
+SPOOL = 32 << 20  # of a rebuilt object, in memory; more goes to a temporary file
 
 
 def sealed_before(key: str) -> Sealed:
@@ -40,20 +45,29 @@ def sealed_before(key: str) -> Sealed:
     return sealed(key)
 
 
-def digest_of(blobs: BlobStore, kept: KnownInstance) -> bytes:
-    """SHA-256 of the data set as it lies in the store now. Raises what the store raises."""
+def digest_of(stock: Stock, kept: KnownInstance, sop_uid: str) -> bytes:
+    """SHA-256 of the data set as it comes from the store now. Raises what the store raises, Damaged."""
     digest = hashlib.sha256()
-    position, end = kept.offset + kept.data_offset, kept.offset + kept.length
-    while position < end:
-        piece = blobs.read(kept.key, position, min(CHUNK, end - position))
-        if not piece:
-            break
+    for piece in _data_set(stock, kept, sop_uid):
         digest.update(piece)
-        position += len(piece)
     return digest.digest()
 
 
-def vouch(blobs: BlobStore, sop_class: str, sop_uid: str, kept: list[KnownInstance]) -> Vouched:
+def _data_set(stock: Stock, kept: KnownInstance, sop_uid: str) -> Iterator[Buffer]:
+    if kept.coded is not None:
+        entry = entry_known(kept, sop_uid)
+        yield from packed.data_set(stock.reader(kept.key), entry, stock.coder)
+        return
+    position, end = kept.offset + kept.data_offset, kept.offset + kept.length
+    while position < end:
+        piece = stock.blobs.read(kept.key, position, min(CHUNK, end - position))
+        if not piece:
+            return
+        position += len(piece)
+        yield piece
+
+
+def vouch(stock: Stock, sop_class: str, sop_uid: str, kept: list[KnownInstance]) -> Vouched:
     """One reference of a storage commitment request, answered from re-hashed bytes.
 
     Held, rejected and conflicting objects are kept but are not safe to rely on (`clinical.md` 2);
@@ -66,7 +80,7 @@ def vouch(blobs: BlobStore, sop_class: str, sop_uid: str, kept: list[KnownInstan
     if current.rejected is not None:
         return Vouched(sop_class, sop_uid, NO_SUCH_OBJECT)
     try:
-        if current.inline or digest_of(blobs, current) != current.sha256:
+        if current.inline or digest_of(stock, current, sop_uid) != current.sha256:
             return Vouched(sop_class, sop_uid, PROCESSING_FAILURE)
         if current.sop_class != sop_class:
             return Vouched(sop_class, sop_uid, CLASS_CONFLICT)
@@ -77,48 +91,64 @@ def vouch(blobs: BlobStore, sop_class: str, sop_uid: str, kept: list[KnownInstan
 
 
 def same_pixels(
-    blobs: BlobStore, rival: KnownInstance, rival_inline: bytes | None, staged: Staged
+    stock: Stock, rival: KnownInstance, rival_inline: bytes | None, staged: Staged
 ) -> bool:
     """Whether a second object under one UID has the pixels of the first (syntax included).
 
     The arrival is read back from where it was staged; a deflated one counts as different, because
     its pixels cannot be compared as bytes.
     """
-
-    def read_rival(offset: int, length: int) -> bytes:
-        start = rival.offset + offset
-        if rival_inline is not None:
-            return rival_inline[start : start + length]
-        return blobs.read(rival.key, start, length)
-
     landed = staged.landed
 
     def read_staged(offset: int, length: int) -> bytes:
-        start = landed.offset + offset
+        start = landed.offset + landed.data_offset + offset
         if landed.inline is not None:
             return landed.inline[start : start + length]
-        return blobs.read(landed.key, start, length)
+        return stock.blobs.read(landed.key, start, length)
 
     try:
-        meta, _ = read_meta(read_rival(0, rival.data_offset))
-        first = _pixel_digest(meta.syntax.uid, rival.length, rival.data_offset, read_rival)
-        second = _pixel_digest(
-            staged.announced.syntax, landed.length, landed.data_offset, read_staged
-        )
-    except (BlobMissing, DicomError):
+        first = _rival_digest(stock, rival, rival_inline, staged)
+        size = landed.length - landed.data_offset
+        second = _pixel_digest(staged.announced.syntax, size, read_staged)
+    except (BlobMissing, Damaged, DicomError):
         return False
     return first is not None and first == second
 
 
-def _pixel_digest(
-    syntax_uid: str, length: int, data_offset: int, read_object: Callable[[int, int], bytes]
+def _rival_digest(
+    stock: Stock, rival: KnownInstance, inline: bytes | None, staged: Staged
 ) -> tuple[str, bytes] | None:
-    """Syntax and SHA-256 of the pixel data; None where there are none that can be compared."""
-    size = length - data_offset
+    if rival.coded is not None:
+        uid = staged.described.instance.sop_uid if staged.described else ""
+        with tempfile.SpooledTemporaryFile(max_size=SPOOL) as whole:
+            size = sum(whole.write(piece) for piece in _data_set(stock, rival, uid))
 
-    def read(offset: int, wanted: int) -> bytes:
-        return read_object(data_offset + offset, wanted)
+            def read_spooled(offset: int, length: int) -> bytes:
+                whole.seek(offset)
+                return whole.read(length)
 
+            return _pixel_digest(rival.syntax, size, read_spooled)
+
+    def read_rival(offset: int, length: int) -> bytes:
+        start = rival.offset + offset
+        if inline is not None:
+            return inline[start : start + length]
+        return stock.blobs.read(rival.key, start, length)
+
+    meta, _ = read_meta(read_rival(0, rival.data_offset))
+    size = rival.length - rival.data_offset
+    return _pixel_digest(
+        meta.syntax.uid, size, lambda at, length: read_rival(rival.data_offset + at, length)
+    )
+
+
+def _pixel_digest(
+    syntax_uid: str, size: int, read: Callable[[int, int], bytes]
+) -> tuple[str, bytes] | None:
+    """Syntax and SHA-256 of the pixel data; None where there are none that can be compared.
+
+    `read(offset, length)` gives bytes of the data set, which has `size`.
+    """
     syntax = syntax_of(syntax_uid)
     if syntax.deflated:
         return None
@@ -144,10 +174,10 @@ def _pixel_digest(
     return syntax_uid, digest.digest()
 
 
-def bulk_value(blobs: BlobStore, at: Located, path: str) -> bytes:
+def bulk_value(stock: Stock, at: Located, path: str) -> bytes:
     """The bytes of one attribute by the path of its BulkDataURI, little endian. Raises Missing."""
     try:
-        header = reading.header_of(blobs, at)
+        header = reading.header_of(stock, at)
         found = find_bulk(header, path)
     except DicomError as error:
         raise Missing("There is no such bulk value.") from error
@@ -157,5 +187,5 @@ def bulk_value(blobs: BlobStore, at: Located, path: str) -> bytes:
         raw = bytes(header.data[found.offset : found.offset + found.length])
     else:
         size = reading.data_set_length(at)
-        raw = reading.span(blobs, at, found.offset, min(found.length, size - found.offset))
+        raw = reading.span(stock, at, found.offset, min(found.length, size - found.offset))
     return raw if found.word == 1 else bytes(swap_words(raw, found.word))

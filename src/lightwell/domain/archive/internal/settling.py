@@ -1,0 +1,124 @@
+"""Objects of a series as a packer reads them: where they landed, or in an older pack. Blocking."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+from lightwell.access.context import Tenant
+from lightwell.dicom.errors import DicomError
+from lightwell.dicom.part10 import read_meta
+from lightwell.domain.archive.errors import Damaged
+from lightwell.domain.archive.internal import reading
+from lightwell.domain.archive.internal.packing.index import MANIFEST_NAME
+from lightwell.domain.archive.internal.packing.manifest import MANIFEST_LIMIT, read_manifest
+from lightwell.domain.archive.internal.packing.sources import WHOLE, Source
+from lightwell.domain.archive.internal.packing.tar import members
+from lightwell.domain.archive.internal.staging import PRIVATE_CREATOR, read_arrival_facts
+from lightwell.domain.archive.internal.stock import Stock
+from lightwell.domain.archive.keys import is_packed
+from lightwell.domain.archive.model import Located
+from lightwell.domain.archive.ports import BlobStore
+
+SPOOL = 16 << 20  # of a rebuilt object, in memory; more goes to a temporary file
+
+Arrivals = Mapping[str, Mapping[str, object]]  # SOP Instance UID -> arrival facts
+
+
+def arrivals_of(blobs: BlobStore, tenant: Tenant, chosen: Sequence[Located]) -> Arrivals:
+    """Arrival facts of those that lie in packs already: each pack has its manifest within.
+
+    Raises Damaged when one is lost: then its objects stay where they are.
+    """
+    found: dict[str, Mapping[str, object]] = {}
+    packs = {one.landed.key: one.landed.blob_end for one in chosen if is_packed(one.landed.key)}
+    for key, length in packs.items():
+        place = next(
+            (m for m in members(lambda at, n, k=key: blobs.read(k, at, n), length)  # type: ignore[misc]
+             if m.name == MANIFEST_NAME),
+            None,
+        )  # fmt: skip
+        if place is None or place.size > MANIFEST_LIMIT:
+            raise Damaged("A pack has lost its manifest.")
+        manifest = read_manifest(blobs.read(key, place.offset, place.size))
+        found |= {entry.sop_uid: entry.arrival for entry in manifest.entries}
+    return found
+
+
+def source_of(stock: Stock, at: Located, arrivals: Arrivals) -> Source:
+    """One object for the packer. Raises Damaged when it does not say how it arrived."""
+    if is_packed(at.landed.key):
+        reader: _Landed | _Rebuilt = _Rebuilt(stock, at)
+        arrival = arrivals.get(at.sop_uid)
+    else:
+        reader = _Landed(stock, at)
+        arrival = reader.arrival()
+    if arrival is None:
+        raise Damaged("An object of a series does not say how it arrived.")
+    return Source(
+        sop_uid=at.sop_uid,
+        sop_class=at.sop_class,
+        syntax=at.syntax,
+        size=reading.data_set_length(at),
+        sha256=at.landed.sha256,
+        read=reader.read,
+        arrival=arrival,
+    )
+
+
+@dataclass(slots=True)
+class _Landed:
+    """A landed object: a small one is read in one go, its file meta with it."""
+
+    stock: Stock
+    at: Located
+    _whole: bytes | None = None
+
+    def arrival(self) -> Mapping[str, object] | None:
+        landed = self.at.landed
+        if landed.inline is not None:
+            raw = landed.inline
+        elif landed.length - landed.data_offset <= WHOLE:
+            raw = self._whole = self.stock.blobs.read(landed.key, landed.offset, landed.length)
+        else:
+            raw = self.stock.blobs.read(landed.key, landed.offset, landed.data_offset)
+        try:
+            meta, _ = read_meta(raw[: landed.data_offset], complete=True)
+        except DicomError:
+            return None
+        return (
+            read_arrival_facts(meta.private)
+            if meta.private_creator_uid == PRIVATE_CREATOR
+            else None
+        )
+
+    def read(self, offset: int, length: int) -> bytes:
+        whole, self._whole = self._whole, None  # the packer keeps what it has read of a small one
+        if whole is None:
+            return reading.span(self.stock, self.at, offset, length)
+        start = self.at.landed.data_offset + offset
+        return whole[start : start + length]
+
+
+@dataclass(slots=True)
+class _Rebuilt:
+    """An object of an older pack, rebuilt as it arrived when it is first read."""
+
+    stock: Stock
+    at: Located
+    _data: IO[bytes] | None = field(default=None, repr=False)
+
+    def read(self, offset: int, length: int) -> bytes:
+        if self._data is None:
+            self._data = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115 - see below
+            for piece in reading.verified_chunks(self.stock, self.at):
+                self._data.write(piece)
+        self._data.seek(offset)
+        found = self._data.read(length)
+        if length >= reading.data_set_length(self.at):
+            # A small object is read once and kept by the packer; a large one when it is collected.
+            self._data.close()
+            self._data = None
+        return found

@@ -1,0 +1,226 @@
+"""The archive's fourth front door: a quiet series becomes a pack, is proved, and takes its place.
+
+Idempotent and safe to be killed anywhere: until the one commit that switches the rows nothing points to
+what was written (garbage for the sweeper), and after it nothing points to what was there before. Two
+workers on one series: the second finds that the facts have changed, and its pack goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lightwell.access.actions import Action
+from lightwell.access.commit import Committer, FactsChanged
+from lightwell.access.context import Tenant
+from lightwell.access.operation import Act, operation
+from lightwell.access.ports import PolicySource
+from lightwell.domain.archive import events
+from lightwell.domain.archive.internal.packing.checks import crc32c
+from lightwell.domain.archive.internal.packing.index import Entry
+from lightwell.domain.archive.internal.packing.proving import pack_proved
+from lightwell.domain.archive.internal.packing.rows import row_bytes
+from lightwell.domain.archive.internal.packing.sources import Source
+from lightwell.domain.archive.internal.packing.writing import Packed, SeriesFacts
+from lightwell.domain.archive.internal.settling import arrivals_of, source_of
+from lightwell.domain.archive.internal.stock import Stock
+from lightwell.domain.archive.keys import DERIVED, MANIFEST, PACK, BlobIds, blob_key, is_packed
+from lightwell.domain.archive.model import Located, NewBlob, PackRow, SeriesContents, Settled
+from lightwell.domain.archive.ports import BlobStore, FrameCoder, Index
+from lightwell.kernel.clock import Clock
+from lightwell.kernel.crashpoints import reach
+from lightwell.kernel.errors import LightwellError
+
+CODED = "coded"
+MERGE_AT = 4  # packs of a series from which a new generation takes all of them in
+GRACE = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class SettledSeries:
+    """What settling one series came to; `instances` is 0 when there was nothing to do."""
+
+    generation: int = 0
+    instances: int = 0
+    coded: int = 0
+    raw: int = 0  # bytes of the data sets as received
+    stored: int = 0  # bytes of the pack
+    reasons: Mapping[str, int] | None = None  # why the others lie there as received
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Proved blobs that no row points to yet."""
+
+    packed: Packed
+    pack: NewBlob
+    manifest: NewBlob
+    metadata: NewBlob
+    preview: NewBlob | None
+
+
+class Settling:
+    """One a `work` process, on the same store and rows as `Archive`."""
+
+    def __init__(
+        self,
+        *,
+        blobs: BlobStore,
+        coder: FrameCoder,
+        index: Index,
+        committer: Committer,
+        policy: PolicySource,
+        clock: Clock,
+        grace: timedelta = GRACE,
+    ) -> None:
+        self.policy = policy
+        self.committer = committer
+        self.clock = clock
+        self._stock = Stock(blobs, coder)
+        self._index = index
+        self._grace = grace
+        self._ids = BlobIds()
+
+    @operation(Action.ARCHIVE_SERIES_SETTLE)
+    async def settle(self, act: Act, study_uid: str, series_uid: str) -> SettledSeries:
+        """Pack what is not packed yet, prove it from the store, switch the rows.
+
+        Raises FactsChanged (the series changed meanwhile: settle it again), Damaged (a landed object is
+        not what arrived: nothing was changed), Unavailable.
+        """
+        tenant = act.context.tenant
+        act.about(study_uid=study_uid, subject=series_uid)
+        contents = await self._index.contents(tenant, study_uid, series_uid)
+        chosen = chosen_of(contents)
+        if not chosen:
+            return SettledSeries()
+        facts = SeriesFacts(study_uid, series_uid, contents.generation + 1, self.clock.now())
+        made = await asyncio.to_thread(self._make, tenant, contents, chosen, facts)
+        row = _row(facts, chosen, made, facts.packed + self._grace)
+        result = _result(facts.generation, made)
+        act.about(detail=f"{result.instances} instances, {result.coded} coded")
+        reach("s4")
+        try:
+            await act.commit(
+                (row,), (events.series_settled(study_uid, series_uid, row.generation),)
+            )
+        except FactsChanged:
+            # Only here is it certain that no row points to them.
+            await asyncio.to_thread(self._drop, tenant, row)
+            raise
+        reach("s5")
+        return result
+
+    def _make(
+        self,
+        tenant: Tenant,
+        contents: SeriesContents,
+        chosen: tuple[Located, ...],
+        facts: SeriesFacts,
+    ) -> _Made:
+        """Write and prove everything. Blocking; leaves nothing behind when it fails."""
+        blobs = self._stock.blobs
+        arrivals = arrivals_of(blobs, tenant, chosen)
+
+        def sources() -> Iterator[Source]:
+            return (source_of(self._stock, one, arrivals) for one in chosen)
+
+        def new_key() -> str:
+            return blob_key(tenant.region, tenant.name, PACK, self._ids.next())
+
+        reach("s1")
+        key, packed = pack_proved(sources, self._stock.coder, blobs, new_key, facts)
+        reach("s2")
+        made: list[tuple[str, NewBlob]] = []
+        try:
+            manifest = self._put(tenant, MANIFEST, packed.manifest, made)
+            metadata = self._put(tenant, DERIVED, packed.metadata, made)
+            preview = self._put(tenant, DERIVED, packed.preview, made) if packed.preview else None
+        except BaseException:
+            for name in (key, *(name for name, _ in made)):
+                self._delete(name)
+            raise
+        reach("s3")
+        pack = NewBlob(_id_of(key), PACK, packed.length, packed.crc32c)
+        return _Made(packed, pack, manifest, metadata, preview)
+
+    def _put(
+        self, tenant: Tenant, kind: str, data: bytes, made: list[tuple[str, NewBlob]]
+    ) -> NewBlob:
+        blob = NewBlob(self._ids.next(), kind, len(data), crc32c(data))
+        key = blob_key(tenant.region, tenant.name, kind, blob.blob_id)
+        self._stock.blobs.put(key, data)
+        made.append((key, blob))
+        return blob
+
+    def _drop(self, tenant: Tenant, row: PackRow) -> None:
+        for blob in row.blobs:
+            self._delete(blob_key(tenant.region, tenant.name, blob.kind, blob.blob_id))
+
+    def _delete(self, key: str) -> None:
+        """What cannot be removed now is an orphan like any other."""
+        with contextlib.suppress(LightwellError, OSError):
+            self._stock.blobs.delete(key)
+
+
+def chosen_of(contents: SeriesContents) -> tuple[Located, ...]:
+    """What the next generation takes in: what is not packed yet, or, once packs have become many, all."""
+    fresh = tuple(one for one in contents.instances if not is_packed(one.landed.key))
+    if fresh and contents.packs >= MERGE_AT:
+        return contents.instances
+    return fresh
+
+
+def _row(
+    facts: SeriesFacts, chosen: tuple[Located, ...], made: _Made, clear_after: datetime
+) -> PackRow:
+    was = {one.sop_uid: one.landed.blob_id for one in chosen}
+    return PackRow(
+        study_uid=facts.study_uid,
+        series_uid=facts.series_uid,
+        generation=facts.generation,
+        pack=made.pack,
+        manifest=made.manifest,
+        metadata=made.metadata,
+        preview=made.preview,
+        instances=tuple(settled_of(entry, was[entry.sop_uid]) for entry in made.packed.entries),
+        raw=made.packed.raw,
+        clear_after=clear_after,
+    )
+
+
+def settled_of(entry: Entry, was: uuid.UUID) -> Settled:
+    """The row of one entry; `was` is the blob that it moves from."""
+    return Settled(
+        sop_uid=entry.sop_uid,
+        was=was,
+        offset=entry.offset,
+        length=entry.length,
+        data_offset=entry.meta,
+        coded=row_bytes(entry),
+        form=CODED if entry.reason is None else entry.reason.value,
+    )
+
+
+def _result(generation: int, made: _Made) -> SettledSeries:
+    entries = made.packed.entries
+    reasons: dict[str, int] = {}
+    for entry in entries:
+        if entry.reason is not None:
+            reasons[entry.reason.value] = reasons.get(entry.reason.value, 0) + 1
+    return SettledSeries(
+        generation=generation,
+        instances=len(entries),
+        coded=sum(entry.coded for entry in entries),
+        raw=made.packed.raw,
+        stored=made.packed.length,
+        reasons=reasons,
+    )
+
+
+def _id_of(key: str) -> uuid.UUID:
+    return uuid.UUID(hex=key.rsplit("/", 1)[1])
