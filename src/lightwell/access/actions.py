@@ -24,6 +24,7 @@ class Action(StrEnum):
     PEERS_PEER_ECHO = "peers:peer:echo"  # asked whether we are here
     PEERS_PEER_LIST = "peers:peer:list"  # read the list of machines
     PEERS_PEER_REMOVE = "peers:peer:remove"  # shut a machine out
+    TENANTS_TENANT_CONFIGURE = "tenants:tenant:configure"  # chose how a tenant's images are kept
     TENANTS_TENANT_CREATE = "tenants:tenant:create"  # made a tenant
     TENANTS_TENANT_LIST = "tenants:tenant:list"  # read the list of tenants
     WORK_JOB_CANCEL = "work:job:cancel"  # ended background work before its time

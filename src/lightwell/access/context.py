@@ -37,6 +37,7 @@ class Tenant:
     region: str = "local"
     demo: bool = False
     suspended: bool = False
+    settling: str = "settle"  # how its quiet series are packed: 'settle', or 'as-received'
 
 
 @dataclass(frozen=True, slots=True)

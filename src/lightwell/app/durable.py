@@ -12,7 +12,9 @@ from typing import Any
 
 import asyncpg
 
+from lightwell.access.context import system_context
 from lightwell.app.door_load import DoorLoad
+from lightwell.app.settling import settling_of
 from lightwell.app.wiring import House
 from lightwell.backends.database.dispatching import PostgresFeedStore
 from lightwell.backends.database.foreman import Duty, Foreman
@@ -21,6 +23,7 @@ from lightwell.backends.engine.desk import Desk
 from lightwell.backends.engine.handover import Handover
 from lightwell.backends.engine.identity import executor_id
 from lightwell.kernel.clock import SystemClock
+from lightwell.workflows import settle_series
 from lightwell.workflows.dispatcher import Dispatcher, Rule
 from lightwell.workflows.ports import Workflows
 from lightwell.workflows.yielding import Yielding
@@ -34,12 +37,25 @@ FORGET_SECONDS = 3600.0
 
 def workflows_of(house: House, gate: Yielding) -> Workflows:
     """Every workflow of this version, by name. A name stays with its steps: runs may be under way."""
-    return {}
+    settling = settling_of(house)
+
+    async def settle(tenant: int, study_uid: str, series_uid: str) -> dict[str, Any]:
+        owner = next(t for t in await house.tenants.everyone() if t.key == tenant)
+        done = await settling.settle(system_context(owner), study_uid, series_uid)
+        return {
+            "generation": done.generation,
+            "instances": done.instances,
+            "coded": done.coded,
+            "raw": done.raw,
+            "stored": done.stored,
+        }
+
+    return {settle_series.NAME: settle_series.settle_series(settle)}
 
 
 def rules_of(house: House) -> tuple[Rule, ...]:
     """What starts them."""
-    return ()
+    return (settle_series.rule(house.settings.settle_after),)
 
 
 class Durable:

@@ -49,6 +49,8 @@ class Generation:
             "aet": s.aet,
             "workers": s.workers,
             "work_at_once": s.work_at_once,
+            "settle_after": s.settle_after,
+            "landed_grace": s.landed_grace,
             "store_url": s.store_url,
             "open_to_network": s.open_to_network,
             # Never the owner: a door must not be able to step around row-level security.
@@ -77,6 +79,8 @@ def read_generation() -> Generation:
         aet=body["aet"],
         workers=body["workers"],
         work_at_once=body["work_at_once"],
+        settle_after=body["settle_after"],
+        landed_grace=body["landed_grace"],
         store_url=body["store_url"],
         open_to_network=body["open_to_network"],
     )

@@ -79,6 +79,18 @@ def serve(
         int,
         typer.Option(envvar="LIGHTWELL_WORK_AT_ONCE", help="Steps of background work at a time."),
     ] = 2,
+    settle_after: Annotated[
+        float,
+        typer.Option(
+            envvar="LIGHTWELL_SETTLE_AFTER", help="Seconds of quiet until a series is packed."
+        ),
+    ] = 60.0,
+    landed_grace: Annotated[
+        float,
+        typer.Option(
+            envvar="LIGHTWELL_LANDED_GRACE", help="Seconds that what was packed stays besides."
+        ),
+    ] = 24 * 3600.0,
     open_to_network: Annotated[
         bool,
         typer.Option(
@@ -105,6 +117,8 @@ def serve(
             demo=demo,
             workers=workers,
             work_at_once=work_at_once,
+            settle_after=settle_after,
+            landed_grace=landed_grace,
             open_to_network=open_to_network,
         )
     )

@@ -25,7 +25,7 @@ from lightwell.backends.database.roles import ConnectionInfo
 from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.archive.rebuild_api import Rebuild, Rebuilt
 from lightwell.domain.peers.model import Peer, PeerGoneRow, PeerRow, PeerType
-from lightwell.domain.tenants.model import checked_name
+from lightwell.domain.tenants.model import SETTLINGS, checked_name
 from lightwell.kernel.clock import SystemClock
 from lightwell.kernel.errors import Conflict, Invalid
 
@@ -134,6 +134,10 @@ async def _restore_tenants(house: House) -> None:
             region=region,
             demo=body.get("demo") is True,
         )
+        settling = body.get("settling")
+        if settling in SETTLINGS:
+            made = next(t for t in await house.tenants.everyone() if t.name == name)
+            await directory.choose_settling(made, settling)
 
 
 def _is_name(name: str) -> bool:

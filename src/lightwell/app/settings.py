@@ -68,6 +68,8 @@ class Settings:
     demo: bool = False
     workers: int = 2
     work_at_once: int = 2  # steps of background work that are carried out at a time
+    settle_after: float = 60.0  # seconds of quiet before a series is packed
+    landed_grace: float = 24 * 3600.0  # seconds that what was packed is kept besides
     database_url: str | None = None
     store_url: str | None = None  # s3://…; None: the data folder's `blobs/`
     open_to_network: bool = False  # HTTP has no accounts yet: beyond loopback only when asked for
@@ -105,4 +107,8 @@ def checked(settings: Settings) -> Settings:
         raise Invalid("--workers is a number from 1 to 64.")
     if not 1 <= settings.work_at_once <= 64:
         raise Invalid("--work-at-once is a number from 1 to 64.")
+    if not 1 <= settings.settle_after <= 7 * 24 * 3600:
+        raise Invalid("LIGHTWELL_SETTLE_AFTER is a number of seconds from 1 to 604800.")
+    if not 0 <= settings.landed_grace <= 366 * 24 * 3600:
+        raise Invalid("LIGHTWELL_LANDED_GRACE is a number of seconds from 0 to 31622400.")
     return settings

@@ -19,6 +19,7 @@ from lightwell.app.heartbeat import Heart
 from lightwell.app.logs import log_to_file
 from lightwell.app.wiring import House, open_house, start_listening
 from lightwell.backends.database.chores import (
+    clear_gone,
     close_leases,
     flush_inline,
     refresh_statistics,
@@ -58,6 +59,11 @@ async def _flush(house: House) -> int:
     return await flush_inline(house.work, house.blobs, tenants)
 
 
+async def _clear(house: House) -> int:
+    tenants = {tenant.key: tenant for tenant in await house.tenants.everyone()}
+    return await clear_gone(house.work, house.blobs, tenants)
+
+
 async def _analyse(house: House) -> int:
     await refresh_statistics(house.work)
     return 0
@@ -86,6 +92,7 @@ async def run(generation: Generation) -> None:
         every(5.0, "counters", lambda: roll_up_deltas(house.work), stop),
         every(1.0, "statistics", lambda: _analyse(house), stop),
         every(30.0, "leases", lambda: close_leases(house.work), stop),
+        every(5.0, "what was packed", lambda: _clear(house), stop),
         every(1.0, "commitments", lambda: deliver_commitments(house), stop),
         every(3600.0, "staging", lambda: _sweep(house), stop),
         *durable.tasks(stop),

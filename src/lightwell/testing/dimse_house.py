@@ -73,6 +73,12 @@ class _Directory:
         self.tenant_list += (made,)
         return made
 
+    async def choose_settling(self, tenant: Tenant, settling: str) -> None:
+        self.tenant_list = tuple(
+            replace(one, settling=settling) if one.key == tenant.key else one
+            for one in self.tenant_list
+        )
+
     async def peer(self, tenant: Tenant, aet: str) -> Peer | None:
         return self.peer_list.get((tenant.key, aet))
 

@@ -8,6 +8,7 @@ from lightwell.app.commands import (
     fsck_commands,
     import_commands,
     reindex_commands,
+    settle_commands,
     stats_commands,
 )
 
@@ -17,4 +18,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("import")(import_commands.import_)
     app.command("fsck")(fsck_commands.fsck)
     app.command("reindex")(reindex_commands.reindex_)
+    app.command("settle")(settle_commands.settle)
+    app.command("unpack")(settle_commands.unpack)
     app.command("stats")(stats_commands.stats)

@@ -9,8 +9,15 @@ import typer
 from rich.table import Table
 
 from lightwell.access.context import Context
-from lightwell.app.commands.options import DataOption, JsonOption, console, with_house
+from lightwell.app.commands.options import (
+    DataOption,
+    JsonOption,
+    TenantOption,
+    console,
+    with_house,
+)
 from lightwell.app.wiring import House
+from lightwell.domain.tenants.model import DEFAULT
 
 app = typer.Typer(no_args_is_help=True, help="Tenants of this installation.")
 
@@ -31,6 +38,21 @@ def create(
     with_house(data, work, founds=True)
 
 
+@app.command()
+def settling(
+    how: Annotated[str, typer.Argument(help="settle, or as-received.")],
+    data: DataOption,
+    tenant: TenantOption = DEFAULT,
+) -> None:
+    """Choose how quiet series are packed from now on: pixels coded losslessly, or all as received."""
+
+    async def work(house: House, context: Context) -> None:
+        chosen = await house.tenants.configure(context, settling=how)
+        console.print(f"Quiet series of {chosen.name} are packed: {chosen.settling}.")
+
+    with_house(data, work, tenant=tenant)
+
+
 @app.command("list")
 def list_(data: DataOption, as_json: JsonOption = False) -> None:
     """Show all tenants."""
@@ -39,7 +61,14 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
         tenants = await house.tenants.list(context)
         if as_json:
             rows = [
-                {"name": t.name, "label": t.label, "aet": t.aet, "demo": t.demo} for t in tenants
+                {
+                    "name": t.name,
+                    "label": t.label,
+                    "aet": t.aet,
+                    "demo": t.demo,
+                    "settling": t.settling,
+                }
+                for t in tenants
             ]
             console.print_json(json.dumps(rows))
             return

@@ -44,6 +44,7 @@ class PostgresTenants:
                     region=r["region"],
                     demo=r["demo"],
                     suspended=r["suspended"],
+                    settling=r["settling"],
                 )
                 for r in rows
             )
@@ -69,6 +70,14 @@ class PostgresTenants:
                 f"The AE title {aet!r} belongs to another tenant.", remedy="Choose another."
             ) from error
         return next(t for t in await self.tenants() if t.name == name)
+
+    async def choose_settling(self, tenant: Tenant, settling: str) -> None:
+        """See the port."""
+        self._read_at = float("-inf")
+        async with self._work.session() as connection:
+            await connection.execute(
+                "UPDATE tenant SET settling = $2 WHERE tenant = $1", tenant.key, settling
+            )
 
 
 class PostgresPeers:

@@ -114,7 +114,7 @@ def landed(row: Row, tenant: str) -> Landed:
         crc32c=row["crc32c"],
         inline=row["inline"],
         coded=row["coded"],
-        blob_length=row["blob_length"],
+        blob_length=row["blob_length"] if KIND_NUMBERS[row["kind"]] != LANDED else None,
     )
 
 

@@ -267,6 +267,14 @@ class Archive:
             return reading.presented_chunks(self._stock, located)
         return reading.as_explicit_le(self._stock, located)
 
+    def original(self, located: Located) -> Iterator[bytes]:
+        """A Part 10 file with the data set exactly as it arrived, edits left out, in pieces. Blocking.
+
+        Raises Damaged before the last piece when it is not what arrived.
+        """
+        yield reading.file_meta(located, located.syntax)
+        yield from reading.verified_chunks(self._stock, located)
+
     def file_meta(self, located: Located, syntax_uid: str) -> bytes:
         """Preamble (zero), DICM and file meta group of an exit."""
         return reading.file_meta(located, syntax_uid)

@@ -20,6 +20,7 @@ from lightwell.access.context import Tenant
 from lightwell.access.operation import Act, operation
 from lightwell.access.ports import PolicySource
 from lightwell.domain.archive import events
+from lightwell.domain.archive.coding import Reason
 from lightwell.domain.archive.internal.packing.checks import crc32c
 from lightwell.domain.archive.internal.packing.index import Entry
 from lightwell.domain.archive.internal.packing.proving import pack_proved
@@ -38,6 +39,7 @@ from lightwell.kernel.errors import LightwellError
 CODED = "coded"
 MERGE_AT = 4  # packs of a series from which a new generation takes all of them in
 GRACE = timedelta(hours=24)
+AS_RECEIVED = "as-received"  # a tenant's choice (`Tenant.settling`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,10 @@ class Settling:
             return blob_key(tenant.region, tenant.name, PACK, self._ids.next())
 
         reach("s1")
-        key, packed = pack_proved(sources, self._stock.coder, blobs, new_key, facts)
+        refuse = None
+        if tenant.settling == AS_RECEIVED:
+            refuse = {one.sop_uid: Reason.POLICY for one in chosen}
+        key, packed = pack_proved(sources, self._stock.coder, blobs, new_key, facts, refuse=refuse)
         reach("s2")
         made: list[tuple[str, NewBlob]] = []
         try:

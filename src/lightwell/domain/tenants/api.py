@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from lightwell.access.actions import Action
 from lightwell.access.commit import Committer
 from lightwell.access.context import Tenant
 from lightwell.access.operation import Act, operation
 from lightwell.access.ports import Journal, PolicySource
-from lightwell.domain.tenants.model import DEFAULT, checked_aet, checked_name
+from lightwell.domain.tenants.model import DEFAULT, checked_aet, checked_name, checked_settling
 from lightwell.domain.tenants.ports import TenantDirectory
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Missing
@@ -70,9 +71,27 @@ class Tenants:
         tenant = await self._directory.create(
             checked_name(name), label or name, checked_aet(aet), region=region, demo=demo
         )
+        await self._note(tenant)
+        return tenant
+
+    @operation(Action.TENANTS_TENANT_CONFIGURE)
+    async def configure(self, act: Act, *, settling: str) -> Tenant:
+        """Choose how quiet series of the context's tenant are packed from now on. Raises Invalid."""
+        tenant = replace(act.context.tenant, settling=checked_settling(settling))
+        act.about(subject=tenant.name, detail=f"settling: {settling}")
+        await self._note(tenant)
+        await self._directory.choose_settling(tenant, settling)
+        return tenant
+
+    async def _note(self, tenant: Tenant) -> None:
         await self._journal.append(
             tenant,
             "tenant",
-            {"name": tenant.name, "label": tenant.label, "aet": tenant.aet, "demo": tenant.demo},
+            {
+                "name": tenant.name,
+                "label": tenant.label,
+                "aet": tenant.aet,
+                "demo": tenant.demo,
+                "settling": tenant.settling,
+            },
         )
-        return tenant

@@ -22,6 +22,19 @@ def checked_name(name: str) -> str:
     return name
 
 
+SETTLINGS = ("settle", "as-received")
+
+
+def checked_settling(text: str) -> str:
+    """How quiet series are packed: pixels coded where that can be undone bit for bit, or as received.
+    Raises Invalid."""
+    if text not in SETTLINGS:
+        raise Invalid(
+            f"{text!r} is no way of settling.", remedy=f"Choose one of {', '.join(SETTLINGS)}."
+        )
+    return text
+
+
 def checked_aet(title: str) -> str:
     """An AE title (PS3.5 6.2, VR AE): 1 to 16 characters of ASCII without backslash and controls."""
     trimmed = title.strip(" ")

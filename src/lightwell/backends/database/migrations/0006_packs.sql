@@ -5,6 +5,15 @@ ALTER TABLE instance
   ADD coded bytea,                           -- of a coded pack entry: what reading it needs; NULL: as received
   ADD settled text;                          -- NULL not yet; 'coded', or why it lies in its pack as received
 
+ALTER TABLE tenant
+  ADD settling text NOT NULL DEFAULT 'settle' CHECK (settling IN ('settle', 'as-received'));
+DROP FUNCTION tenant_directory();
+CREATE FUNCTION tenant_directory() RETURNS TABLE (tenant int, name text, label text, aet text, region text, demo boolean, suspended boolean, settling text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public AS
+$$ SELECT tenant, name, label, aet, region, demo, suspended, settling FROM tenant ORDER BY tenant $$;
+REVOKE ALL ON FUNCTION tenant_directory() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenant_directory() TO lightwell_app, lightwell_work;
+
 CREATE TABLE series_pack (
   tenant     int NOT NULL,
   series_key bigint NOT NULL,

@@ -28,7 +28,7 @@ def arrival(patient: PatientFacts = DOE, series: str = "1.2.2", study: str = "1.
 
 
 def kept(sha256: bytes = OTHER, state: str = "current", **more: object) -> KnownInstance:
-    known = KnownInstance("1.2.1", "1.2.2", sha256, "k", 0, 10, 2, False, state)
+    known = KnownInstance("1.2.1", "1.2.2", sha256, "k", 0, 10, 2, False, state, 10)
     return replace(known, **more)  # type: ignore[arg-type]
 
 

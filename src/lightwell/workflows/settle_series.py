@@ -1,0 +1,40 @@
+"""`settle_series`: a series that has been quiet for a while becomes a pack.
+
+One run a series and quiet time, never one an instance. Its one step looks at the rows when it begins and
+switches them in one commit, so it may be repeated, taken over or run twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from lightwell.workflows.dispatcher import Quiet, fields
+from lightwell.workflows.ports import Arguments, Body, Run
+
+NAME = "settle_series"
+LONGEST_FACTOR = 15  # a series that never rests is settled after so many quiet times
+
+Settle = Callable[[int, str, str], Awaitable[dict[str, Any]]]
+"""(tenant key, study UID, series UID) -> what it came to, as small JSON."""
+
+
+def settle_series(settle: Settle) -> Body:
+    """The body; `settle` is the archive's front door with a context of the tenant's own work."""
+
+    async def body(run: Run, arguments: Arguments) -> None:
+        done = await run.step("settle", settle, run.tenant, arguments["study"], arguments["series"])
+        run.progress(done["instances"], done["instances"], "images")
+
+    return body
+
+
+def rule(after: float) -> Quiet:
+    """Start it `after` seconds after the last image of a series came."""
+    return Quiet(
+        kinds=frozenset({"InstanceStored"}),
+        key=fields("study", "series"),
+        workflow=NAME,
+        after=after,
+        longest=LONGEST_FACTOR * after,
+    )
