@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import struct
@@ -101,3 +102,16 @@ async def test_a_closed_pool_says_so() -> None:
     await pool.close()
     with pytest.raises(Unavailable):
         PoolFrameCoder(pool).encode([(FORM, _frame(FORM, 1))]).result(5)
+
+
+async def test_closing_while_batches_wait_ends_them_all() -> None:
+    pool = DecoderPool(workers=1)
+    await pool.start()
+    coder = PoolFrameCoder(pool)
+    waiting = [coder.encode([(FORM, _frame(FORM, 1))] * 50) for _ in range(8)]
+    await pool.close()
+    for future in waiting:
+        try:
+            assert len(await asyncio.to_thread(future.result, 10)) == 50
+        except Unavailable:
+            continue

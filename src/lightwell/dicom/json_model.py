@@ -59,10 +59,23 @@ def header_to_json(
     """
     writer = _Writer(bulk, inline_limit, number_limit, private)
     out = writer.data_set(header, "")
-    if isinstance(header, Header) and bulk is not None and header.pixel_tag is not None:
+    if isinstance(header, Header) and bulk is not None:
+        out |= bulk_to_json(header, bulk)
+    return out
+
+
+def rows_to_json(header: DataSet, rows: Iterable[Row], bulk: BulkUri) -> dict[str, Any]:
+    """The part of `header_to_json` that these top-level rows make; some make none (group lengths)."""
+    return _Writer(bulk, INLINE_LIMIT, NUMBER_LIMIT, True).data_set(header, "", rows)
+
+
+def bulk_to_json(header: Header, bulk: BulkUri) -> dict[str, Any]:
+    """The part of `header_to_json` that the pixel data, or a long value that ended the header, make."""
+    out: dict[str, Any] = {}
+    if header.pixel_tag is not None:
         name = tags.hex_tag(header.pixel_tag)
         out[name] = {"vr": header.pixel_vr, "BulkDataURI": bulk(name)}
-    if isinstance(header, Header) and bulk is not None and header.bulk is not None:
+    if header.bulk is not None:
         name = tags.hex_tag(header.bulk[0])
         out[name] = {"vr": header.bulk[1], "BulkDataURI": bulk(name)}
     return out

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +101,7 @@ def raw_object(
     """An object whose pixel value is exactly `pixels` (default: smooth noise), with `tail` behind it."""
     raw = smooth_words(form, seed).tobytes() if pixels is None else pixels
     uid = stable_uid("raw", seed, form, syntax, hashlib.sha256(raw).hexdigest())
-    attributes: dict[str | int, object] = {
+    attributes: dict[Any, object] = {
         "SOPClassUID": SECONDARY_CAPTURE,
         "SOPInstanceUID": uid,
         "StudyDate": "20260101",

@@ -1,12 +1,14 @@
 """The decoder pool as the archive's `FrameCoder`: batches to limited children, results in their order.
 
-A batch that breaks its child is tried again frame by frame, so that one hostile frame fails alone.
+A batch that breaks its child is tried again frame by frame, so that one hostile frame fails alone, and a
+child that died of something else fails none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Generic, TypeVar
 
 from lightwell.backends.codecs import protocol
@@ -15,6 +17,7 @@ from lightwell.backends.codecs.pixels import CodeJob
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.backends.codecs.protocol import Task
 from lightwell.domain.archive.coding import Buffer, CodedFrame, NotCoded, PixelForm
+from lightwell.kernel.errors import Unavailable
 
 T = TypeVar("T")
 _Frame = TypeVar("_Frame")
@@ -70,7 +73,11 @@ class PoolFrameCoder:
         return _then(answer, lambda raw: protocol.unpack_rebuilt(raw, forms))
 
     def _batch(
-        self, frames: list[_Frame], run: Callable[[list[_Frame]], Future[list[_Made | NotCoded]]]
+        self,
+        frames: list[_Frame],
+        run: Callable[[list[_Frame]], Future[list[_Made | NotCoded]]],
+        *,
+        again: bool = True,
     ) -> Future[list[_Made | NotCoded]]:
         result: Future[list[_Made | NotCoded]] = Future()
         if not frames:
@@ -83,10 +90,13 @@ class PoolFrameCoder:
                 result.set_result(done.result())
             elif not isinstance(trouble, DecodeFailed | DecodeRefused):
                 result.set_exception(trouble)
-            elif len(frames) == 1:
-                result.set_result([NotCoded(str(trouble))])
+            elif self._pool.closed:  # its children were ended: no fault of the frames
+                result.set_exception(Unavailable("The decoder pool is closed."))
+            elif again:
+                single = partial(self._batch, run=run, again=False)
+                _OneByOne(frames, lambda frame: single([frame]), result).start()
             else:
-                _OneByOne(frames, lambda frame: self._batch([frame], run), result).start()
+                result.set_result([NotCoded(str(trouble))])
 
         try:
             run(frames).add_done_callback(over)
@@ -138,6 +148,9 @@ def _then(answer: Future[bytearray], read: Callable[[bytearray], T]) -> Future[T
     result: Future[T] = Future()
 
     def over(done: Future[bytearray]) -> None:
+        if done.cancelled():  # it was still in the queue when the pool was closed
+            result.set_exception(Unavailable("The decoder pool is closed."))
+            return
         trouble = done.exception()
         if trouble is not None:
             result.set_exception(trouble)

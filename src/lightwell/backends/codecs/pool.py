@@ -36,6 +36,8 @@ from lightwell.kernel.errors import Broken, Busy, Unavailable
 
 _START_SECONDS = 30.0
 _BUFFER = 1 << 20
+_HELD = 128 << 20  # bytes a child keeps between jobs
+_HEAP = 32 << 20  # glibc's greatest block that comes from the heap
 
 
 @dataclass
@@ -117,6 +119,11 @@ class DecoderPool:
     def workers(self) -> int:
         """How many children work at the same time."""
         return self._workers
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
 
     @property
     def pids(self) -> frozenset[int]:
@@ -323,4 +330,6 @@ def _environment() -> dict[str, str]:
     """Paths and thread counts only: no setting or secret of the server reaches a decoder."""
     kept = {name: os.environ[name] for name in ("PYTHONPATH", "LANG") if name in os.environ}
     single = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX")
-    return kept | dict.fromkeys(single, "1")
+    # Else glibc gives the memory of every frame back and faults it in again for the next.
+    held = {"MALLOC_TRIM_THRESHOLD_": str(_HELD), "MALLOC_MMAP_THRESHOLD_": str(_HEAP)}
+    return kept | held | dict.fromkeys(single, "1")

@@ -23,6 +23,7 @@ class _Pool:
     """Fails every job that has the poison in it, as a pool whose child died of it."""
 
     workers = 1
+    closed = False
 
     def __init__(self, trouble: Exception, *, at_once: bool = False) -> None:
         self.trouble = trouble
@@ -51,6 +52,19 @@ def test_the_poison_fails_alone(trouble: Exception, at_once: bool) -> None:
     made = coder.encode([(FORM, GOOD), (FORM, POISON), (FORM, GOOD)]).result(1)
     assert made == [encode_frame(FORM, GOOD), NotCoded(str(trouble)), encode_frame(FORM, GOOD)]
     assert pool.sizes == [3, 1, 1, 1]
+
+
+def test_a_single_frame_has_a_second_try() -> None:
+    pool = _Pool(DecodeFailed("it died"))
+    made = PoolFrameCoder(pool).encode([(FORM, POISON)]).result(1)  # type: ignore[arg-type]
+    assert (made, pool.sizes) == ([NotCoded("it died")], [1, 1])
+
+
+def test_a_closed_pool_is_not_the_frames_fault() -> None:
+    pool = _Pool(DecodeFailed("it was ended"))
+    pool.closed = True
+    with pytest.raises(Unavailable):
+        PoolFrameCoder(pool).encode([(FORM, POISON)]).result(1)  # type: ignore[arg-type]
 
 
 def test_trouble_that_is_not_the_frames_fault_is_raised() -> None:

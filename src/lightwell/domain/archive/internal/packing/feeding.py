@@ -11,6 +11,7 @@ from lightwell.domain.archive.coding import NotCoded, PixelForm
 
 BATCH = 4 << 20  # native bytes: some ten milliseconds of codec time
 MOST_FRAMES = 512
+UNDER_WAY = 64 << 20  # native bytes; a greater frame goes alone
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -20,7 +21,7 @@ Take = Callable[[Made | NotCoded], None]
 class Feeder(Generic[Given, Made]):
     """`add` frames of any objects; each result is handed to its `take`, in the order of adding.
 
-    At most `depth` batches are under way; `add` waits for the oldest when there are more.
+    At most `depth` batches and UNDER_WAY bytes are under way; `add` waits for the oldest when there are more.
     """
 
     def __init__(
@@ -33,7 +34,8 @@ class Feeder(Generic[Given, Made]):
         self._batch: list[tuple[PixelForm, Given]] = []
         self._takes: list[Take[Made]] = []
         self._size = 0
-        self._flying: deque[tuple[Future[list[Made | NotCoded]], list[Take[Made]]]] = deque()
+        self._flying: deque[tuple[Future[list[Made | NotCoded]], list[Take[Made]], int]] = deque()
+        self._under_way = 0
 
     def add(self, form: PixelForm, frame: Given, take: Take[Made]) -> None:
         """One more frame. Raises what a batch before it raised."""
@@ -46,13 +48,16 @@ class Feeder(Generic[Given, Made]):
     def _send(self) -> None:
         if not self._batch:
             return
-        while len(self._flying) >= self._depth:
+        full = UNDER_WAY - self._size
+        while len(self._flying) >= self._depth or (self._flying and self._under_way > full):
             self._land()
-        self._flying.append((self._submit(self._batch), self._takes))
+        self._flying.append((self._submit(self._batch), self._takes, self._size))
+        self._under_way += self._size
         self._batch, self._takes, self._size = [], [], 0
 
     def _land(self) -> None:
-        future, takes = self._flying.popleft()
+        future, takes, size = self._flying.popleft()
+        self._under_way -= size
         for take, made in zip(takes, future.result(), strict=True):
             take(made)
 

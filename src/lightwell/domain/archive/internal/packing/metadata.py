@@ -10,10 +10,8 @@ pack.
 from __future__ import annotations
 
 import json
-import secrets
 import struct
 import zlib
-from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,129 +19,24 @@ from typing import Any
 
 import orjson
 
-from lightwell.dicom.errors import LimitExceeded
-from lightwell.dicom.header import Header
-from lightwell.dicom.json_model import header_to_json
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing.checks import crc32c, inflated
-from lightwell.domain.archive.levels import LEVEL_OF
-from lightwell.domain.archive.model import Edits, JSONElement, Level
+from lightwell.domain.archive.model import Edits, JSONElement
 
 MAGIC = b"LWMD\x01\0\0\0"
-PER_BLOCK = 32
-_HEAD = struct.Struct("<II")
-HEAD_AT = len(MAGIC) + _HEAD.size
+LEAD = struct.Struct("<II")
+HEAD_AT = len(MAGIC) + LEAD.size
 _HEAD_LIMIT = 64 << 20
 _BLOCK_LIMIT = 512 << 20
 _COUNT_LIMIT = 200_000
-_INSTANCE = struct.Struct("<IHHH")
-_NO_JSON = 0xFFFF
-_PARENTS = frozenset(
-    f"{tag:08X}" for tag, level in LEVEL_OF.items() if level in (Level.PATIENT, Level.STUDY)
-)
-
+INSTANCE = struct.Struct("<IHHH")
+NO_JSON = 0xFFFF
 HeadElements = tuple[tuple[int, bytes], ...]  # (tag, `"TTTTTTTT":{…}`), ascending
-
-
-@dataclass(slots=True)
-class MetadataBuilder:
-    """Takes the headers of a series in reading order, then gives the blob."""
-
-    _uids: list[str] = field(default_factory=list)
-    _heads: dict[HeadElements, int] = field(default_factory=dict)
-    _waiting: list[bytes] = field(default_factory=list)
-    _blocks: list[list[int]] = field(default_factory=list)
-    _bodies: list[bytes] = field(default_factory=list)
-    _at: int = 0
-    _mark: str = field(default_factory=lambda: secrets.token_hex(24))
-
-    def add(self, sop_uid: str, header: Header | None) -> None:
-        """The next instance; None (or a header too large for JSON) leaves it out of the blob's answers."""
-        self._uids.append(sop_uid)
-        self._waiting.append(self._instance(header) if header is not None else _absent())
-        if len(self._waiting) == PER_BLOCK:
-            self._close_block()
-
-    def _instance(self, header: Header) -> bytes:
-        # No data set can know the mark: it is drawn at random for this blob.
-        try:
-            model = header_to_json(header, bulk=lambda path: f"{self._mark}/{path}")
-        except LimitExceeded:
-            return _absent()
-        parents: list[tuple[int, bytes]] = []
-        own: list[tuple[int, bytes]] = []
-        for key, element in sorted(model.items()):
-            (parents if key in _PARENTS else own).append(
-                (int(key, 16), element_bytes(key, element))
-            )
-        if len(own) > 0xFFFF:
-            return _absent()
-        head = self._heads.setdefault(tuple(parents), len(self._heads))
-        tags, starts, at = array("I"), array("I"), 0
-        for tag, raw in own:
-            tags.append(tag)
-            starts.append(at)
-            at += len(raw) + 1
-        body, holes = _cut(b",".join(raw for _tag, raw in own), self._mark.encode(), starts)
-        if head >= _NO_JSON or len(holes) > 0xFFFF:
-            return _absent()
-        fixed = _INSTANCE.pack(len(body), head, len(tags), len(holes))
-        return b"".join((fixed, _words(tags), _words(starts), _words(holes), body))
-
-    def _close_block(self) -> None:
-        raw = b"".join(self._waiting)
-        packed = zlib.compress(raw, 6)
-        self._blocks.append([self._at, len(packed), len(raw), crc32c(packed)])
-        self._bodies.append(packed)
-        self._at += len(packed)
-        self._waiting = []
-
-    def to_bytes(self) -> bytes:
-        """The blob."""
-        if self._waiting:
-            self._close_block()
-        model = {
-            "v": 1,
-            "count": len(self._uids),
-            "per": PER_BLOCK,
-            "uids": self._uids,
-            "blocks": self._blocks,
-            "heads": [[[tag, raw.decode()] for tag, raw in head] for head in self._heads],
-        }
-        head = zlib.compress(json.dumps(model, separators=(",", ":")).encode("ascii"), 6)
-        return b"".join([MAGIC, _HEAD.pack(len(head), crc32c(head)), head, *self._bodies])
 
 
 def element_bytes(key: str, element: JSONElement) -> bytes:
     """One attribute of a DICOM JSON object."""
     return b'"%b":%b' % (key.encode("ascii"), orjson.dumps(element))
-
-
-def _absent() -> bytes:
-    return _INSTANCE.pack(0, _NO_JSON, 0, 0)
-
-
-def _cut(body: bytes, mark: bytes, starts: array[int]) -> tuple[bytes, array[int]]:
-    """Take the marks out; `starts` are moved along, and the places of the marks come back."""
-    holes = array("I")
-    at = body.find(mark)
-    if at < 0:
-        return body, holes
-    pieces, last = [], 0
-    while at >= 0:
-        pieces.append(body[last:at])
-        holes.append(at - len(holes) * len(mark))
-        last = at + len(mark)
-        at = body.find(mark, last)
-    pieces.append(body[last:])
-    for number, start in enumerate(starts):
-        gone = sum(hole + i * len(mark) < start for i, hole in enumerate(holes))
-        starts[number] = start - gone * len(mark)
-    return b"".join(pieces), holes
-
-
-def _words(numbers: array[int]) -> bytes:
-    return struct.pack(f"<{len(numbers)}I", *numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +65,7 @@ def head_length(lead: bytes) -> int:
     """Bytes of a blob up to its first block; `lead` are its first `HEAD_AT`. Raises Damaged."""
     if len(lead) < HEAD_AT or lead[: len(MAGIC)] != MAGIC:
         raise Damaged("A metadata blob has a version that is not known here.")
-    length = int(_HEAD.unpack_from(lead, len(MAGIC))[0])
+    length = int(LEAD.unpack_from(lead, len(MAGIC))[0])
     if length > _HEAD_LIMIT:
         raise Damaged("The head of a metadata blob is too long.")
     return HEAD_AT + length
@@ -182,7 +75,7 @@ def read_head(raw: bytes) -> MetadataHead:
     """The head of a blob; `raw` begins with it. Raises Damaged."""
     end = head_length(raw)
     head = raw[HEAD_AT:end]
-    if len(head) != end - HEAD_AT or crc32c(head) != _HEAD.unpack_from(raw, len(MAGIC))[1]:
+    if len(head) != end - HEAD_AT or crc32c(head) != LEAD.unpack_from(raw, len(MAGIC))[1]:
         raise Damaged("The head of a metadata blob is damaged.")
     try:
         model = json.loads(zlib.decompressobj().decompress(head, _HEAD_LIMIT))
@@ -218,17 +111,17 @@ def _read_block(raw: bytes, count: int, heads: int) -> list[_Told | None]:
     at = 0
     try:
         for _ in range(count):
-            size, head, elements, holes = _INSTANCE.unpack_from(raw, at)
-            at += _INSTANCE.size
+            size, head, elements, holes = INSTANCE.unpack_from(raw, at)
+            at += INSTANCE.size
             words = struct.unpack_from(f"<{2 * elements + holes}I", raw, at)
             at += 4 * len(words)
             body = raw[at : at + size]
             at += size
             starts, places = words[elements : 2 * elements], words[2 * elements :]
-            if head != _NO_JSON and (head >= heads or max((*starts, *places, 0)) > size):
+            if head != NO_JSON and (head >= heads or max((*starts, *places, 0)) > size):
                 raise Damaged("A block of metadata contradicts itself.")
             told = _Told(head, words[:elements], starts, places, body)
-            found.append(None if head == _NO_JSON else told)
+            found.append(None if head == NO_JSON else told)
     except struct.error as error:
         raise Damaged("A block of metadata is cut off.") from error
     if at != len(raw):

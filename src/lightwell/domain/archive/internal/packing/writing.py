@@ -24,7 +24,7 @@ from lightwell.domain.archive.internal.packing.feeding import BATCH, Feeder
 from lightwell.domain.archive.internal.packing.heads import EntryHead, entry_head, entry_tail
 from lightwell.domain.archive.internal.packing.index import Entry, Records
 from lightwell.domain.archive.internal.packing.manifest import manifest_bytes
-from lightwell.domain.archive.internal.packing.metadata import MetadataBuilder
+from lightwell.domain.archive.internal.packing.metadata_building import MetadataBuilder
 from lightwell.domain.archive.internal.packing.planning import plan, refuse_tail
 from lightwell.domain.archive.internal.packing.preview import PreviewBuilder
 from lightwell.domain.archive.internal.packing.recipe import SIDE_HEAD, Recipe

@@ -38,6 +38,18 @@ def test_results_come_in_order_in_batches() -> None:
     assert got == list(range(3 * PER + 1))
 
 
+def test_large_frames_do_not_pile_up() -> None:
+    large = PixelForm(4096, 5120, 1, 16, 16, 15)  # 40 MiB
+    slow, got = Slow(), []
+    feeder: Feeder[int, int] = Feeder(slow.submit, 8)
+    feeder.add(large, 1, got.append)
+    assert got == []
+    feeder.add(large, 2, got.append)
+    assert got == [1]
+    feeder.finish()
+    assert got == [1, 2]
+
+
 def test_until_sends_what_waits() -> None:
     slow, got = Slow(), []
     feeder: Feeder[int, int] = Feeder(slow.submit, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -15,10 +16,10 @@ from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing.metadata import (
     HEAD_AT,
     MetadataAnswers,
-    MetadataBuilder,
     head_length,
     read_head,
 )
+from lightwell.domain.archive.internal.packing.metadata_building import MetadataBuilder
 from lightwell.domain.archive.internal.presenting import present
 from lightwell.domain.archive.model import JSONElement
 from lightwell.testing import encoding as enc
@@ -125,8 +126,30 @@ def test_damage_is_noticed() -> None:
 
 def test_a_mark_in_the_data_set_is_only_text() -> None:
     builder = MetadataBuilder()
-    mark = builder._mark
+    mark = builder._elements.mark.decode()
     made = raw_object(GREY, extra={"ImageComments": "0" * 48, "StudyID": mark[:16]})
     builder.add(made.sop_uid, _header(made))
     answers = _answers(builder.to_bytes())
     assert answers.answer(made.sop_uid, ROOT.format(made.sop_uid), {}) == _today(made, {})
+
+
+def test_the_context_of_an_element_counts() -> None:
+    """The same bytes mean other things under another character set, sign or private creator."""
+    private = {0x00091010: ("UN", b"12"), 0x00090010: ("LO", "SIEMENS CT VA1 DUMMY")}
+    ge = {0x00091010: ("UN", b"12"), 0x00090010: ("LO", "GEMS_IDEN_01")}
+    name = {0x00104000: ("LT", b"M\xfcller"), "SpecificCharacterSet": "ISO_IR 100"}
+    greek = name | {"SpecificCharacterSet": "ISO_IR 126"}
+    smallest = {0x00280106: ("US", b"\xff\xff")}
+    objects = [
+        raw_object(replace(GREY, signed=signed), seed=n, syntax=syntax, extra=extra)
+        for n, (signed, syntax, extra) in enumerate(
+            (signed, syntax, extra)
+            for extra in (private, ge, name, greek, smallest)
+            for syntax in (enc.EXPLICIT_LE, enc.IMPLICIT_LE)
+            for signed in (False, True)
+        )
+    ]
+    answers = _answers(_blob(objects))
+    for made in objects:
+        root = ROOT.format(made.sop_uid)
+        assert answers.answer(made.sop_uid, root, {}) == _today(made, {})
