@@ -41,7 +41,7 @@ WHERE tenant = $1 AND run_id = $2 AND state IN ('failed', 'cancelled')
 """
 _STALE = """
 SELECT tenant, run_id, state, coalesce(executor, '') AS executor,
-  updated >= now() - make_interval(secs => $1) OR state = 'running' AND EXISTS (
+  compared > '-infinity' AND updated >= now() - make_interval(secs => $1) OR state = 'running' AND EXISTS (
     SELECT FROM work_executor e
     WHERE e.executor = r.executor AND e.incarnation = r.incarnation AND NOT e.dead) AS held
 FROM work_run r

@@ -35,6 +35,11 @@ _END = """
 UPDATE work_run SET state = $5, error = $6, updated = now(), asked = NULL, executor = NULL, incarnation = NULL
 WHERE tenant = $1 AND run_id = $2 AND executor = $3 AND incarnation = $4 AND state = 'running'
 """
+_HAND_BACK = """
+UPDATE work_run SET state = 'waiting', executor = NULL, incarnation = NULL,
+  updated = now(), compared = '-infinity'
+WHERE tenant = $1 AND run_id = $2 AND executor = $3 AND incarnation = $4 AND state = 'running'
+"""
 _PROGRESS = """
 UPDATE work_run r SET done = u.done, total = u.total, what = u.what, updated = now()
 FROM unnest($3::int[], $4::text[], $5::bigint[], $6::bigint[], $7::text[])
@@ -91,6 +96,10 @@ class RunBook:
     async def end(self, key: Key, state: State, error: str = "") -> None:
         """Note how it ended. Raises NotMine."""
         await self._mine(_END, key, state.value, error)
+
+    async def hand_back(self, key: Key) -> None:
+        """This execution ended and the run did not: have it given to somebody soon. Raises NotMine."""
+        await self._mine(_HAND_BACK, key)
 
     async def _mine(self, statement: str, key: Key, *values: object) -> None:
         async with self._work.session() as connection:

@@ -115,8 +115,10 @@ class DbosWorker:
             self.launched.clear()
             for task in (beat, report, *self._steps):
                 task.cancel()
+            held = self._lease.held
+            self._lease.lose()  # a body that stumbles over the library's end has not failed
             await asyncio.to_thread(_quit)
-            if self._lease.held:
+            if held:
                 await self._book.release()
                 await self._executors.leave(self._executor, incarnation)
 
@@ -177,6 +179,7 @@ class DbosWorker:
     async def _conduct(self, workflow: str, key: Key, arguments: Json) -> None:
         """One execution of a body, with its row. The row says how it ended; to the library every end
         is a success, so that no failure's text lies in two places."""
+        run = DbosRun(self, key)
         try:
             deaths = await self._on_main(self._persist(lambda: self._book.begin(key)))
             if deaths is None:
@@ -188,13 +191,19 @@ class DbosWorker:
                 body = self._workflows.get(workflow)
                 if body is None:
                     raise Broken(f"This version has no workflow {workflow}.")
-                await body(DbosRun(self, key), arguments)
+                await body(run, arguments)
             except Exception as failure:  # noqa: BLE001 - however a body ends, its row says so
                 state, error = State.FAILED, told(failure)
                 log.error("%s of %s failed: %s", key[1], workflow, error)
             await self._on_main(self._persist(lambda: self._book.end(key, state, error)))
         except NotMine:
             raise asyncio.CancelledError from None
+        except asyncio.CancelledError:
+            if run.let_down:
+                log.warning("%s is begun again: the engine's database failed", key[1])
+                with contextlib.suppress(NotMine):
+                    await self._on_main(self._persist(lambda: self._book.hand_back(key)))
+            raise
 
     async def _on_main(self, work: Coroutine[Any, Any, T]) -> T:
         """Await something on the process's loop; cancelled with whoever awaits it."""
