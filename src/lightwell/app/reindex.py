@@ -127,7 +127,7 @@ async def _restore_tenants(house: House) -> None:
         if name in known or not _is_name(name):
             continue
         body = await _tenant_entry(house, region, name)
-        await directory.create(
+        made = await directory.create(
             name,
             str(body.get("label") or name),
             str(body.get("aet") or name.upper()[:16]),
@@ -136,7 +136,6 @@ async def _restore_tenants(house: House) -> None:
         )
         settling = body.get("settling")
         if settling in SETTLINGS:
-            made = next(t for t in await house.tenants.everyone() if t.name == name)
             await directory.choose_settling(made, settling)
 
 
