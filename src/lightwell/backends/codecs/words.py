@@ -49,9 +49,9 @@ def frame_of(form: PixelForm, words: Words) -> memoryview:
 
 def split(form: PixelForm, words: Words) -> tuple[Values, bool, Words | None]:
     """(values to code, whether zeros stand for sign bits, strays or None when there are none)."""
-    signed = value_type(form)
-    if form.bits_stored == form.bits_allocated:
-        return words.view(signed), False, None
+    plain: Values = words.view(value_type(form))
+    if form.bits_stored == form.high_bit + 1 and _in_range(form, plain):
+        return plain, False, None
     values = _values(form, words)
     canonical = canonical_words(form, values, zero=False)
     if np.array_equal(canonical, words):
@@ -61,6 +61,14 @@ def split(form: PixelForm, words: Words) -> tuple[Values, bool, Words | None]:
         if np.array_equal(other, words):
             return values, True, None
     return values, False, words ^ canonical
+
+
+def _in_range(form: PixelForm, plain: Values) -> bool:
+    """Whether the words are their own values: by far the most common, and told by their extremes."""
+    if form.bits_stored == form.bits_allocated:
+        return True
+    low = -(1 << (form.bits_stored - 1)) if form.signed else 0
+    return low <= int(plain.min()) and int(plain.max()) < low + (1 << form.bits_stored)
 
 
 def _values(form: PixelForm, words: Words) -> Values:

@@ -18,11 +18,12 @@ SPOOL = 32 << 20  # coded bytes kept in memory for one object
 class CodedFrames:
     """Takes what the codec made of an object's frames, one after the other.
 
+    Beyond SPOOL they lie in an unlinked file in `folder` (default: the system's place for such files).
     `reason` is set when a frame failed: the object is then packed as received. Sizes are known before the
     first byte is written, because a TAR header has to say them.
     """
 
-    def __init__(self, form: PixelForm) -> None:
+    def __init__(self, form: PixelForm, folder: str | None = None) -> None:
         self.form = form
         self.reason: Reason | None = None
         self.taken = 0
@@ -32,7 +33,7 @@ class CodedFrames:
         self._zeros = bytearray()
         self._ends = array("Q")
         self._sums = array("Q")
-        self._spool = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115 - see close
+        self._spool = tempfile.SpooledTemporaryFile(SPOOL, dir=folder)  # noqa: SIM115 - see close
 
     @property
     def complete(self) -> bool:

@@ -21,7 +21,8 @@ Take = Callable[[Made | NotCoded], None]
 class Feeder(Generic[Given, Made]):
     """`add` frames of any objects; each result is handed to its `take`, in the order of adding.
 
-    At most `depth` batches and UNDER_WAY bytes are under way; `add` waits for the oldest when there are more.
+    At most `depth` batches and UNDER_WAY bytes are under way; `add` waits for the oldest when there are
+    more.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ import json
 import struct
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,12 +39,13 @@ def element_bytes(key: str, element: JSONElement) -> bytes:
     return b'"%b":%b' % (key.encode("ascii"), orjson.dumps(element))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Told:
-    """One instance of a block: its JSON and where what lies."""
+    """One instance of a block: its JSON and where what lies. `starts` has one more number than there are
+    elements, so that element i is `body[starts[i] : starts[i + 1] - 1]`."""
 
     head: int
-    tags: tuple[int, ...]
+    tags: bytes  # u32 each, as stored: instances of a series mostly have the same
     starts: tuple[int, ...]
     holes: tuple[int, ...]
     body: bytes = field(repr=False)
@@ -112,16 +113,19 @@ def _read_block(raw: bytes, count: int, heads: int) -> list[_Told | None]:
     try:
         for _ in range(count):
             size, head, elements, holes = INSTANCE.unpack_from(raw, at)
-            at += INSTANCE.size
-            words = struct.unpack_from(f"<{2 * elements + holes}I", raw, at)
-            at += 4 * len(words)
-            body = raw[at : at + size]
-            at += size
-            starts, places = words[elements : 2 * elements], words[2 * elements :]
-            if head != NO_JSON and (head >= heads or max((*starts, *places, 0)) > size):
+            first = at + INSTANCE.size
+            start = first + 4 * elements
+            words = struct.unpack_from(f"<{elements + holes}I", raw, start)
+            body = start + 4 * len(words)
+            at = body + size
+            if head == NO_JSON:
+                found.append(None)
+                continue
+            if head >= heads:
                 raise Damaged("A block of metadata contradicts itself.")
-            told = _Told(head, words[:elements], starts, places, body)
-            found.append(None if head == NO_JSON else told)
+            starts = (*words[:elements], size + 1)
+            tags = raw[first:start]
+            found.append(_Told(head, tags, starts, words[elements:], raw[body:at]))
     except struct.error as error:
         raise Damaged("A block of metadata is cut off.") from error
     if at != len(raw):
@@ -140,7 +144,7 @@ class MetadataAnswers:
         self._read = read
         self._numbers = {uid: number for number, uid in enumerate(head.uids)}
         self._blocks: dict[int, list[_Told | None]] = {}
-        self._plans: dict[tuple[int, tuple[int, ...], bytes], list[tuple[int, int, bytes]]] = {}
+        self._plans: dict[tuple[int, bytes, bytes], list[tuple[int, int, bytes]]] = {}
 
     def answer(self, sop_uid: str, bulk_root: str, edits: Edits) -> bytes | None:
         """The effective DICOM JSON object of one instance; None when the blob cannot tell it and the header
@@ -152,12 +156,16 @@ class MetadataAnswers:
             return None
         root = orjson.dumps(bulk_root)[1:-1]
         pieces: list[bytes] = []
-        for start, end, new in self._plan(told, edits):
-            if start < end:
-                pieces.append(_filled(told, start, end, root))
+        body, starts, holes = told.body, told.starts, told.holes
+        hole = holes[0] if holes else len(body)
+        for first, last, new in self._plan(told, edits):
+            if first < last:
+                start, end = starts[first], starts[last] - 1
+                piece = body[start:end]
+                pieces.append(piece if end <= hole else _filled(piece, start, holes, root))
             if new:
                 pieces.append(new)
-        return b"{" + b",".join(pieces) + b"}"
+        return b"{%b}" % b",".join(pieces)
 
     def _told(self, number: int) -> _Told | None:
         block, place = divmod(number, self.head.per)
@@ -173,14 +181,15 @@ class MetadataAnswers:
 
     def _plan(self, told: _Told, edits: Edits) -> list[tuple[int, int, bytes]]:
         """What to lay side by side: elements `start` to `end` of the instance, then something new."""
-        key = (told.head, told.tags, orjson.dumps(dict(edits)))
+        key = (told.head, told.tags, orjson.dumps(dict(edits)) if edits else b"")
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = _plan(told.tags, self.head.heads[told.head], edits)
         return plan
 
 
-def _plan(tags: Sequence[int], head: HeadElements, edits: Edits) -> list[tuple[int, int, bytes]]:
+def _plan(raw: bytes, head: HeadElements, edits: Edits) -> list[tuple[int, int, bytes]]:
+    tags = struct.unpack(f"<{len(raw) // 4}I", raw)
     laid: dict[int, bytes] = dict(head)
     for key, element in edits.items():
         laid[int(key, 16)] = b"" if element is None else element_bytes(key.upper(), element)
@@ -194,16 +203,13 @@ def _plan(tags: Sequence[int], head: HeadElements, edits: Edits) -> list[tuple[i
     return plan
 
 
-def _filled(told: _Told, first: int, last: int, root: bytes) -> bytes:
-    """Elements `first` to `last` of an instance, holes filled."""
-    start = told.starts[first]
-    end = told.starts[last] - 1 if last < len(told.starts) else len(told.body)
-    if not told.holes or told.holes[-1] < start or told.holes[0] >= end:
-        return told.body[start:end]
-    pieces = []
-    for hole in told.holes:
-        if start <= hole < end:
-            pieces += [told.body[start:hole], root]
-            start = hole
-    pieces.append(told.body[start:end])
-    return b"".join(pieces)
+def _filled(piece: bytes, start: int, holes: tuple[int, ...], root: bytes) -> bytes:
+    """A piece that begins at `start` of its instance, with the URL in its holes."""
+    parts = []
+    at = 0
+    for hole in holes:
+        if 0 <= hole - start < len(piece):
+            parts += [piece[at : hole - start], root]
+            at = hole - start
+    parts.append(piece[at:])
+    return b"".join(parts)

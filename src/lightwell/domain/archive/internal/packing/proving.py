@@ -149,6 +149,7 @@ def pack_proved(
     facts: SeriesFacts,
     *,
     refuse: Mapping[str, Reason] | None = None,
+    folder: str | None = None,
 ) -> tuple[str, Packed]:
     """Write a pack to the store, seal it, prove it from there; its key and what is in it.
 
@@ -161,7 +162,7 @@ def pack_proved(
         key = new_key()
         sink = store.begin(key)
         try:
-            packed = pack_series(sources(), coder, sink.write, facts, refuse=refused)
+            packed = pack_series(sources(), coder, sink.write, facts, refuse=refused, folder=folder)
             sink.seal()
         except BaseException:
             sink.discard()

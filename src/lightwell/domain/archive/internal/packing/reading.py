@@ -134,6 +134,36 @@ def native_frame(read: ReadRange, entry: Entry, number: int, coder: FrameCoder) 
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Coarse samples of a frame: little endian words of Bits Allocated, pixel by pixel, values at the
+    bottom. `reduction` is what was given: the size is 1/2^reduction, rounded up."""
+
+    rows: int
+    columns: int
+    reduction: int
+    samples: bytes
+
+
+def coarse_frame(
+    read: ReadRange, entry: Entry, number: int, reduction: int, coder: FrameCoder
+) -> Picture:
+    """Frame `number` (from 1) at 1/2^reduction of its size, or the coarsest there is when that is finer;
+    only the tile-parts needed are read and checked. For display: values, without strays.
+
+    Raises NoSuchFrame, Damaged, Invalid.
+    """
+    record = frame_records(read, entry, number, 1)[0]
+    form = Recipe.from_bytes(entry.recipe).form
+    given = min(max(reduction, 0), record.levels)
+    prefix = frame_stream(read, record, record.levels - given + 1)
+    samples = coder.coarse(prefix, record.levels, given).result()
+    rows, columns = (-(-side // (1 << given)) for side in (form.rows, form.columns))
+    if len(samples) != rows * columns * form.samples * form.bits_allocated // 8:
+        raise Damaged("A stored frame gives a picture of another size than its recipe says.")
+    return Picture(rows, columns, given, samples)
+
+
 def coded_frames(read: ReadRange, entry: Entry) -> Iterator[CodedFrame]:
     """The frames of an entry in order, neighbours read together. Raises Damaged."""
     total = entry.records.count if entry.records is not None else 0

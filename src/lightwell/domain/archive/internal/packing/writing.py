@@ -67,14 +67,16 @@ def pack_series(
     facts: SeriesFacts,
     *,
     refuse: Mapping[str, Reason] | None = None,
+    folder: str | None = None,
 ) -> Packed:
     """Write the pack of a series, its objects in reading order.
 
     `refuse` says which objects (SOP Instance UID) go in as received whatever they are: after a failed
-    proof, or by policy. Raises what `write`, a source or the coder raises; the pack is then to be
+    proof, or by policy. `folder` takes what does not fit
+    into memory, unlinked. Raises what `write`, a source or the coder raises; the pack is then to be
     discarded.
     """
-    writer = _Writer(coder, write, facts, refuse or {})
+    writer = _Writer(coder, write, facts, refuse or {}, folder)
     try:
         for source in sources:
             writer.add(source)
@@ -106,11 +108,13 @@ class _Writer:
         write: Callable[[Buffer], None],
         facts: SeriesFacts,
         refuse: Mapping[str, Reason],
+        folder: str | None,
     ) -> None:
         self._feeder: Feeder[Buffer, CodedFrame] = Feeder(coder.encode, coder.depth)
         self._write = write
         self._facts = facts
         self._refuse = refuse
+        self._folder = folder
         self._moment = max(int(facts.packed.timestamp()), 0)
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
@@ -157,7 +161,7 @@ class _Writer:
             reason, tail, new_tail = Reason.DISORDER, b"", b""
         if reason is not None or (tail and scanned is None):
             return _Waiting(opened, reason or Reason.DISORDER, None)
-        waiting = _Waiting(opened, None, CodedFrames(form))
+        waiting = _Waiting(opened, None, CodedFrames(form, self._folder))
         waiting.tail, waiting.new_tail = tail, new_tail
         return waiting
 

@@ -17,7 +17,12 @@ from lightwell.domain.archive.internal.packing.preview import (
     read_head,
     reductions,
 )
-from lightwell.domain.archive.internal.packing.reading import frame_records, frame_stream
+from lightwell.domain.archive.internal.packing.reading import (
+    coarse_frame,
+    frame_records,
+    frame_stream,
+    native_frame,
+)
 from lightwell.testing.raw_objects import Form, raw_object
 
 SLICE = Form(rows=128, columns=128)
@@ -104,3 +109,21 @@ def test_damage_is_noticed(pack) -> None:
             prefixes(bytes(flipped), read_head(bytes(flipped)), 1)
     with pytest.raises(Damaged):
         prefixes(raw[:-1], read_head(raw), 1)
+
+
+def test_a_coarse_frame_reads_only_its_tile_parts(pack) -> None:
+    done = _series(pack)
+    entry = done.entries[-1]  # 300 x 280, five levels
+    asked: list[int] = []
+
+    def counting(offset: int, length: int) -> bytes:
+        asked.append(length)
+        return done.read(offset, length)
+
+    for reduction, size in ((9, (10, 9)), (5, (10, 9)), (3, (38, 35)), (0, (300, 280))):
+        asked.clear()
+        picture = coarse_frame(counting, entry, 1, reduction, done.coder)
+        assert (picture.rows, picture.columns) == size
+        record = frame_records(done.read, entry, 1, 1)[0]
+        assert asked == [entry.records.size, record.ends[5 - picture.reduction]]
+    assert picture.samples == bytes(native_frame(done.read, entry, 1, done.coder))
