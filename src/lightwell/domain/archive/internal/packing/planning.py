@@ -63,6 +63,8 @@ def _refuse_structure(header: Header) -> Reason | None:
         return Reason.ALREADY_ENCAPSULATED
     if any(defect.code not in _HARMLESS for defect in header.structure):
         return Reason.DISORDER
+    if any(tag >= tags.ExtendedOffsetTable for tag in header.index):  # of fragments that are none
+        return Reason.DISORDER
     if header.pixel_vr not in ("OB", "OW"):
         return Reason.UNKNOWN_VR
     if _SIGNATURES in header.data:

@@ -51,6 +51,7 @@ CODED = {
     "many pixels in a row": raw_object(replace(GREY, rows=1, columns=4096), bytes(8192)),
     "odd size": raw_object(replace(BYTE, rows=67, columns=65), smooth_words(
         replace(BYTE, rows=67, columns=65)).tobytes() + b"\x7f"),
+    "odd length": raw_object(replace(BYTE, rows=67, columns=65)),
     "implicit": raw_object(GREY, syntax=enc.IMPLICIT_LE),
     "implicit rgb by plane": raw_object(replace(COLOUR, planar=1), syntax=enc.IMPLICIT_LE),
     "pad of ones": raw_object(GREY, smooth_words(GREY).tobytes() + b"\x01\x02" * 50),
@@ -198,6 +199,7 @@ REFUSED = {
     "long-padding": raw_object(GREY, smooth_words(GREY).tobytes() + bytes(4098)),
     "long-tail": raw_object(GREY, tail={0x7FE10010: ("LO", "A"), 0x7FE11001: ("OB", bytes(2 << 20))}),
     "disorder": _bad_order(),
+    "disorder, an offset table": raw_object(GREY, extra={0x7FE00001: ("OV", bytes(8))}),
     "big-endian": raw_object(GREY, syntax=enc.EXPLICIT_BE),
     "unknown-vr": raw_object(GREY, vr="UN"),
     "no-gain": raw_object(FULL, _noise(FULL)),
