@@ -10,7 +10,9 @@ import secrets
 import struct
 import zlib
 from array import array
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from lightwell.dicom.errors import LimitExceeded
 from lightwell.dicom.header import Header
@@ -109,19 +111,9 @@ class MetadataBuilder:
         head = self._heads.setdefault(parents, len(self._heads))
         if len(own) > 0xFFFF or head >= NO_JSON:
             return _absent()
-        starts, holes, pieces, at = array("I"), array("I"), [], 0
-        for _tag, raw in own:
-            starts.append(at)
-            for place, piece in enumerate(raw.split(self._elements.mark)):
-                if place:
-                    holes.append(at)
-                pieces.append(piece)
-                at += len(piece)
-            pieces.append(b",")
-            at += 1
+        body, starts, holes = _cut([raw for _tag, raw in own], self._elements.mark)
         if len(holes) > 0xFFFF:
             return _absent()
-        body = b"".join(pieces[:-1])
         tags = array("I", (tag for tag, _raw in own))
         fixed = INSTANCE.pack(len(body), head, len(tags), len(holes))
         return b"".join((fixed, _words(tags), _words(starts), _words(holes), body))
@@ -152,6 +144,17 @@ class MetadataBuilder:
 
 def _absent() -> bytes:
     return INSTANCE.pack(0, NO_JSON, 0, 0)
+
+
+def _cut(elements: list[bytes], mark: bytes) -> tuple[bytes, array[int], array[int]]:
+    """(the elements joined by commas without the marks, where each begins, where each mark was)."""
+    starts = array("I", accumulate((len(raw) + 1 for raw in elements), initial=0))[:-1]
+    pieces = b",".join(elements).split(mark)
+    holes = array("I", accumulate(map(len, pieces[:-1])))
+    marked = [hole + number * len(mark) for number, hole in enumerate(holes)]
+    for number in range(bisect_right(starts, marked[0]) if marked else len(starts), len(starts)):
+        starts[number] -= bisect_right(marked, starts[number]) * len(mark)
+    return b"".join(pieces), starts, holes
 
 
 def _words(numbers: array[int]) -> bytes:
