@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from lightwell.access.context import Context
@@ -37,6 +38,14 @@ from lightwell.testing.foreign_postgres import SUPERUSER, SYSTEM_PROGRAMS, forei
 from lightwell.testing.seaweed import SeaweedFS, require_seaweed
 
 T = TypeVar("T")
+
+# How long one example takes says something of the machine, and nothing of the code.
+hypothesis.settings.register_profile(
+    "lightwell",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("lightwell")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("LIGHTWELL_SHARED", REPOSITORY.parent / "shared"))

@@ -78,6 +78,7 @@ class Settling:
         policy: PolicySource,
         clock: Clock,
         grace: timedelta = GRACE,
+        folder: str | None = None,
     ) -> None:
         self.policy = policy
         self.committer = committer
@@ -85,6 +86,7 @@ class Settling:
         self._stock = Stock(blobs, coder)
         self._index = index
         self._grace = grace
+        self._folder = folder  # where coded frames of a large object wait; None: the system's own
         self._ids = BlobIds()
 
     @operation(Action.ARCHIVE_SERIES_SETTLE)
@@ -138,7 +140,9 @@ class Settling:
         refuse = None
         if tenant.settling == AS_RECEIVED:
             refuse = {one.sop_uid: Reason.POLICY for one in chosen}
-        key, packed = pack_proved(sources, self._stock.coder, blobs, new_key, facts, refuse=refuse)
+        key, packed = pack_proved(
+            sources, self._stock.coder, blobs, new_key, facts, refuse=refuse, folder=self._folder
+        )
         reach("s2")
         made: list[tuple[str, NewBlob]] = []
         try:
