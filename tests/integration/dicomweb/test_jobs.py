@@ -26,13 +26,13 @@ async def test_jobs_are_listed_in_pages_and_retried(house: Any) -> None:
     assert [job["id"] for job in rest["items"]] == ["a:1"]
     assert rest["next_before"] is None
     assert "nothing" in rest["items"][0]["error"]
-    again = await house.client.post("/api/v1/jobs/a:1/retry")
+    again = await house.client.post("/api/v1/jobs/a:1/retry", json={})
     assert again.status_code == 202
     assert again.json()["id"] == "a:1"
 
 
 async def test_what_cannot_be_retried_says_why(house: Any) -> None:
-    missing = await house.client.post("/api/v1/jobs/no/such/retry")
+    missing = await house.client.post("/api/v1/jobs/no/such/retry", json={})
     assert missing.status_code == 404
     assert (await house.get("/api/v1/jobs?state=odd")).status_code == 400
     assert (await house.get("/api/v1/jobs?limit=1000")).status_code == 400
@@ -41,13 +41,21 @@ async def test_what_cannot_be_retried_says_why(house: Any) -> None:
 async def test_another_tenants_jobs_are_not_there(house: Any) -> None:
     await failed(house, "a:1")
     assert (await house.get("/t/other/api/v1/jobs")).json()["items"] == []
-    assert (await house.client.post("/t/other/api/v1/jobs/a:1/retry")).status_code == 404
+    assert (await house.client.post("/t/other/api/v1/jobs/a:1/retry", json={})).status_code == 404
 
 
 async def test_policy_reaches_the_jobs(house: Any) -> None:
     await failed(house, "a:1")
     house.policy.rules = (Denial("*", Action.WORK_JOB_RETRY, "closed for today"),)
-    refused = await house.client.post("/api/v1/jobs/a:1/retry")
+    refused = await house.client.post("/api/v1/jobs/a:1/retry", json={})
     assert refused.status_code == 403
     assert "closed for today" in refused.text
     assert (await house.get("/api/v1/jobs")).status_code == 200
+
+
+async def test_a_form_of_another_site_changes_nothing(house: Any) -> None:
+    await failed(house, "a:1")
+    for sent in ({}, {"data": {"a": "b"}}, {"headers": {"content-type": "text/plain"}}):
+        answer = await house.client.post("/api/v1/jobs/a:1/retry", **sent)
+        assert answer.status_code == 400
+    assert (await house.engine.status(house.tenant, "a:1")).attempts == 1

@@ -62,6 +62,14 @@ Who = Annotated[Context, Depends(context_of)]
 Prefix = Annotated[str, Depends(prefix_of)]
 
 
+def deliberate(request: Request) -> None:
+    """Refuse a change that a page from anywhere could ask for: no form sends JSON, and a script of
+    another site that says it does is stopped by the browser's preflight. Raises Invalid."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Invalid("A change is asked for as application/json.", remedy="Send {} with it.")
+
+
 def date_range(first: str, last: str) -> str:
     """Two dates as a range key (PS3.4 C.2.2.2.5); '' open. Raises Invalid."""
     for date in (first, last):
@@ -155,7 +163,10 @@ def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
         return JobPage(items=[job_view(job) for job in found], next_before=more)
 
     @app.post(
-        f"{PREFIX}/jobs/{{job:path}}/retry", summary="Carry on with a failed job", status_code=202
+        f"{PREFIX}/jobs/{{job:path}}/retry",
+        summary="Carry on with a failed job",
+        status_code=202,
+        dependencies=[Depends(deliberate)],
     )
     async def retry_job(who: Who, job: str) -> JobView:
         return job_view(await jobs.retry(who, job))
