@@ -268,3 +268,23 @@ async def test_rejected_and_corrected_images_settle_and_stay_so(
     await house.archive.restore(context, study.study_uid, rejection.reject_id, "was right")
     assert len(await located(house, context, study)) == 3
     assert await broken(house, context) == []
+
+
+async def test_a_lost_pack_is_mended_by_a_repeat_and_settled_again(
+    house: House, context: Context
+) -> None:
+    study = a_study("P1", "HOSP").with_series("CT", instances=2, **BIG)
+    objects = await keep_all(house, context, study)
+    await settle(house, context, study)
+    lost = (await located(house, context, study))[0].landed.key
+    house.blobs.delete(lost)
+    assert await keep(house, context, objects[0]) is Outcome.DUPLICATE
+    places = await located(house, context, study)
+    assert [is_packed(at.landed.key) for at in places] == [False, True]
+    assert await served(house, places[0]) == objects[0].dataset
+    assert await keep(house, context, objects[1]) is Outcome.DUPLICATE
+    assert (await settle(house, context, study)).instances == 2
+    for at, built in zip(await located(house, context, study), objects, strict=True):
+        assert is_packed(at.landed.key)
+        assert await served(house, at) == built.dataset
+    assert await broken(house, context) == []

@@ -30,9 +30,9 @@ def settle_series(settle: Settle) -> Body:
 
 
 def rule(after: float) -> Quiet:
-    """Start it `after` seconds after the last image of a series came."""
+    """Start it `after` seconds after the last image of a series came, or came again for a lost one."""
     return Quiet(
-        kinds=frozenset({"InstanceStored"}),
+        kinds=frozenset({"InstanceStored", "InstanceRepaired"}),
         key=fields("study", "series"),
         workflow=NAME,
         after=after,

@@ -181,9 +181,13 @@ async def _withdraw(connection: Connection, change: ChangeSet, row: WithdrawRow)
 
 async def _repair(connection: Connection, change: ChangeSet, row: RepairRow) -> bool:
     tenant, landed = change.tenant.key, row.landed
-    status = await connection.execute(
-        "UPDATE instance SET blob_id = $4, off = $5, length = $6, data_off = $7,"
-        " coded = NULL, settled = NULL WHERE tenant = $1 AND sop_uid = $2 AND blob_id = $3",
+    moved = await connection.fetchrow(
+        "WITH before AS MATERIALIZED (SELECT instance_key, length FROM instance"
+        "   WHERE tenant = $1 AND sop_uid = $2 AND blob_id = $3 FOR UPDATE)"
+        " UPDATE instance i SET blob_id = $4, off = $5, length = $6, data_off = $7,"
+        " coded = NULL, settled = NULL FROM before b"
+        " WHERE i.tenant = $1 AND i.instance_key = b.instance_key"
+        " RETURNING i.study_key, i.series_key, i.length - b.length AS bytes",
         tenant,
         row.sop_uid,
         row.lost,
@@ -192,7 +196,17 @@ async def _repair(connection: Connection, change: ChangeSet, row: RepairRow) -> 
         landed.length,
         landed.data_offset,
     )
-    _must_be_one(status)
+    if moved is None:
+        raise FactsChanged("the row points elsewhere by now")
+    if moved["bytes"]:  # it lay coded in a pack
+        await connection.execute(
+            "INSERT INTO study_delta (tenant, study_key, series_key, n, bytes)"
+            " VALUES ($1, $2, $3, 0, $4)",
+            tenant,
+            moved["study_key"],
+            moved["series_key"],
+            moved["bytes"],
+        )
     # A pack holds others, too: it stays as long as any row points into it.
     await connection.execute(
         "DELETE FROM blob WHERE tenant = $1 AND blob_id = $2"

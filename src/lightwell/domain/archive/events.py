@@ -23,9 +23,9 @@ def withdrawn(sop_uid: str) -> Event:
     return Event("InstanceWithdrawn", {"sop": sop_uid})
 
 
-def repaired(sop_uid: str) -> Event:
+def repaired(study_uid: str, series_uid: str, sop_uid: str) -> Event:
     """The bytes of an object were not whole; the same data set came again and took their place."""
-    return Event("InstanceRepaired", {"sop": sop_uid})
+    return Event("InstanceRepaired", {"study": study_uid, "series": series_uid, "sop": sop_uid})
 
 
 def corrected(target: Target, edit_id: str, *, undone: bool) -> Event:

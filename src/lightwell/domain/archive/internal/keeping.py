@@ -327,7 +327,9 @@ class Keeper:
         act = Act(self._room, context, Action.ARCHIVE_INSTANCE_STORE)
         act.about(study_uid=known.study_uid, subject=sop_uid, detail="repaired by a repeat")
         row = RepairRow(sop_uid, lost, staged.landed)
-        done = await act.commit((row,), (events.repaired(sop_uid),))
+        done = await act.commit(
+            (row,), (events.repaired(known.study_uid, known.series_uid, sop_uid),)
+        )
         return Placed(_verdict(Outcome.DUPLICATE, described, "repaired"), done)
 
     def _seen_again(self, context: Context, described: Described, known: KnownInstance) -> None:
