@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from lightwell.access.actions import Action
@@ -93,6 +94,8 @@ async def _rebuild(settings: Settings, info: ConnectionInfo, heard: Heard) -> Re
             committer=house.committer,
             policy=house.policy,
             clock=house.archive.clock,
+            coder=house.coder,
+            grace=timedelta(seconds=settings.landed_grace),
         )
         for tenant in await house.tenants.everyone():
             report.peers += await _restore_peers(house, tenant)

@@ -27,6 +27,7 @@ from lightwell.access.commit import (
 )
 from lightwell.access.context import Tenant
 from lightwell.backends.database.arrival_columns import grouped_arrays, parents_wanted
+from lightwell.backends.database.pack_writer import write_found_in_packs
 from lightwell.backends.database.pool import LOOKUPS, connect, translated
 from lightwell.backends.database.roles import ConnectionInfo, DatabaseUnavailable, Role
 from lightwell.backends.database.writers import write_change, write_notes
@@ -151,7 +152,8 @@ class GroupCommitter:
         for waiting in group:
             if waiting.answer.done():
                 continue
-            if waiting.row.landed.blob_id in new:
+            row = waiting.row
+            if (row.described.instance.sop_uid, row.landed.blob_id) in new:
                 waiting.answer.set_result(committed(True))
             else:
                 waiting.answer.set_exception(FactsChanged("the index knows more by now"))
@@ -163,11 +165,16 @@ class GroupCommitter:
         arrays = grouped_arrays(tenant, group, with_parents=parents)
         async with self._connection() as connection:
             reach("k6")
-            rows = await connection.fetch(
-                INGEST if parents else INGEST_INSTANCES, tenant.key, *arrays
-            )
+            statement = INGEST if parents else INGEST_INSTANCES
+            in_packs = [row for _, row in group if row.landed.form is not None]
+            if in_packs:  # a re-index
+                async with connection.transaction():
+                    rows = await connection.fetch(statement, tenant.key, *arrays)
+                    await write_found_in_packs(connection, tenant, in_packs)
+            else:
+                rows = await connection.fetch(statement, tenant.key, *arrays)
             reach("k6c")
-        return {row["r_blob"] for row in rows}
+        return {(row["r_uid"], row["r_blob"]) for row in rows}
 
     # -- everything else --------------------------------------------------------------------------
 

@@ -164,7 +164,9 @@ async def contents(
     listed = await connection.fetch(
         f"SELECT {rows.INSTANCE_COLUMNS}, e.series_uid, e.modality, e.number AS e_number,"
         " e.version AS e_version, (SELECT coalesce(max(generation), 0) FROM series_pack"
-        "  WHERE tenant = $1 AND series_key = e.series_key) AS generation"
+        "  WHERE tenant = $1 AND series_key = e.series_key) AS generation,"
+        " EXISTS (SELECT 1 FROM series_pack p WHERE p.tenant = $1 AND p.series_key = e.series_key"
+        "  AND p.pack = i.blob_id) AS of_generation"
         " FROM study s JOIN series e ON e.tenant = $1 AND e.study_key = s.study_key"
         " JOIN instance i ON i.tenant = $1 AND i.series_key = e.series_key"
         " JOIN blob b ON b.tenant = $1 AND b.blob_id = i.blob_id"
@@ -177,8 +179,16 @@ async def contents(
     found = tuple(
         rows.located(row, tenant.name, study_uid, _series_of(row), {}, "") for row in listed
     )
-    packs = {one.landed.blob_id for one in found if is_packed(one.landed.key)}
-    return SeriesContents(listed[0]["generation"] if listed else 0, len(packs), found)
+    packed = [is_packed(one.landed.key) for one in found]
+    packs = {one.landed.blob_id for one, inside in zip(found, packed, strict=True) if inside}
+    return SeriesContents(
+        generation=listed[0]["generation"] if listed else 0,
+        packs=len(packs),
+        instances=found,
+        rowless=any(
+            inside and not row["of_generation"] for row, inside in zip(listed, packed, strict=True)
+        ),
+    )
 
 
 _VERSION = """

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from lightwell.access.commit import ChangeSet, FactsChanged
+from lightwell.access.context import Tenant
 from lightwell.backends.database.arrival_columns import as_text
 from lightwell.backends.database.staleness import tell_stale
-from lightwell.domain.archive.keys import KIND_NUMBERS
-from lightwell.domain.archive.model import PackRow
+from lightwell.domain.archive.keys import KIND_NUMBERS, PACK
+from lightwell.domain.archive.model import ArrivalRow, PackRow
 
 if TYPE_CHECKING:
     from lightwell.backends.database.pool import Connection
@@ -47,6 +49,32 @@ AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.tenant = $1 AND i.blob_id = b.b
 AND NOT EXISTS (SELECT 1 FROM qc_item q WHERE q.tenant = $1 AND q.blob_id = b.blob_id AND q.resolved IS NULL)
 ON CONFLICT DO NOTHING
 """
+# Instances that a re-index has just written: they lie in packs, and a rival may be judged by them at once.
+_FOUND = """
+WITH u AS (SELECT * FROM unnest($2::text[], $3::uuid[], $4::bytea[], $5::text[], $6::bigint[])
+             u(sop_uid, blob_id, coded, form, blob_length)),
+i AS (UPDATE instance i SET coded = u.coded, settled = u.form FROM u
+      WHERE i.tenant = $1 AND i.sop_uid = u.sop_uid AND i.blob_id = u.blob_id)
+UPDATE blob b SET kind = $7::smallint, length = p.blob_length
+FROM (SELECT DISTINCT blob_id, blob_length FROM u) p WHERE b.tenant = $1 AND b.blob_id = p.blob_id
+AND (b.kind, b.length) IS DISTINCT FROM ($7::smallint, p.blob_length)
+"""
+
+
+async def write_found_in_packs(
+    connection: Connection, tenant: Tenant, found: Sequence[ArrivalRow]
+) -> None:
+    """Say of instances of this transaction how they lie in their packs."""
+    await connection.execute(
+        _FOUND,
+        tenant.key,
+        [row.described.instance.sop_uid for row in found],
+        [row.landed.blob_id for row in found],
+        [row.landed.coded for row in found],
+        [row.landed.form for row in found],
+        [row.landed.blob_end for row in found],
+        _NUMBERS[PACK],
+    )
 
 
 async def write_pack(connection: Connection, change: ChangeSet, row: PackRow) -> bool:
@@ -70,7 +98,7 @@ async def write_pack(connection: Connection, change: ChangeSet, row: PackRow) ->
         " crc32c = excluded.crc32c",
         [
             (tenant, b.blob_id, _NUMBERS[b.kind], change.tenant.region, b.length, b.crc32c)
-            for b in row.blobs
+            for b in (*row.blobs, *row.replaced)
         ],
     )
     moved = await connection.fetchrow(
@@ -112,6 +140,8 @@ async def write_pack(connection: Connection, change: ChangeSet, row: PackRow) ->
         moved["bytes"],
     )
     emptied = await connection.fetchval(_EMPTIED, tenant, series, row.generation) or []
-    await connection.execute(_GOING, tenant, [*moved["was"], *emptied], study, row.clear_after)
+    replaced = [blob.blob_id for blob in row.replaced]
+    going = [*moved["was"], *emptied, *replaced]
+    await connection.execute(_GOING, tenant, going, study, row.clear_after)
     await tell_stale(connection, tenant, row.study_uid)
     return True

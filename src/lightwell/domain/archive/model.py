@@ -118,6 +118,7 @@ class Landed:
     # data set lies there as received.
     coded: bytes | None = None
     blob_length: int | None = None  # of the blob, where it holds more than this object
+    form: str | None = None  # a re-index found it in a pack: as in `Settled`
 
     @property
     def blob_end(self) -> int:
@@ -372,6 +373,8 @@ class PackRow:
     instances: tuple[Settled, ...]
     raw: int  # bytes of the data sets as received
     clear_after: datetime
+    # A re-index: objects of the store that this generation has replaced, without a row until now.
+    replaced: tuple[NewBlob, ...] = ()
 
     @property
     def blobs(self) -> tuple[NewBlob, ...]:
@@ -424,6 +427,7 @@ class SeriesContents:
     generation: int  # of its newest pack; 0 when it has none
     packs: int  # that instances point into
     instances: tuple[Located, ...]
+    rowless: bool = False  # one of them is of no known generation
 
 
 @dataclass(frozen=True, slots=True)

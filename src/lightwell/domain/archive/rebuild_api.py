@@ -1,8 +1,9 @@
 """The archive's third front door: making the index anew from what lies in the store.
 
-History is played again: landed objects in order of arrival through the same admission, and between
-them, at their time, the corrections and rejections of the journal. No byte of the store is written.
-What arrives by the same rules in the same order gives the same rows.
+History is played again: landed objects and entries of packs in order of arrival through the same admission,
+and between them, at their time, the corrections and rejections of the journal. No byte of the store is
+written. What arrives by the same rules in the same order gives the same rows. At the end each pack gets the
+row of its generation, and what a generation has replaced is to go as it was before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lightwell.access.actions import Action
 from lightwell.access.commit import Committer, FactsChanged
@@ -21,13 +22,17 @@ from lightwell.access.operation import Act, operation
 from lightwell.access.ports import Journal, JournalEntry, PolicySource
 from lightwell.domain.archive import events
 from lightwell.domain.archive.api import Archive
-from lightwell.domain.archive.internal import checking, correcting, replaying
+from lightwell.domain.archive.errors import Damaged
+from lightwell.domain.archive.internal import checking, correcting, replaying, returning
 from lightwell.domain.archive.internal.correcting import Hold
 from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.replaying import Arrival, NotIndexed
+from lightwell.domain.archive.internal.shelves import Shelves, survey
+from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.invariants import SHOWN
 from lightwell.domain.archive.model import Level, Outcome, OverlayRow, Staged, Verdict
-from lightwell.domain.archive.ports import BlobMissing, BlobStore, Index
+from lightwell.domain.archive.ports import BlobMissing, BlobStore, FrameCoder, Index
+from lightwell.domain.archive.settle_api import GRACE
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Broken, Missing
 
@@ -60,6 +65,7 @@ class _Judged:
 
     staged: Staged
     held: tuple[Outcome, str] | None
+    taken: Arrival  # where its bytes were taken from
 
 
 class Rebuild:
@@ -75,12 +81,16 @@ class Rebuild:
         committer: Committer,
         policy: PolicySource,
         clock: Clock,
+        coder: FrameCoder | None = None,
+        grace: timedelta = GRACE,
     ) -> None:
         self.policy = policy
         self.committer = committer
         self.clock = clock
         self._archive = archive
         self._blobs = blobs
+        self._stock = Stock(blobs, coder)
+        self._grace = grace
         self._index = index
         self._journal = journal
         self._describer = Describer()
@@ -99,21 +109,61 @@ class Rebuild:
                 self._hold(entry, holds, report)
             elif entry.kind in _DECISIONS:
                 decisions.append(entry)
-        listing = checking.listed(self._blobs, tenant)
-        arrivals = await asyncio.to_thread(
-            replaying.arrivals, self._blobs, listing, holds, report.fail
-        )
-        report.found = len(arrivals) + report.damaged
+        shelves, arrivals = await asyncio.to_thread(self._found, tenant, holds, report)
         playing = _Playing(self._archive, act.context, report, heard)
-        async for step in self._in_order(arrivals, decisions, report):
+        async for step in self._in_order(arrivals, decisions, shelves, report):
             if isinstance(step, _Judged):
                 await playing.arrive(step)
                 continue
             await playing.settle()
             await self._decide(act.context, step, report)
         await playing.settle()
+        await self._restore_packs(act.context, shelves, playing.back, report)
         act.about(detail=f"{report.found} objects, {report.damaged} damaged")
         return report
+
+    def _found(
+        self, tenant: Tenant, holds: dict[str, Hold], report: Rebuilt
+    ) -> tuple[Shelves, list[Arrival]]:
+        """Everything that came once, by its time. Blocking."""
+        listing = checking.listed(self._blobs, tenant)
+        landed = replaying.arrivals(self._blobs, listing, holds, report.fail)
+        unreadable = report.damaged
+        shelves = survey(self._blobs, tenant, report.fail)
+        arrivals = replaying.with_packs(landed, shelves, report.fail)
+        report.found = len(arrivals) + unreadable
+        return shelves, arrivals
+
+    async def _restore_packs(
+        self, context: Context, shelves: Shelves, back: dict[bytes, Arrival], report: Rebuilt
+    ) -> None:
+        """Rows of the generations that instances came back from; what they replaced is to go."""
+        going = returning.replaced(shelves, back)
+        for leftover in shelves.leftovers:
+            missing = sum(digest not in back for digest in leftover.digests)
+            if missing:
+                report.fail(leftover.key, f"its pack is lost, and with it {missing} objects")
+        clear_after = self.clock.now() + self._grace
+        for shelf in shelves.packs:
+            taken = {
+                number for number, (digest, _) in enumerate(shelf.arrived)
+                if (at := back.get(digest)) is not None and (at.shelf, at.number) == (shelf, number)
+            }  # fmt: skip
+            if not taken:
+                continue
+            if shelf.manifest is None:
+                report.fail(shelf.key, "its manifest is lost; settling its series makes a new one")
+                continue
+            try:
+                contents = await asyncio.to_thread(shelves.contents, shelf)
+                row = returning.pack_row(
+                    shelf, contents, taken, going.pop(shelf.key, ()), clear_after
+                )
+                act = Act(self._archive, context, Action.ARCHIVE_INDEX_REBUILD)
+                act.about(study_uid=shelf.study_uid, subject=shelf.series_uid, detail="settled")
+                await act.commit((row,))
+            except (BlobMissing, Broken, FactsChanged) as error:
+                report.fail(shelf.key, error.message)
 
     def _hold(self, entry: JournalEntry, holds: dict[str, Hold], report: Rebuilt) -> None:
         try:
@@ -127,6 +177,7 @@ class Rebuild:
         self,
         arrivals: list[Arrival],
         decisions: list[JournalEntry],
+        shelves: Shelves,
         report: Rebuilt,
     ) -> AsyncIterator[_Judged | JournalEntry]:
         """Objects and decisions by their time; objects are read some way ahead."""
@@ -135,7 +186,7 @@ class Rebuild:
         try:
             while True:
                 while len(ahead) < AHEAD and (step := next(steps, None)) is not None:
-                    ahead.append(self._begun(step))
+                    ahead.append(self._begun(step, shelves, report))
                 if not ahead:
                     return
                 name, begun = ahead.popleft()
@@ -154,18 +205,27 @@ class Rebuild:
                     begun.cancel()
 
     def _begun(
-        self, step: Arrival | JournalEntry
+        self, step: Arrival | JournalEntry, shelves: Shelves, report: Rebuilt
     ) -> tuple[str, asyncio.Future[_Judged] | JournalEntry]:
         if isinstance(step, JournalEntry):
             return "", step
-        return step.key, asyncio.ensure_future(self._read(step))
+        return step.key, asyncio.ensure_future(self._read(step, shelves, report))
 
-    async def _read(self, arrival: Arrival) -> _Judged:
-        staged = await asyncio.to_thread(
-            replaying.staged_again, self._blobs, self._describer, arrival
-        )
+    async def _read(self, arrival: Arrival, shelves: Shelves, report: Rebuilt) -> _Judged:
+        """It from the best place where it is sound. Raises as `replaying.staged_again`."""
         hold = arrival.hold
-        return _Judged(staged, None if hold is None else (hold.outcome, hold.reason))
+        for at in arrival.everywhere():
+            try:
+                staged = await asyncio.to_thread(
+                    replaying.staged_again, self._stock, self._describer, shelves, at
+                )
+            except (NotIndexed, BlobMissing, Broken) as error:
+                if at.instead is None:
+                    raise
+                report.fail(at.key, f"{error}; taken from {at.instead.key}")
+                continue
+            return _Judged(staged, None if hold is None else (hold.outcome, hold.reason), at)
+        raise NotIndexed("it lies nowhere")
 
     async def _decide(self, context: Context, entry: JournalEntry, report: Rebuilt) -> None:
         """Replay one correction or rejection, with its own id, author and time."""
@@ -243,7 +303,10 @@ class _Playing:
         self._report = report
         self._heard = heard
         self._known: set[bytes] = set()
-        self._under_way: dict[str, asyncio.Task[Verdict]] = {}  # by SOP Instance UID
+        self._under_way: dict[str, asyncio.Task[Verdict | None]] = {}  # by SOP Instance UID
+        self.back: dict[
+            bytes, Arrival
+        ] = {}  # what is visible, by digest, and where it was taken from
 
     async def arrive(self, arrived: _Judged) -> None:
         """Begin to judge one object."""
@@ -252,18 +315,28 @@ class _Playing:
         sibling = described is not None and described.digest in self._known
         if not sibling or uid in self._under_way or len(self._under_way) >= TOGETHER:
             await self.settle()
-        self._under_way[uid] = asyncio.create_task(
-            self._archive.adopt(self._context, arrived.staged, arrived.held)
-        )
+        self._under_way[uid] = asyncio.create_task(self._adopt(arrived))
         if not sibling:
-            (verdict,) = await self.settle()
-            if described is not None and verdict.outcome is Outcome.STORED:
+            stored = any(verdict.outcome is Outcome.STORED for verdict in await self.settle())
+            if described is not None and stored:
                 self._known.add(described.digest)
+
+    async def _adopt(self, arrived: _Judged) -> Verdict | None:
+        """None when it cannot be what it was; then that is reported."""
+        try:
+            verdict = await self._archive.adopt(self._context, arrived.staged, arrived.held)
+        except Damaged as error:
+            self._report.fail(arrived.taken.key, error.message)
+            return None
+        if verdict.outcome is Outcome.STORED:
+            self.back[arrived.taken.digest] = arrived.taken
+        return verdict
 
     async def settle(self) -> list[Verdict]:
         """Wait for all that are under way. Raises what any of them raised."""
         under_way, self._under_way = self._under_way, {}
-        verdicts = await asyncio.gather(*under_way.values())
+        judged = await asyncio.gather(*under_way.values())
+        verdicts = [verdict for verdict in judged if verdict is not None]
         self._report.outcomes.update(verdict.outcome for verdict in verdicts)
         if verdicts:
             self._heard(len(verdicts))

@@ -22,21 +22,19 @@ from lightwell.access.ports import PolicySource
 from lightwell.domain.archive import events
 from lightwell.domain.archive.coding import Reason
 from lightwell.domain.archive.internal.packing.checks import crc32c
-from lightwell.domain.archive.internal.packing.index import Entry
+from lightwell.domain.archive.internal.packing.manifest import Named, naming
 from lightwell.domain.archive.internal.packing.proving import pack_proved
-from lightwell.domain.archive.internal.packing.rows import row_bytes
 from lightwell.domain.archive.internal.packing.sources import Source
 from lightwell.domain.archive.internal.packing.writing import Packed, SeriesFacts
-from lightwell.domain.archive.internal.settling import arrivals_of, source_of
+from lightwell.domain.archive.internal.settling import arrivals_of, settled_of, source_of
 from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.keys import DERIVED, MANIFEST, PACK, BlobIds, blob_key, is_packed
-from lightwell.domain.archive.model import Located, NewBlob, PackRow, SeriesContents, Settled
+from lightwell.domain.archive.model import Located, NewBlob, PackRow, SeriesContents
 from lightwell.domain.archive.ports import BlobStore, FrameCoder, Index
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.crashpoints import reach
 from lightwell.kernel.errors import LightwellError
 
-CODED = "coded"
 MERGE_AT = 4  # packs of a series from which a new generation takes all of them in
 GRACE = timedelta(hours=24)
 AS_RECEIVED = "as-received"  # a tenant's choice (`Tenant.settling`)
@@ -144,17 +142,19 @@ class Settling:
             sources, self._stock.coder, blobs, new_key, facts, refuse=refuse, folder=self._folder
         )
         reach("s2")
+        pack = NewBlob(_id_of(key), PACK, packed.length, packed.crc32c)
         made: list[tuple[str, NewBlob]] = []
         try:
-            manifest = self._put(tenant, MANIFEST, packed.manifest, made)
             metadata = self._put(tenant, DERIVED, packed.metadata, made)
             preview = self._put(tenant, DERIVED, packed.preview, made) if packed.preview else None
+            # Last, because it names the others: where it lies, a generation is whole.
+            named = naming(packed.manifest, Named(pack, metadata, preview))
+            manifest = self._put(tenant, MANIFEST, named, made)
         except BaseException:
             for name in (key, *(name for name, _ in made)):
                 self._delete(name)
             raise
         reach("s3")
-        pack = NewBlob(_id_of(key), PACK, packed.length, packed.crc32c)
         return _Made(packed, pack, manifest, metadata, preview)
 
     def _put(
@@ -177,9 +177,12 @@ class Settling:
 
 
 def chosen_of(contents: SeriesContents) -> tuple[Located, ...]:
-    """What the next generation takes in: what is not packed yet, or, once packs have become many, all."""
+    """What the next generation takes in: what is not packed yet, or, once packs have become many, all.
+
+    All, too, when a pack has no row: a re-index did not find its manifest or what was derived from it.
+    """
     fresh = tuple(one for one in contents.instances if not is_packed(one.landed.key))
-    if fresh and contents.packs >= MERGE_AT:
+    if contents.rowless or (fresh and contents.packs >= MERGE_AT):
         return contents.instances
     return fresh
 
@@ -199,19 +202,6 @@ def _row(
         instances=tuple(settled_of(entry, was[entry.sop_uid]) for entry in made.packed.entries),
         raw=made.packed.raw,
         clear_after=clear_after,
-    )
-
-
-def settled_of(entry: Entry, was: uuid.UUID) -> Settled:
-    """The row of one entry; `was` is the blob that it moves from."""
-    return Settled(
-        sop_uid=entry.sop_uid,
-        was=was,
-        offset=entry.offset,
-        length=entry.length,
-        data_offset=entry.meta,
-        coded=row_bytes(entry),
-        form=CODED if entry.reason is None else entry.reason.value,
     )
 
 

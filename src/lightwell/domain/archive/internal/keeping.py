@@ -179,6 +179,9 @@ class Keeper:
             ) from proof
         if placed.done is not None:
             return self._stored(context, placed, proof)
+        if staged.landed.form is not None:
+            # Only what was visible is packed, and only an instance's row says how to rebuild it.
+            raise Damaged("It was visible, and by what else came back it would be kept aside.")
         if staged.described is None:
             return await self._quarantine(context, staged)
         if not isinstance(writer, _Untouched):  # a re-index reads these entries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
@@ -12,14 +13,15 @@ from lightwell.dicom.errors import DicomError
 from lightwell.dicom.part10 import read_meta
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal import reading
-from lightwell.domain.archive.internal.packing.index import MANIFEST_NAME
+from lightwell.domain.archive.internal.packing.index import MANIFEST_NAME, Entry
 from lightwell.domain.archive.internal.packing.manifest import MANIFEST_LIMIT, read_manifest
+from lightwell.domain.archive.internal.packing.rows import form_of, row_bytes
 from lightwell.domain.archive.internal.packing.sources import WHOLE, Source
 from lightwell.domain.archive.internal.packing.tar import members
 from lightwell.domain.archive.internal.staging import PRIVATE_CREATOR, read_arrival_facts
 from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.keys import is_packed
-from lightwell.domain.archive.model import Located
+from lightwell.domain.archive.model import Located, Settled
 from lightwell.domain.archive.ports import BlobStore
 
 SPOOL = 16 << 20  # of a rebuilt object, in memory; more goes to a temporary file
@@ -122,3 +124,16 @@ class _Rebuilt:
             self._data.close()
             self._data = None
         return found
+
+
+def settled_of(entry: Entry, was: uuid.UUID) -> Settled:
+    """The row of one entry; `was` is the blob that it moves from."""
+    return Settled(
+        sop_uid=entry.sop_uid,
+        was=was,
+        offset=entry.offset,
+        length=entry.length,
+        data_offset=entry.meta,
+        coded=row_bytes(entry),
+        form=form_of(entry),
+    )

@@ -1,11 +1,13 @@
 """The manifest of a pack: digests and arrival facts, what `reindex` needs and a pack's entries lack.
 
-It lies as an object of its own beside the pack, and as a copy within it. JSON, version 1.
+It lies within the pack (JSON, version 1), and as an object of its own (version 2) that also names the pack
+and what was derived: written behind those, and before the commit, it says that a generation was proved.
 """
 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +16,11 @@ from typing import Any
 from lightwell.domain.archive.coding import Reason
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing.index import ENTRIES_LIMIT, Entry
+from lightwell.domain.archive.keys import DERIVED, PACK
+from lightwell.domain.archive.model import NewBlob
 
 VERSION = 1
+NAMING = 2  # version 1, and `blobs`
 MANIFEST_LIMIT = 1 << 30
 
 
@@ -36,14 +41,29 @@ class ManifestEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """The objects of one generation beside its manifest."""
+
+    pack: NewBlob
+    metadata: NewBlob
+    preview: NewBlob | None = None
+
+    @property
+    def derived(self) -> tuple[NewBlob, ...]:
+        """What can be made again."""
+        return (self.metadata,) if self.preview is None else (self.metadata, self.preview)
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one pack holds."""
+    """What one pack holds. `blobs` is None in the copy that lies within it."""
 
     study_uid: str
     series_uid: str
     generation: int
     packed: datetime
     entries: tuple[ManifestEntry, ...]
+    blobs: Named | None = None
 
 
 def manifest_bytes(
@@ -81,13 +101,45 @@ def _to_json(entry: Entry, arrival: Mapping[str, object]) -> dict[str, Any]:
     return model if entry.reason is None else model | {"reason": entry.reason.value}
 
 
+def naming(copy: bytes, blobs: Named) -> bytes:
+    """The manifest object: what the copy within the pack says, and the objects of its generation."""
+    head = f'{{"v":{VERSION},'.encode("ascii")
+    if not copy.startswith(head):
+        raise ValueError("not a manifest of ours")
+    named = {"pack": _blob_json(blobs.pack), "metadata": _blob_json(blobs.metadata)}
+    if blobs.preview is not None:
+        named["preview"] = _blob_json(blobs.preview)
+    text = json.dumps(named, separators=(",", ":"))
+    return f'{{"v":{NAMING},"blobs":{text},'.encode("ascii") + copy[len(head) :]
+
+
+def _blob_json(blob: NewBlob) -> list[str | int]:
+    return [blob.blob_id.hex, blob.length, blob.crc32c]
+
+
+def _named(model: dict[str, Any]) -> Named:
+    preview = model.get("preview")
+    return Named(
+        pack=_blob(model["pack"], PACK),
+        metadata=_blob(model["metadata"], DERIVED),
+        preview=None if preview is None else _blob(preview, DERIVED),
+    )
+
+
+def _blob(model: Any, kind: str) -> NewBlob:
+    name, length, crc = model
+    if type(length) is not int or type(crc) is not int or not (length > 0 and 0 <= crc < 2**32):
+        raise TypeError("no length or no checksum")
+    return NewBlob(uuid.UUID(hex=name), kind, length, crc)
+
+
 def read_manifest(raw: bytes) -> Manifest:
     """Raises Damaged."""
     if len(raw) > MANIFEST_LIMIT:
         raise Damaged("A manifest is longer than any manifest may be.")
     try:
         model = json.loads(raw)
-        if model["v"] != VERSION or len(model["entries"]) > ENTRIES_LIMIT:
+        if model["v"] not in (VERSION, NAMING) or len(model["entries"]) > ENTRIES_LIMIT:
             raise Damaged("A manifest has a version or a length that is not known here.")
         return Manifest(
             study_uid=str(model["study"]),
@@ -95,8 +147,9 @@ def read_manifest(raw: bytes) -> Manifest:
             generation=int(model["generation"]),
             packed=datetime.fromisoformat(model["packed"]),
             entries=tuple(_from_json(each) for each in model["entries"]),
+            blobs=_named(model["blobs"]) if model["v"] == NAMING else None,
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged("A manifest makes no sense.") from error
 
 

@@ -15,8 +15,14 @@ from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing.index import Entry, Records
 
 VERSION = 1
+CODED = "coded"
 _FIXED = struct.Struct("<BxxxIQQQIIQ")  # version, head sum, size, records (3), side (2)
 _NO_SIDE = (0, 0)
+
+
+def form_of(entry: Entry) -> str:
+    """'coded', or the reason code why an entry lies there as received."""
+    return CODED if entry.reason is None else entry.reason.value
 
 
 def row_bytes(entry: Entry) -> bytes | None:

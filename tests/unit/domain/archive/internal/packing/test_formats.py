@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import tarfile
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from lightwell.domain.archive.coding import FrameFlag, PixelForm, Reason, levels
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing import heads
 from lightwell.domain.archive.internal.packing.index import read_index
-from lightwell.domain.archive.internal.packing.manifest import read_manifest
+from lightwell.domain.archive.internal.packing.manifest import Named, naming, read_manifest
 from lightwell.domain.archive.internal.packing.reading import (
     frame_records,
     loose_entries,
@@ -39,6 +40,8 @@ from lightwell.domain.archive.internal.packing.tar import (
     members,
     padding,
 )
+from lightwell.domain.archive.keys import DERIVED, PACK
+from lightwell.domain.archive.model import NewBlob
 from lightwell.testing import encoding as enc
 from lightwell.testing.raw_objects import Form, raw_object, smooth_words
 
@@ -104,6 +107,21 @@ def test_the_manifest_has_the_facts_of_arrival(pack) -> None:
         assert (entry.sop_uid, entry.sha256, entry.reason) == (row.sop_uid, row.sha256, row.reason)
         assert (entry.syntax, entry.stored) == (row.received_syntax, row.syntax)
         assert entry.arrival == {"source": "CT1"}
+
+
+def test_the_manifest_object_names_its_pack_and_what_was_derived(pack) -> None:
+    copy = _three(pack).packed.manifest
+    blobs = Named(
+        NewBlob(uuid.uuid4(), PACK, 2048, 1), NewBlob(uuid.uuid4(), DERIVED, 9, 2**32 - 1)
+    )
+    for named in (blobs, replace(blobs, preview=NewBlob(uuid.uuid4(), DERIVED, 7, 0))):
+        raw = naming(copy, named)
+        assert read_manifest(raw) == replace(read_manifest(copy), blobs=named)
+        assert json.loads(raw)["v"] == 2
+    for wrong in ("{}", "[]", "null", '{"pack":["zz",1,1],"metadata":["00",1,1]}'):
+        model = json.loads(copy) | {"v": 2, "blobs": json.loads(wrong)}
+        with pytest.raises(Damaged):
+            read_manifest(json.dumps(model).encode())
 
 
 def test_a_frame_record_is_68_bytes_at_five_levels() -> None:
