@@ -15,8 +15,8 @@ from lightwell.access.audit import AuditRecord, Outcome
 from lightwell.access.context import Tenant
 from lightwell.backends.database.pool import Database
 from lightwell.backends.database.sequencer import GENESIS, chained
-from lightwell.domain.archive.invariants import SHOWN, Found, KeptObject
-from lightwell.domain.archive.keys import KIND_NUMBERS, LANDED
+from lightwell.domain.archive.invariants import SHOWN, Found, Generation, KeptObject, Part
+from lightwell.domain.archive.keys import DERIVED, KIND_NUMBERS, LANDED, MANIFEST, PACK
 
 if TYPE_CHECKING:
     import asyncpg
@@ -58,10 +58,49 @@ _UNREFERENCED = """
 SELECT b.blob_id::text AS finding FROM blob b WHERE b.tenant = $1
 AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.tenant = $1 AND i.blob_id = b.blob_id)
 AND NOT EXISTS (SELECT 1 FROM qc_item q WHERE q.tenant = $1 AND q.blob_id = b.blob_id)
-AND NOT EXISTS (SELECT 1 FROM series_pack p WHERE p.tenant = $1
-                AND b.blob_id IN (p.pack, p.manifest, p.metadata, p.preview))
+AND NOT EXISTS (SELECT 1 FROM (SELECT unnest(ARRAY[p.pack, p.manifest, p.metadata, p.preview]) AS blob_id
+                               FROM series_pack p WHERE p.tenant = $1) u WHERE u.blob_id = b.blob_id)
 AND NOT EXISTS (SELECT 1 FROM blob_going g WHERE g.tenant = $1 AND g.blob_id = b.blob_id)
 """
+# A pack that its generation names and nothing else does: settling takes such a row along with the pack.
+_UNUSED = """
+SELECT format('pack %s of generation %s of series %s', p.pack, p.generation, e.series_uid) AS finding
+FROM series_pack p LEFT JOIN series e ON e.tenant = $1 AND e.series_key = p.series_key
+WHERE p.tenant = $1 AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.tenant = $1 AND i.blob_id = p.pack)
+"""
+# The id of a run that an event led to ends with the place of the event.
+_REPEATED = """
+SELECT format('event %s led to %s finished runs of %s', seq, count(*), workflow) AS finding
+FROM (SELECT workflow, substring(run_id FROM ':([0-9]+)$') AS seq FROM work_run
+      WHERE tenant = $1 AND state = 'done' AND starts_with(run_id, workflow || ':' || key || ':')) r
+WHERE seq IS NOT NULL GROUP BY workflow, seq HAVING count(*) > 1
+UNION ALL
+SELECT format('object %s belongs to %s generations', blob_id, count(*))
+FROM series_pack p CROSS JOIN LATERAL unnest(ARRAY[p.pack, p.manifest, p.metadata, p.preview]) blob_id
+WHERE p.tenant = $1 AND blob_id IS NOT NULL GROUP BY blob_id HAVING count(*) > 1
+UNION ALL
+SELECT format('instance %s lies in a pack of another series', i.sop_uid)
+FROM series_pack p JOIN instance i ON i.tenant = $1 AND i.blob_id = p.pack
+WHERE p.tenant = $1 AND i.series_key <> p.series_key
+"""
+_GENERATIONS = """
+SELECT p.series_key, p.generation, e.series_uid, p.pack, p.manifest, p.metadata, p.preview,
+  ARRAY(SELECT b.blob_id FROM blob b WHERE b.tenant = $1
+        AND b.blob_id IN (p.pack, p.manifest, p.metadata, p.preview) ORDER BY b.blob_id) AS ids,
+  ARRAY(SELECT b.length FROM blob b WHERE b.tenant = $1
+        AND b.blob_id IN (p.pack, p.manifest, p.metadata, p.preview) ORDER BY b.blob_id) AS lengths,
+  ARRAY(SELECT b.crc32c FROM blob b WHERE b.tenant = $1
+        AND b.blob_id IN (p.pack, p.manifest, p.metadata, p.preview) ORDER BY b.blob_id) AS sums
+FROM series_pack p LEFT JOIN series e ON e.tenant = $1 AND e.series_key = p.series_key
+WHERE p.tenant = $1 AND {which} ORDER BY p.series_key, p.generation
+"""
+_GENERATIONS_PAGE = (
+    _GENERATIONS.format(which="(p.series_key, p.generation) > ($2::bigint, $3::int)") + " LIMIT $4"
+)
+_GENERATIONS_AGAIN = _GENERATIONS.format(
+    which="(p.series_key, p.generation) IN (SELECT * FROM unnest($2::bigint[], $3::int[]))"
+)
+_ROLES = (("pack", PACK), ("manifest", MANIFEST), ("metadata", DERIVED), ("preview", DERIVED))
 _STUDIES_MISCOUNTED = """
 WITH d AS (SELECT study_key, sum(n) AS n, sum(bytes) AS bytes, sum(rejected) AS rejected
            FROM study_delta WHERE tenant = $1 GROUP BY 1),
@@ -143,6 +182,8 @@ _COUNTS = {
     " + (SELECT count(*) FROM series WHERE tenant = $1)",
     "instances": "SELECT count(*) FROM instance WHERE tenant = $1",
     "aside": "SELECT count(*) FROM qc_item WHERE tenant = $1 AND resolved IS NULL",
+    "effects": "SELECT (SELECT count(*) FROM series_pack WHERE tenant = $1)"
+    " + (SELECT count(*) FROM work_run WHERE tenant = $1 AND state = 'done')",
     "leases": "SELECT (SELECT count(*) FROM lease WHERE tenant = $1 AND closed IS NULL)"
     " + (SELECT count(*) FROM commitment WHERE tenant = $1 AND state = 'waiting')",
 }
@@ -193,7 +234,34 @@ class PostgresLedger:
     async def unreferenced(self, tenant: Tenant) -> Found:
         """See the port."""
         found = await self._ask(tenant, _UNREFERENCED, "blobs")
-        return Found(found.damaged, tuple(f"blob row {f}" for f in found.findings), found.checked)
+        texts = tuple(f"blob row {f}" for f in found.findings)
+        unused = await self._ask(tenant, _UNUSED, None)
+        return Found(found.damaged, texts, found.checked) + unused
+
+    async def repeated(self, tenant: Tenant) -> Found:
+        """See the port."""
+        return await self._ask(tenant, _REPEATED, "effects")
+
+    async def generations(
+        self, tenant: Tenant, *, after: tuple[int, int], limit: int
+    ) -> list[Generation]:
+        """See the port."""
+        async with self._database.transaction(tenant, seconds=SECONDS) as connection:
+            rows = await connection.fetch(_GENERATIONS_PAGE, tenant.key, *after, limit)
+        return [_generation(row) for row in rows]
+
+    async def generations_again(
+        self, tenant: Tenant, generations: list[Generation]
+    ) -> list[Generation]:
+        """See the port."""
+        async with self._database.transaction(tenant, seconds=SECONDS) as connection:
+            rows = await connection.fetch(
+                _GENERATIONS_AGAIN,
+                tenant.key,
+                [one.series for one in generations],
+                [one.number for one in generations],
+            )
+        return [_generation(row) for row in rows]
 
     async def miscounted(self, tenant: Tenant) -> Found:
         """See the port."""
@@ -283,6 +351,19 @@ def _record(row: asyncpg.Record) -> AuditRecord:
         subject=row["subject"],
         detail=row["detail"],
     )
+
+
+def _generation(row: asyncpg.Record) -> Generation:
+    known = {
+        blob_id: (length, crc)
+        for blob_id, length, crc in zip(row["ids"], row["lengths"], row["sums"], strict=True)
+    }
+    parts = tuple(
+        Part(role, row[role], kind, *known.get(row[role], (None, None)))
+        for role, kind in _ROLES
+        if row[role] is not None
+    )
+    return Generation(row["series_key"], row["series_uid"] or "", row["generation"], parts)
 
 
 def _kept(row: asyncpg.Record, aside: bool) -> KeptObject:

@@ -35,7 +35,6 @@ TEXTS = {
     "I12": "nothing is left in staging by a dead process",
 }
 NOT_BUILT = {
-    "I7": "durable work comes with settled series (issue B)",
     "I9": "encryption at rest comes with issue D",
     "I10": "second copies come with issue D",
 }
@@ -95,6 +94,32 @@ class KeptObject:
     def end(self) -> int:
         """Where the object ends within its blob."""
         return self.offset + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One object of a generation, and what its blob row says; `length` is None when there is no row."""
+
+    role: str  # 'pack', 'manifest', 'metadata', 'preview'
+    blob_id: uuid.UUID
+    kind: str
+    length: int | None
+    crc32c: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A settled series' row: the objects that it names."""
+
+    series: int  # key of its row
+    series_uid: str
+    number: int
+    parts: tuple[Part, ...]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What it is found by."""
+        return self.series, self.number
 
 
 @dataclass(frozen=True, slots=True)

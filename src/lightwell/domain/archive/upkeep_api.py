@@ -18,7 +18,14 @@ from lightwell.access.ports import PolicySource
 from lightwell.domain.archive.internal import checking
 from lightwell.domain.archive.internal.checking import Fault
 from lightwell.domain.archive.internal.stock import Stock
-from lightwell.domain.archive.invariants import SHOWN, Checked, Found, KeptObject, Orphans
+from lightwell.domain.archive.invariants import (
+    SHOWN,
+    Checked,
+    Found,
+    Generation,
+    KeptObject,
+    Orphans,
+)
 from lightwell.domain.archive.ports import BlobStore, FrameCoder
 from lightwell.domain.archive.upkeep_ports import Ledger
 from lightwell.kernel.clock import Clock
@@ -70,6 +77,7 @@ class Upkeep:
         tenant, ledger, now = act.context.tenant, self._ledger, self.clock.now()
         act.about(detail="deep" if deep else "light")
         found = await self._objects(tenant, deep=deep, heard=heard)
+        found["I2"] += await self._generations(tenant, deep=deep)
         orphans = await self._orphans(tenant)
         overdue = Found()
         if served:
@@ -79,6 +87,7 @@ class Upkeep:
             "I4": await ledger.miscounted(tenant),
             "I5": await ledger.seen_twice(tenant),
             "I6": await ledger.unrecorded(tenant) + await ledger.unchained(tenant),
+            "I7": await ledger.repeated(tenant),
             "I8": await ledger.wrongly_readable(tenant),
             "I11": overdue,
         }
@@ -110,6 +119,38 @@ class Upkeep:
         if bad:
             certain = await self._still_faulty(tenant, bad) + certain
         return checking.by_invariant(certain, checked, SHOWN)
+
+    async def _generations(self, tenant: Tenant, *, deep: bool) -> Found:
+        """I2 of what belongs to packs: what is replaced meanwhile is looked at twice, too."""
+        bad: list[Generation] = []
+        checked, after = 0, (-1, -1)
+        while page := await self._ledger.generations(tenant, after=after, limit=PAGE):
+            after = page[-1].place
+            checked += sum(len(one.parts) for one in page)
+            faulty = {
+                one.place for one, _ in await self._generation_faults(tenant, page, digest=deep)
+            }
+            bad += [one for one in page if one.place in faulty][: RECHECK_LIMIT - len(bad)]
+        if not bad:
+            return Found(checked=checked)
+        await asyncio.sleep(self._recheck_seconds)
+        again = await self._ledger.generations_again(tenant, bad)
+        texts = [fault[1] for _, fault in await self._generation_faults(tenant, again, digest=deep)]
+        return Found(len(texts), tuple(texts[:SHOWN]), checked)
+
+    async def _generation_faults(
+        self, tenant: Tenant, page: list[Generation], *, digest: bool
+    ) -> list[tuple[Generation, Fault]]:
+        turn = asyncio.Semaphore(AT_ONCE)
+
+        async def one(generation: Generation) -> list[tuple[Generation, Fault]]:
+            async with turn:
+                faults = await asyncio.to_thread(
+                    checking.generation_faults, self._stock, tenant, generation, digest=digest
+                )
+            return [(generation, fault) for fault in faults]
+
+        return [each for some in await asyncio.gather(*map(one, page)) for each in some]
 
     async def _still_faulty(self, tenant: Tenant, bad: list[KeptObject]) -> list[Fault]:
         """Look again: a row may be ahead of its bytes for a moment, or be withdrawn with them."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from lightwell.access.context import Tenant
-from lightwell.domain.archive.invariants import Found, KeptObject
+from lightwell.domain.archive.invariants import Found, Generation, KeptObject
 
 
 class Ledger(Protocol):
@@ -27,11 +27,25 @@ class Ledger(Protocol):
     async def kept_again(self, tenant: Tenant, objects: list[KeptObject]) -> list[KeptObject]:
         """The same objects as they are now; those whose rows are gone are left out."""
 
+    async def generations(
+        self, tenant: Tenant, *, after: tuple[int, int], limit: int
+    ) -> list[Generation]:
+        """Generations of settled series behind this place, in order."""
+
+    async def generations_again(
+        self, tenant: Tenant, generations: list[Generation]
+    ) -> list[Generation]:
+        """The same as they are now; those whose rows are gone are left out."""
+
     async def known_blobs(self, tenant: Tenant, blobs: list[uuid.UUID]) -> set[uuid.UUID]:
         """Which of these have a blob row."""
 
     async def unreferenced(self, tenant: Tenant) -> Found:
-        """Blob rows that no instance and no QC item refers to."""
+        """Blob rows that no instance and no QC item refers to, packs of a generation that none does."""
+
+    async def repeated(self, tenant: Tenant) -> Found:
+        """Events that led to two finished runs of a name, objects that two generations claim, instances
+        in a pack of another series."""
 
     async def miscounted(self, tenant: Tenant) -> Found:
         """Studies and series whose counters (deltas included) are not what their instances say."""

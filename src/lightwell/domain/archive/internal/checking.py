@@ -10,10 +10,19 @@ from datetime import datetime
 
 from lightwell.access.context import Tenant
 from lightwell.domain.archive.internal.packing import reading as packed
+from lightwell.domain.archive.internal.packing.checks import extended
+from lightwell.domain.archive.internal.packing.index import read_index
 from lightwell.domain.archive.internal.packing.rows import entry_of
 from lightwell.domain.archive.internal.stock import Stock
-from lightwell.domain.archive.invariants import Found, KeptObject
-from lightwell.domain.archive.keys import KIND_NUMBERS, LANDED, blob_key, blob_of_key, kind_prefix
+from lightwell.domain.archive.invariants import Found, Generation, KeptObject, Part
+from lightwell.domain.archive.keys import (
+    KIND_NUMBERS,
+    LANDED,
+    PACK,
+    blob_key,
+    blob_of_key,
+    kind_prefix,
+)
 from lightwell.domain.archive.ports import BlobInfo, BlobMissing, BlobStore
 from lightwell.kernel.errors import Broken
 
@@ -47,6 +56,46 @@ def fault(stock: Stock, tenant: Tenant, kept: KeptObject, *, digest: bool) -> Fa
     except Broken as error:
         return READABLE, f"{_called(kept)} cannot be read: {error.message}"
     return None
+
+
+def generation_faults(
+    stock: Stock, tenant: Tenant, generation: Generation, *, digest: bool
+) -> list[Fault]:
+    """What is wrong with the objects of a generation beside its instances. Blocking.
+
+    With `digest` also their bytes: of a pack its index, whose entries are looked at with their instances.
+    """
+    found = [(_part_fault(stock, tenant, part, digest=digest), part) for part in generation.parts]
+    whose = f"of generation {generation.number} of series {generation.series_uid}"
+    return [(fault[0], f"the {part.role} {whose} {fault[1]}") for fault, part in found if fault]
+
+
+def _part_fault(stock: Stock, tenant: Tenant, part: Part, *, digest: bool) -> Fault | None:
+    if part.length is None:
+        return PRESENT, "has no blob row"
+    key = blob_key(tenant.region, tenant.name, part.kind, part.blob_id)
+    try:
+        length = stock.blobs.length(key)
+        if length != part.length:
+            return PRESENT, f"has {length} bytes in {key}, not {part.length}"
+        if digest and part.kind == PACK:
+            read_index(stock.reader(key), length)
+        elif digest and _sum(stock, key, length) != part.crc32c:
+            return PRESENT, f"has another CRC32C in {key}"
+    except BlobMissing:
+        return PRESENT, f"is not in the store: {key}"
+    except Broken as error:
+        return PRESENT, f"cannot be read: {error.message}"
+    return None
+
+
+def _sum(stock: Stock, key: str, length: int) -> int:
+    found, position = 0, 0
+    while position < length:
+        piece = stock.blobs.read(key, position, min(CHUNK, length - position))
+        found = extended(found, piece)
+        position += len(piece)
+    return found
 
 
 def _called(kept: KeptObject) -> str:
