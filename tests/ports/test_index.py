@@ -37,15 +37,19 @@ from lightwell.domain.archive.model import (
     ArrivalRow,
     Attributes,
     CommitmentRow,
+    Derived,
     Described,
     InstanceFacts,
     Landed,
     Level,
     Located,
+    NewBlob,
     OverlayRow,
+    PackRow,
     QCRow,
     RejectionRow,
     SeenAgainRow,
+    Settled,
     Target,
     WithdrawRow,
 )
@@ -729,6 +733,57 @@ async def correct(
         row = replace(row, effective=present(effective, edits))
     await archive.commit(row)
     return row
+
+
+def pack(an: An, tenant: Tenant, generation: int, *, preview: bool = True) -> PackRow:
+    def blob(kind: str) -> NewBlob:
+        name = f"{kind}{an.series}{generation}"
+        return NewBlob(uuid.uuid5(uuid.NAMESPACE_OID, name), kind.split("-")[0], 100, generation)
+
+    settled = Settled(an.sop, an.row(tenant).landed.blob_id, 512, 90, 20, None, "no-gain")
+    return PackRow(
+        study_uid=an.study,
+        series_uid=an.series,
+        generation=generation,
+        pack=blob("pack"),
+        manifest=blob("manifest"),
+        metadata=blob("derived-m"),
+        preview=blob("derived-p") if preview else None,
+        instances=(settled,),
+        raw=2000,
+        clear_after=NOON,
+    )
+
+
+async def test_packs_of_a_study_and_of_a_series(archive: Archive) -> None:
+    one, two, other = An("1.1", number=1), An("1.1", number=2), An("1.1", "1.1.9", "x")
+    await archive.put(one, two, other, An("1.2"))
+    assert await archive.index.packs(archive.tenant, "1.1", None) == []
+    made = [
+        pack(one, archive.tenant, 1),
+        pack(two, archive.tenant, 2, preview=False),
+        pack(other, archive.tenant, 1),
+    ]
+    for row in made:
+        assert await archive.commit(row)
+    packs = await archive.index.packs(archive.tenant, "1.1", None)
+    assert [(p.series_uid, p.generation) for p in packs] == [
+        ("1.1.1", 1), ("1.1.1", 2), ("1.1.9", 1)
+    ]  # fmt: skip
+    for found, row in zip(packs, made, strict=True):
+        assert found.blob_id == row.pack.blob_id
+        assert found.metadata == derived(archive.tenant, row.metadata)
+        assert found.preview == (row.preview and derived(archive.tenant, row.preview))
+    located, _ = await archive.index.locate(archive.tenant, "1.1", "1.1.1", None)
+    assert [at.landed.blob_id for at in located] == [p.blob_id for p in packs[:2]]
+    assert await archive.index.packs(archive.tenant, "1.1", "1.1.1") == packs[:2]
+    assert await archive.index.packs(archive.tenant, "1.2", None) == []
+    assert await archive.index.packs(archive.other, "1.1", None) == []
+
+
+def derived(tenant: Tenant, blob: NewBlob) -> Derived:
+    key = blob_key(tenant.region, tenant.name, "derived", blob.blob_id)
+    return Derived(key, blob.length, blob.crc32c)
 
 
 async def test_a_corrected_patient_is_found_and_shown_under_the_new_name(archive: Archive) -> None:

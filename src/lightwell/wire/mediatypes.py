@@ -37,6 +37,7 @@ DICOM: Final = "application/dicom"
 DICOM_JSON: Final = "application/dicom+json"
 JSON: Final = "application/json"
 OCTETS: Final = "application/octet-stream"
+PREVIEW: Final = "application/vnd.lightwell.preview"
 MULTIPART: Final = "multipart/related"
 
 AS_STORED: Final = "*"
@@ -120,6 +121,7 @@ class ResourceCategory(StrEnum):
     PIXELDATA = "pixeldata"
     RENDERED = "rendered"
     THUMBNAIL = "thumbnail"
+    PREVIEW = "preview"
     SEARCH = "search"
 
 
@@ -128,6 +130,9 @@ _OBJECTS: Final = frozenset(
 )
 _BULK: Final = frozenset(
     {ResourceCategory.FRAMES, ResourceCategory.BULKDATA, ResourceCategory.PIXELDATA}
+)
+_DRAWN: Final = MappingProxyType(
+    {ResourceCategory.RENDERED: RENDERED_TYPES, ResourceCategory.PREVIEW: (PREVIEW,)}
 )
 _TEXTS: Final = frozenset({ResourceCategory.METADATA, ResourceCategory.SEARCH})
 _COLLECTIONS: Final = frozenset({ResourceCategory.STUDY, ResourceCategory.SERIES})
@@ -356,7 +361,12 @@ class _Situation:
     def forms(self) -> tuple[bool, ...]:
         """Multipart or not, the usual one first. Single part needs a single item (10.4.4 note)."""
         match self.resource:
-            case ResourceCategory.METADATA | ResourceCategory.SEARCH | ResourceCategory.THUMBNAIL:
+            case (
+                ResourceCategory.METADATA
+                | ResourceCategory.SEARCH
+                | ResourceCategory.THUMBNAIL
+                | ResourceCategory.PREVIEW
+            ):
                 return (False,)
             case ResourceCategory.RENDERED:
                 return (False, True) if self.single_item else (True,)
@@ -513,8 +523,7 @@ def negotiate(
         stored_syntax or EXPLICIT_VR_LITTLE_ENDIAN,
         can_transcode,
         resource not in _COLLECTIONS if single_item is None else single_item,
-        drawn_types
-        or (RENDERED_TYPES if resource is ResourceCategory.RENDERED else ("image/jpeg",)),
+        drawn_types or _DRAWN.get(resource, ("image/jpeg",)),
     )
     headers, query = tuple(accept_headers), tuple(accept_query)
     short = sum(map(len, headers)) + sum(map(len, query)) <= _CACHED_TEXT

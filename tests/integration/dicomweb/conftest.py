@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lightwell.access.context import Tenant
+from lightwell.access.context import Tenant, operator_context
 from lightwell.access.policy import Denial
 from lightwell.backends.blobs.journal import BlobJournal
 from lightwell.backends.blobs.memory import MemoryStore
@@ -20,6 +20,7 @@ from lightwell.backends.memory.engine import MemoryEngine
 from lightwell.backends.memory.index import MemoryIndex
 from lightwell.backends.memory.tables import MemoryDatabase
 from lightwell.domain.archive.api import Archive, attribute_reader
+from lightwell.domain.archive.settle_api import SettledSeries, Settling
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console import api as console
 from lightwell.gateways.dicomweb.ports import NativePixels, StoredFrame, WantedPicture
@@ -32,6 +33,8 @@ from lightwell.gateways.http.routes import Route
 from lightwell.gateways.http.site import File, Site
 from lightwell.kernel.clock import SystemClock
 from lightwell.kernel.errors import Busy, Invalid
+from lightwell.testing.builders import StudyBuilder
+from lightwell.testing.inline_coder import InlineFrameCoder
 from lightwell.wire.multipart import (
     PART_END,
     MultipartParser,
@@ -133,6 +136,7 @@ class House:
     renderer: PlainRenderer
     table: list[Route]
     engine: MemoryEngine
+    settling: Settling
     tenant: Tenant = DEFAULT
 
     parts = staticmethod(parts_of)
@@ -147,6 +151,17 @@ class House:
         body = PART_END.join(h + f for h, f in zip(heads, files, strict=True)) + closing(boundary)
         kind = content_type(boundary, "application/dicom")
         return await self.client.post(to, content=body, headers={"content-type": kind, **headers})
+
+    async def settle(self, study: StudyBuilder, *series: int) -> list[SettledSeries]:
+        """Pack series of a study, all of them when none is named."""
+        context = operator_context(self.tenant, "test")
+        numbers = series or range(len({b.series_uid for b in study.objects()}))
+        done = [
+            await self.settling.settle(context, study.study_uid, study.series_uid(n))
+            for n in numbers
+        ]
+        self.archive.forget(context, study.study_uid)  # as the database's notification does
+        return done
 
     async def get(self, path: str, accept: str | None = None, **headers: str) -> httpx.Response:
         named = {key.replace("_", "-"): value for key, value in headers.items()}
@@ -163,10 +178,20 @@ async def never_missing() -> dict[str, str]:
 async def house() -> AsyncIterator[House]:
     clock = SystemClock()
     blobs, database, policy = MemoryStore(), MemoryDatabase(), Policy()
-    index = MemoryIndex(database, attribute_reader(blobs))
+    coder = InlineFrameCoder()
+    index = MemoryIndex(database, attribute_reader(blobs, coder))
     committer, journal = MemoryCommitter(database), BlobJournal(blobs, clock)
     archive = Archive(
-        blobs=blobs, index=index, committer=committer, policy=policy, journal=journal, clock=clock
+        blobs=blobs,
+        index=index,
+        committer=committer,
+        policy=policy,
+        journal=journal,
+        clock=clock,
+        coder=coder,
+    )
+    settling = Settling(
+        blobs=blobs, coder=coder, index=index, committer=committer, policy=policy, clock=clock
     )
     tenants = Tenants(Directory(), journal, policy, committer, clock)
     renderer = PlainRenderer()
@@ -184,5 +209,5 @@ async def house() -> AsyncIterator[House]:
     )
     transport = httpx.ASGITransport(guarded(door, DoorLimits()))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://pacs.test") as client:
-        yield House(client, archive, blobs, database, policy, renderer, table, engine)
+        yield House(client, archive, blobs, database, policy, renderer, table, engine, settling)
     await engine.close()

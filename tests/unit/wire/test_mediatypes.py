@@ -192,7 +192,8 @@ def test_whatever_is_asked(
     syntax = choice.transfer_syntax
     assert syntax not in NEVER_SENT
     assert syntax != AS_STORED
-    assert choice.multipart or single or resource in ("metadata", "search", "thumbnail")
+    alone = ("metadata", "search", "thumbnail", "preview")
+    assert choice.multipart or single or resource in alone
     known = stored or EVLE
     if syntax is not None:
         assert syntax in (known, EVLE) or codecs(known, syntax)

@@ -23,6 +23,7 @@ from lightwell.domain.archive.model import (
     OverlayRow,
     RejectionRow,
     SeriesContents,
+    SeriesPack,
     Target,
     Totals,
 )
@@ -90,6 +91,12 @@ class PostgresIndex:
     async def contents(self, tenant: Tenant, study_uid: str, series_uid: str) -> SeriesContents:
         async with self._reading(tenant) as connection:
             return await index_read.contents(connection, tenant, study_uid, series_uid)
+
+    async def packs(
+        self, tenant: Tenant, study_uid: str, series_uid: str | None
+    ) -> list[SeriesPack]:
+        async with self._reading(tenant) as connection:
+            return await index_read.packs(connection, tenant, study_uid, series_uid)
 
     async def version(self, tenant: Tenant, study_uid: str, series_uid: str | None) -> str:
         async with self._reading(tenant) as connection:

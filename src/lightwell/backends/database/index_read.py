@@ -27,6 +27,7 @@ from lightwell.domain.archive.model import (
     OverlayRow,
     RejectionRow,
     SeriesContents,
+    SeriesPack,
     Target,
     Totals,
 )
@@ -189,6 +190,29 @@ async def contents(
             inside and not row["of_generation"] for row, inside in zip(listed, packed, strict=True)
         ),
     )
+
+
+_PACKS = (
+    "SELECT e.series_uid, g.generation, g.pack,"
+    " m.blob_id AS m_id, m.region AS m_region, m.length AS m_length, m.crc32c AS m_crc,"
+    " v.blob_id AS v_id, v.region AS v_region, v.length AS v_length, v.crc32c AS v_crc"
+    " FROM study s JOIN series e ON e.tenant = $1 AND e.study_key = s.study_key"
+    " JOIN series_pack g ON g.tenant = $1 AND g.series_key = e.series_key"
+    " JOIN blob m ON m.tenant = $1 AND m.blob_id = g.metadata"
+    " LEFT JOIN blob v ON v.tenant = $1 AND v.blob_id = g.preview"
+    " WHERE s.tenant = $1 AND s.study_uid = $2 AND ($3::text IS NULL OR e.series_uid = $3)"
+    ' ORDER BY e.series_uid COLLATE "C", g.generation'
+)
+
+
+async def packs(
+    connection: Connection, tenant: Tenant, study_uid: str, series_uid: str | None
+) -> list[SeriesPack]:
+    """See `ports.Index.packs`."""
+    listed = await connection.fetch(
+        _PACKS, tenant.key, as_text(study_uid), series_uid and as_text(series_uid)
+    )
+    return [rows.series_pack(row, tenant.name) for row in listed]
 
 
 _VERSION = """

@@ -16,9 +16,10 @@ from lightwell.domain.archive.finding import (
     layered,
     visible_series,
 )
-from lightwell.domain.archive.keys import KIND_NUMBERS, LANDED, blob_key
+from lightwell.domain.archive.keys import DERIVED, KIND_NUMBERS, LANDED, blob_key
 from lightwell.domain.archive.model import (
     Attributes,
+    Derived,
     Edits,
     JSONElement,
     KnownInstance,
@@ -27,6 +28,7 @@ from lightwell.domain.archive.model import (
     Located,
     OverlayRow,
     RejectionRow,
+    SeriesPack,
     Target,
 )
 
@@ -141,6 +143,21 @@ def located(
         version=f"{version}.{series.version}.{row['edit_version']}",
         modality=series.modality,
     )
+
+
+def series_pack(row: Row, tenant: str) -> SeriesPack:
+    """One generation; `m_` columns are of its metadata blob, `v_` ones of its preview, NULL for none."""
+    made: list[Derived | None] = []
+    for kind in ("m", "v"):
+        blob_id = row[f"{kind}_id"]
+        if blob_id is None:
+            made.append(None)
+            continue
+        key = blob_key(row[f"{kind}_region"], tenant, DERIVED, blob_id)
+        made.append(Derived(key, row[f"{kind}_length"], row[f"{kind}_crc"]))
+    metadata, preview = made
+    assert metadata is not None  # NOT NULL, and joined
+    return SeriesPack(row["series_uid"], row["generation"], row["pack"], metadata, preview)
 
 
 def instance_entry(row: Row, series: SeriesEntry, where: Callable[[], Located]) -> InstanceEntry:

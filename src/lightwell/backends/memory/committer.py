@@ -27,11 +27,12 @@ from lightwell.backends.memory.tables import (
     TenantTables,
 )
 from lightwell.domain.archive.finding import present
-from lightwell.domain.archive.keys import PACK, blob_key
+from lightwell.domain.archive.keys import DERIVED, PACK, blob_key
 from lightwell.domain.archive.model import (
     ArrivalRow,
     Attributes,
     CommitmentRow,
+    Derived,
     LeaseRow,
     LeaseUseRow,
     Level,
@@ -41,6 +42,7 @@ from lightwell.domain.archive.model import (
     RejectionRow,
     RepairRow,
     SeenAgainRow,
+    SeriesPack,
     Target,
     WithdrawRow,
 )
@@ -226,8 +228,9 @@ def _repair(database: MemoryDatabase, tables: TenantTables, row: RepairRow) -> b
 
 def _pack(database: MemoryDatabase, tables: TenantTables, row: PackRow) -> bool:
     place = (row.study_uid, row.series_uid)
-    if (tables.packs.draft(place) or 0) >= row.generation:
+    if any(key[:2] == place and key[2] >= row.generation for key, _pack in tables.packs.drafts()):
         raise FactsChanged("another worker settled the series")
+    region = tenant = ""
     for one in row.instances:
         old = tables.instances.draft(one.sop_uid)
         if old is None or old.landed.blob_id != one.was:
@@ -245,7 +248,15 @@ def _pack(database: MemoryDatabase, tables: TenantTables, row: PackRow) -> bool:
             blob_length=row.pack.length,
         )
         tables.instances.put(one.sop_uid, replace(old, landed=landed))
-    tables.packs.put(place, row.generation)
+    metadata, preview = (
+        Derived(blob_key(region, tenant, DERIVED, blob.blob_id), blob.length, blob.crc32c)
+        if blob is not None
+        else None
+        for blob in (row.metadata, row.preview)
+    )
+    assert metadata is not None  # a pack has one always
+    pack = SeriesPack(row.series_uid, row.generation, row.pack.blob_id, metadata, preview)
+    tables.packs.put((*place, row.generation), pack)
     return True
 
 

@@ -41,6 +41,7 @@ from lightwell.domain.archive.model import (
     OverlayRow,
     RejectionRow,
     SeriesContents,
+    SeriesPack,
     Target,
     Totals,
 )
@@ -121,8 +122,13 @@ class MemoryIndex:
             for record in view.instances_of(entry, rejected=True)
         )
         packs = {one.landed.blob_id for one in found if is_packed(one.landed.key)}
-        generation = view.tables.packs.get((study_uid, series_uid))
-        return SeriesContents(generation or 0, len(packs), found)
+        generations = [pack.generation for pack in view.tables.packs_of(study_uid, series_uid)]
+        return SeriesContents(max(generations, default=0), len(packs), found)
+
+    async def packs(
+        self, tenant: Tenant, study_uid: str, series_uid: str | None
+    ) -> list[SeriesPack]:
+        return self._database.of(tenant.key).packs_of(study_uid, series_uid)
 
     async def version(self, tenant: Tenant, study_uid: str, series_uid: str | None) -> str:
         return (await self.locate(tenant, study_uid, series_uid, None))[1]

@@ -25,11 +25,13 @@ from lightwell.domain.archive.model import (
     OverlayRow,
     QCRow,
     RejectionRow,
+    SeriesPack,
 )
 from lightwell.domain.patients.model import PatientFacts
 
 PatientId = tuple[str, str]  # (issuer, ID)
 SeriesId = tuple[str, str]  # (study UID, series UID)
+PackId = tuple[str, str, int]  # the same and the generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,10 @@ class Table(Generic[K, V]):
         """A committed row."""
         return self._committed.get(key)
 
+    def items(self) -> list[tuple[K, V]]:
+        """All committed rows by their keys, oldest first."""
+        return list(self._committed.items())
+
     def values(self) -> list[V]:
         """All committed rows, oldest first."""
         return list(self._committed.values())
@@ -181,10 +187,19 @@ class TenantTables:
     rejections: Table[uuid.UUID, RejectionRecord] = field(default_factory=Table)
     leases: Table[uuid.UUID, LeaseRecord] = field(default_factory=Table)
     commitments: Table[tuple[str, str], CommitmentRow] = field(default_factory=Table)
-    packs: Table[SeriesId, int] = field(default_factory=Table)  # newest generation
+    packs: Table[PackId, SeriesPack] = field(default_factory=Table)
     events: Table[int, Event] = field(default_factory=Table)
     audit: Table[int, AuditRecord] = field(default_factory=Table)
     other: Table[int, object] = field(default_factory=Table)  # rows of other rooms, in order
+
+    def packs_of(self, study_uid: str, series_uid: str | None) -> list[SeriesPack]:
+        """The packs of a study's or one series' instances, oldest generation first."""
+        mine = [
+            pack
+            for key, pack in self.packs.items()
+            if key[0] == study_uid and series_uid in (None, key[1])
+        ]
+        return sorted(mine, key=lambda pack: (pack.series_uid, pack.generation))
 
     def _all(self) -> list[Table[Hashable, object]]:
         return [getattr(self, name) for name in self.__slots__]

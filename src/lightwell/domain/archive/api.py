@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,9 +21,11 @@ from lightwell.domain.archive.internal import correcting, reading, vouching
 from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.keeping import DECIDE_AGAIN, Keeper
 from lightwell.domain.archive.internal.leases import LEASE_SECONDS, LeaseDesk, Scope
+from lightwell.domain.archive.internal.previewing import Previewer, PreviewWanted
 from lightwell.domain.archive.internal.staging import StagingWriter
 from lightwell.domain.archive.internal.stock import Stock
-from lightwell.domain.archive.keys import BlobIds
+from lightwell.domain.archive.internal.telling import BulkRoot, Teller
+from lightwell.domain.archive.keys import BlobIds, is_packed
 from lightwell.domain.archive.model import (
     Announced,
     Attributes,
@@ -36,6 +38,7 @@ from lightwell.domain.archive.model import (
     Outcome,
     OverlayRow,
     RejectionRow,
+    SeriesPack,
     Staged,
     Target,
     Totals,
@@ -69,6 +72,8 @@ class Archive:
         self.clock = clock
         self._blobs = blobs
         self._stock = Stock(blobs, coder)
+        self._teller = Teller(self._stock)
+        self._previewer = Previewer(self._stock, self._teller)
         self._index = index
         self._journal = journal
         self._describer = Describer()
@@ -183,6 +188,9 @@ class Archive:
             instances = {located.sop_uid: located for located in found}
             if not instances or (sop_uid is not None and sop_uid not in instances):
                 raise Missing("There is no such study, series or instance.")
+            packs: list[SeriesPack] = []
+            if any(is_packed(located.landed.key) for located in found):
+                packs = await self._index.packs(tenant, study_uid, series_uid)
             now = self.clock.now()
             lease = Lease(
                 lease_id=lease_id,
@@ -191,6 +199,7 @@ class Archive:
                 expires=self.clock.monotonic() + LEASE_SECONDS,
                 instances=instances,
                 version=version,
+                packs=tuple(packs),
             )
             if not recorded:
                 ends = now + timedelta(seconds=LEASE_SECONDS)
@@ -238,6 +247,26 @@ class Archive:
     def attributes(self, located: Located, bulk_root: str) -> Attributes:
         """Effective DICOM JSON of one instance (PS3.18 F). Blocking."""
         return reading.effective_json(self._stock, located, bulk_root)
+
+    def metadata(
+        self, lease: Lease, instances: Sequence[Located], bulk_root: BulkRoot
+    ) -> list[bytes]:
+        """The same of many as encoded JSON objects, settled ones without reading a header. Blocking."""
+        return self._teller.tell(instances, lease.packs, bulk_root)
+
+    def preview(
+        self,
+        lease: Lease,
+        instances: Sequence[Located],
+        *,
+        level: int,
+        lead: int,
+        bulk_root: BulkRoot,
+    ) -> Iterator[bytes]:
+        """What a viewer needs for the first images of a series: metadata, the lead image, coarse frames
+        down to 1/2^level of their size, where the rest lies. Blocking; docs/conformance/dicomweb.md."""
+        wanted = PreviewWanted(level, lead)
+        return self._previewer.pieces(instances, lease.packs, wanted, bulk_root)
 
     def frame(self, located: Located, number: int) -> bytes:
         """One frame's bytes as stored, 1-based. Raises NoSuchFrame. Blocking."""

@@ -431,6 +431,26 @@ class SeriesContents:
 
 
 @dataclass(frozen=True, slots=True)
+class Derived:
+    """An object of the store that can be made again from a pack."""
+
+    key: str
+    length: int
+    crc32c: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPack:
+    """One generation of a settled series: the pack that instances point into, and what was made of it."""
+
+    series_uid: str
+    generation: int
+    blob_id: uuid.UUID  # `Landed.blob_id` of its instances
+    metadata: Derived
+    preview: Derived | None
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to read what lies under one study or series, for a while, revocable."""
 
@@ -440,6 +460,7 @@ class Lease:
     expires: float  # monotonic seconds
     instances: Mapping[str, Located]  # by SOP Instance UID, in series and instance order
     version: str  # of the study: an ETag for what is made of all instances
+    packs: tuple[SeriesPack, ...] = ()  # that its instances lie in, oldest generation first
 
     def opens(self, series_uid: str | None, sop_uid: str | None) -> bool:
         """Whether what is asked for lies under this lease, as far as it knows."""

@@ -25,6 +25,7 @@ from lightwell.domain.archive.model import (
     OverlayRow,
     RejectionRow,
     SeriesContents,
+    SeriesPack,
     Target,
     Totals,
 )
@@ -219,6 +220,11 @@ class Index(Protocol):
 
     async def contents(self, tenant: Tenant, study_uid: str, series_uid: str) -> SeriesContents:
         """Every instance of a series with its place, rejected ones too; nothing for an unknown one."""
+
+    async def packs(
+        self, tenant: Tenant, study_uid: str, series_uid: str | None
+    ) -> list[SeriesPack]:
+        """The packs of a study's or one series' instances, oldest generation first."""
 
     async def version(self, tenant: Tenant, study_uid: str, series_uid: str | None) -> str:
         """What `locate` would say of the version now, without locating; '' for an unknown scope."""

@@ -7,11 +7,10 @@ from typing import Final
 from lightwell.domain.archive.errors import NoSuchFrame
 from lightwell.domain.archive.model import Located
 from lightwell.gateways.dicomweb.pixels import frame_bytes, native_frames
-from lightwell.gateways.dicomweb.ranges import parse_range
+from lightwell.gateways.dicomweb.ranges import ranged
 from lightwell.gateways.dicomweb.resources import Opened, Shelf, boundary_of, chosen
 from lightwell.gateways.http.asgi import Header
 from lightwell.gateways.http.exchange import Exchange
-from lightwell.gateways.http.problems import HttpProblem
 from lightwell.kernel.errors import Invalid
 from lightwell.wire import multipart
 from lightwell.wire.mediatypes import (
@@ -226,22 +225,4 @@ class BulkData:
             return
         # Never shown by a browser as what it may claim to be (PDF, HTML): W11.
         headers.append((b"content-disposition", b"attachment"))
-        await _ranged(x, data, answer.content_type, headers)
-
-
-async def _ranged(x: Exchange, data: bytes, kind: str, headers: list[Header]) -> None:
-    """A single-part answer that honours `Range`."""
-    headers.append((b"accept-ranges", b"bytes"))
-    part = parse_range(x.header("range"), len(data))
-    if part is None:
-        await x.reply(200, data, kind, headers)
-        return
-    if part.start >= len(data):
-        raise HttpProblem(
-            416,
-            "The range lies beyond the end.",
-            headers=[(b"content-range", b"bytes */%d" % len(data))],
-        )
-    span = b"bytes %d-%d/%d" % (part.start, part.stop - 1, len(data))
-    headers.append((b"content-range", span))
-    await x.reply(206, data[part.start : part.stop], kind, headers)
+        await ranged(x, data, answer.content_type, headers, etag)

@@ -11,6 +11,7 @@ from lightwell.gateways.dicomweb.frames import BulkData, Frames
 from lightwell.gateways.dicomweb.metadata import Metadata
 from lightwell.gateways.dicomweb.objects import Objects
 from lightwell.gateways.dicomweb.ports import Renderer
+from lightwell.gateways.dicomweb.preview import Preview
 from lightwell.gateways.dicomweb.qido import Search
 from lightwell.gateways.dicomweb.rendering import Rendering
 from lightwell.gateways.dicomweb.resources import Shelf
@@ -22,6 +23,7 @@ from lightwell.wire.mediatypes import (
     JSON,
     MULTIPART,
     OCTETS,
+    PREVIEW,
     RENDERED_TYPES,
 )
 
@@ -52,6 +54,13 @@ _RENDERED: Final = MappingProxyType(
         "annotation": "patient, technique",
     }
 )
+_PREVIEW: Final = MappingProxyType(
+    {
+        **_ACCEPT,
+        "level": "2 to 5: coarse frames down to 1/2^level of their size (4)",
+        "lead": "64 to 1024: least width and height of the lead image in pixels (128)",
+    }
+)
 _THUMBNAIL: Final = MappingProxyType({**_ACCEPT, "viewport": "width,height"})
 
 
@@ -65,6 +74,14 @@ def routes(archive: Archive, renderer: Renderer) -> list[Route]:
         _read(INSTANCE + "/metadata", metadata.retrieve, "Instance metadata", (DICOM_JSON, JSON)),
         _read(SERIES + "/metadata", metadata.retrieve, "Series metadata", (DICOM_JSON, JSON)),
         _read(STUDY + "/metadata", metadata.retrieve, "Study metadata", (DICOM_JSON, JSON)),
+        _read(
+            SERIES + "/preview",
+            Preview(shelf).retrieve,
+            "Metadata, lead image and coarse frames of a series",
+            (PREVIEW,),
+            (206, 400, 416),
+            _PREVIEW,
+        ),
         *_pictures(rendering),
         _read(
             INSTANCE + "/bulkdata/{path*}", bulk.retrieve, "One value", (MULTIPART, OCTETS), (416,)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
+from lightwell.domain.archive.errors import NoSuchFrame
 from lightwell.domain.archive.internal.packing.index import Entry
+from lightwell.domain.archive.internal.packing.reading import frame_records
+from lightwell.domain.archive.internal.packing.records import FrameRecord
 from lightwell.domain.archive.internal.packing.rows import entry_of
+from lightwell.domain.archive.internal.remembering import Remembered
 from lightwell.domain.archive.model import KnownInstance, Located
 from lightwell.domain.archive.ports import BlobStore, FrameCoder
 from lightwell.kernel.errors import Unavailable
+
+RECORD_BYTES = 64 << 20  # of frame records kept in a process: some 100,000
+RECORD_SIZE = 700  # bytes in memory, about
+RECORDS_TOGETHER = 64  # neighbouring records of an object read in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +27,9 @@ class Stock:
 
     blobs: BlobStore
     frame_coder: FrameCoder | None = None
+    _records: Remembered[tuple[FrameRecord, ...]] = field(
+        default_factory=lambda: Remembered(RECORD_BYTES), repr=False, compare=False
+    )
 
     @property
     def coder(self) -> FrameCoder:
@@ -26,6 +37,23 @@ class Stock:
         if self.frame_coder is None:
             raise Unavailable("This process has no codec for settled images.")
         return self.frame_coder
+
+    def record(self, at: Located, number: int) -> FrameRecord:
+        """Where frame `number` (from 1) of a coded instance lies. Raises NoSuchFrame, Damaged."""
+        first = (number - 1) // RECORDS_TOGETHER * RECORDS_TOGETHER + 1
+        key = (at.landed.key, at.landed.offset, first)
+        found = self._records.get(key)
+        if found is None:
+            entry = entry_at(at)
+            count = entry.records.count if entry.records is not None else 0
+            if not 1 <= number <= count:
+                raise NoSuchFrame(f"There is no frame {number} in this object.")
+            wanted = min(count - first + 1, RECORDS_TOGETHER)
+            found = tuple(frame_records(self.reader(at.landed.key), entry, first, wanted))
+            self._records.keep(key, found, RECORD_SIZE * len(found))
+        if not first <= number < first + len(found):
+            raise NoSuchFrame(f"There is no frame {number} in this object.")
+        return found[number - first]
 
     def reader(self, key: str) -> Callable[[int, int], bytes]:
         """Ranges of one object."""

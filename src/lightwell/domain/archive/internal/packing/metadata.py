@@ -136,7 +136,8 @@ def _read_block(raw: bytes, count: int, heads: int) -> list[_Told | None]:
 class MetadataAnswers:
     """Makes answers from a blob. `read(offset, length)` reads its bytes; blocks are read when needed.
 
-    One object serves one request: plans of where edits go are remembered within it.
+    One object serves one request: plans of where edits go are remembered within it. `again` makes another
+    one that shares the blocks: they may be kept, and read by several threads.
     """
 
     def __init__(self, head: MetadataHead, read: Callable[[int, int], bytes]) -> None:
@@ -145,6 +146,13 @@ class MetadataAnswers:
         self._numbers = {uid: number for number, uid in enumerate(head.uids)}
         self._blocks: dict[int, list[_Told | None]] = {}
         self._plans: dict[tuple[int, bytes, bytes], list[tuple[int, int, bytes]]] = {}
+
+    def again(self) -> MetadataAnswers:
+        """The same for another request."""
+        other = MetadataAnswers.__new__(MetadataAnswers)
+        other.head, other._read = self.head, self._read
+        other._numbers, other._blocks, other._plans = self._numbers, self._blocks, {}
+        return other
 
     def answer(self, sop_uid: str, bulk_root: str, edits: Edits) -> bytes | None:
         """The effective DICOM JSON object of one instance; None when the blob cannot tell it and the header

@@ -6,10 +6,11 @@ prefix of 1/2^k of its size. Layout: docs/design/storage.md. Derived: it can be 
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,3 +188,51 @@ def prefixes(raw: bytes, head: PreviewHead, level: int) -> dict[int, bytes]:
                 found.setdefault(frame, []).append(body[at : at + length])
             at += length
     return {frame: b"".join(parts) for frame, parts in found.items()}
+
+
+def check(raw: bytes, head: PreviewHead, level: int) -> None:
+    """Compare the sums of the sections down to `level`; `raw` holds them. Raises Damaged."""
+    for section in _down_to(head, level):
+        if crc32c(raw[section.offset : section.offset + section.length]) != section.crc:
+            raise Damaged("A section of a preview is damaged; it was not shown.")
+
+
+def without(raw: bytes, head: PreviewHead, level: int, kept: Set[str]) -> bytes:
+    """The preview of the `kept` instances alone, down to `level`; b"" when none is in it. Sections below
+    are listed as they are in the whole, so that a reader sees what there is. Raises Damaged."""
+    check(raw, head, level)
+    instances = [(uid, frames) for uid, frames in head.instances if uid in kept]
+    if not instances:
+        return b""
+    numbers: dict[int, int] = {}  # of a frame in the whole -> in what is left
+    first = 0
+    for uid, frames in head.instances:
+        if uid in kept:
+            numbers |= {first + n: len(numbers) + n for n in range(frames)}
+        first += frames
+    places = [place for place, frame in enumerate(head.order) if frame in numbers]
+    sections, sums, bodies = [], [], []
+    shown = _down_to(head, level)
+    for section in head.sections:
+        sections.append([section.level, [section.lengths[place] for place in places]])
+        if section not in shown:
+            sums.append(0)  # what is not there has none
+            continue
+        starts = list(itertools.accumulate(section.lengths, initial=section.offset))
+        body = b"".join(raw[starts[place] : starts[place + 1]] for place in places)
+        sums.append(crc32c(body))
+        bodies.append(body)
+    model = {
+        "v": 1,
+        "instances": [list(each) for each in instances],
+        "order": [numbers[head.order[place]] for place in places],
+        "levels": [head.levels[frame] for frame in sorted(numbers)],
+        "sections": sections,
+        "crcs": sums,
+    }
+    packed = zlib.compress(json.dumps(model, separators=(",", ":")).encode("ascii"), 6)
+    return b"".join([MAGIC, _HEAD.pack(len(packed), crc32c(packed)), packed, *bodies])
+
+
+def _down_to(head: PreviewHead, level: int) -> tuple[Section, ...]:
+    return tuple(s for s in head.sections if s.level >= level) or head.sections[:1]
