@@ -15,7 +15,7 @@ from lightwell.access.commit import ChangeSet, Committer, FactsChanged
 from lightwell.access.context import Context
 from lightwell.access.operation import Act, operation, permit
 from lightwell.access.ports import Journal, PolicySource
-from lightwell.dicom.uids import syntax_of
+from lightwell.dicom.uids import HTJ2KLosslessRPCL, syntax_of
 from lightwell.domain.archive import events
 from lightwell.domain.archive.internal import correcting, reading, vouching
 from lightwell.domain.archive.internal.describing import Describer
@@ -272,6 +272,22 @@ class Archive:
         """One frame's bytes as stored, 1-based. Raises NoSuchFrame. Blocking."""
         return reading.frame(self._stock, located, number)
 
+    def frame_kept(self, located: Located, number: int) -> bytes | None:
+        """The same of a settled frame that was decoded a while ago, in microseconds; else None."""
+        return self._stock.decoded(located, number)
+
+    def stored_syntax(self, located: Located) -> str | None:
+        """The transfer syntax in which a settled instance lies coded; None when it lies as received."""
+        return HTJ2KLosslessRPCL.uid if located.landed.coded is not None else None
+
+    def stored_length(self, located: Located, number: int) -> int:
+        """Bytes of one coded frame as it is stored, 1-based. Raises NoSuchFrame, Damaged. Blocking."""
+        return reading.stored_length(self._stock, located, number)
+
+    def stored_frame(self, located: Located, number: int, part: range | None = None) -> bytes:
+        """One coded frame as it is stored, or bytes of it, checked. Raises NoSuchFrame, Damaged. Blocking."""
+        return reading.stored_frame(self._stock, located, number, part)
+
     def frame_count(self, located: Located) -> int:
         """How many frames can be had. Raises NoSuchFrame when they cannot be told apart."""
         return reading.frame_index(located).frames
@@ -288,10 +304,13 @@ class Archive:
         return located.syntax
 
     def data_set(self, located: Located, syntax_uid: str) -> Iterator[bytes]:
-        """The effective data set in its own syntax or as Explicit VR LE, in pieces. Blocking.
+        """The effective data set in its own syntax, as Explicit VR LE or as it lies coded, in pieces.
+        Blocking.
 
         Raises Damaged before the last piece when the stored bytes are not those that arrived.
         """
+        if syntax_uid == self.stored_syntax(located) != located.syntax:
+            return reading.coded_chunks(self._stock, located)
         if syntax_uid == located.syntax:
             return reading.presented_chunks(self._stock, located)
         return reading.as_explicit_le(self._stock, located)

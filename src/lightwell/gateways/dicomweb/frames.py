@@ -7,7 +7,7 @@ from typing import Final
 from lightwell.domain.archive.errors import NoSuchFrame
 from lightwell.domain.archive.model import Located
 from lightwell.gateways.dicomweb.pixels import frame_bytes, native_frames
-from lightwell.gateways.dicomweb.ranges import ranged
+from lightwell.gateways.dicomweb.ranges import ACCEPTED, ranged, span_header, wanted_range
 from lightwell.gateways.dicomweb.resources import Opened, Shelf, boundary_of, chosen
 from lightwell.gateways.http.asgi import Header
 from lightwell.gateways.http.exchange import Exchange
@@ -61,25 +61,57 @@ class Frames:
                 x.accept,
                 x.asked("accept"),
                 stored_syntax=located.syntax,
-                can_transcode=self._shelf.can_transcode,
+                can_transcode=self._shelf.can_give(located),
                 single_item=len(numbers) == 1,
             )
         )
-        etag = opened.etag("frames", answer.content_type, str(answer.multipart), *map(str, numbers))
+        syntax = answer.transfer_syntax or EXPLICIT_VR_LITTLE_ENDIAN
+        coded = self._shelf.is_coded(located, syntax)
+        # What lies coded may be other bytes in another pack.
+        place = str(located.landed.blob_id) if coded else ""
+        form = (answer.content_type, str(answer.multipart), place)
+        etag = opened.etag("frames", *form, *map(str, numbers))
         headers = opened.headers(etag)
         if x.has(etag):
             await x.not_modified(headers)
             return
-        syntax = answer.transfer_syntax or EXPLICIT_VR_LITTLE_ENDIAN
-        count = await self._shelf.read(self._shelf.archive.frame_count, located)
+        count = self._shelf.archive.frame_count(located)
         if max(numbers) > count:
             raise NoSuchFrame(f"There is no frame {max(numbers)}: the object has {count}.")
+        if coded and not answer.multipart:
+            sent = await self._stored(x, located, numbers[0], answer.content_type, headers, etag)
+            self._shelf.used(opened, 1, sent)
+            return
         first = await frame_bytes(self._shelf, opened, located, numbers[0], syntax)
         if not answer.multipart:
-            await x.reply(200, first, answer.content_type, headers)
+            await ranged(x, first, answer.content_type, headers, etag)
         else:
             await self._parts(x, opened, answer, numbers, first, boundary_of(etag), headers)
         self._shelf.used(opened, 1, len(first))
+
+    async def _stored(
+        self,
+        x: Exchange,
+        located: Located,
+        number: int,
+        kind: str,
+        headers: list[Header],
+        etag: str,
+    ) -> int:
+        """A coded frame, or bytes of it, as it is stored; of a range no more is read than the tile-parts
+        it touches. Returns how many bytes were sent."""
+        shelf, archive = self._shelf, self._shelf.archive
+        part = None
+        if x.header("range"):
+            length = await shelf.read_stored(archive.stored_length, located, number)
+            part = wanted_range(x, length, etag)
+        data = await shelf.read_stored(archive.stored_frame, located, number, part)
+        headers = [*headers, ACCEPTED]
+        if part is None:
+            await x.reply(200, data, kind, headers)
+        else:
+            await x.reply(206, data, kind, [*headers, span_header(part, length)])
+        return len(data)
 
     async def _parts(
         self,

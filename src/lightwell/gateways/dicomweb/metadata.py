@@ -10,8 +10,9 @@ from typing import Final
 import orjson
 
 from lightwell.domain.archive.model import Located
-from lightwell.gateways.dicomweb.resources import Answers, Opened, Shelf, check_charset, chosen
+from lightwell.gateways.dicomweb.resources import Opened, Shelf, check_charset, chosen
 from lightwell.gateways.http.exchange import Exchange
+from lightwell.kernel.remembering import Remembered
 from lightwell.wire.mediatypes import Answer, ResourceCategory, negotiate
 
 BATCH: Final = 16  # instances read in one go
@@ -37,7 +38,7 @@ class Metadata:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._answers = Answers(REMEMBERED_BYTES)
+        self._answers: Remembered[bytes] = Remembered(REMEMBERED_BYTES)
 
     async def retrieve(self, x: Exchange) -> None:
         """One array, an object for each instance, streamed."""
@@ -66,7 +67,7 @@ class Metadata:
                 whole += piece
             await x.write(piece)
         await x.end()
-        self._answers.keep(etag, bytes(whole))
+        self._answers.keep(etag, bytes(whole), len(whole))
         self._shelf.used(opened, len(opened.instances), len(whole))
 
     async def _encoded(self, opened: Opened, *, gzip: bool) -> AsyncIterator[bytes]:

@@ -45,6 +45,8 @@ class Objects:
             return
         wanted = [each for each in opened.instances if self._sent(each) in answers.answers]
         kinds = sorted(f"{key}>{a.transfer_syntax}" for key, a in answers.answers.items())
+        if self._shelf.is_coded(wanted[0], some.transfer_syntax or ""):
+            kinds.append(str(wanted[0].landed.blob_id))
         etag = opened.etag(DICOM, str(some.multipart), *kinds)
         headers = opened.headers(etag)
         if x.has(etag):
@@ -71,7 +73,7 @@ class Objects:
                     accept,
                     query,
                     stored_syntax=stored,
-                    can_transcode=self._shelf.can_transcode,
+                    can_transcode=self._shelf.can_give(opened.instances[0]),
                 )
             )
             return PartAnswers({stored: answer}, frozenset())

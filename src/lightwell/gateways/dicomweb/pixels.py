@@ -49,9 +49,17 @@ def native_frames(located: Located) -> NativeFrames | None:
     return index if isinstance(index, NativeFrames) else None
 
 
+async def received_frame(shelf: Shelf, located: Located, number: int) -> bytes:
+    """A frame as received. Raises NoSuchFrame, Damaged."""
+    kept = shelf.archive.frame_kept(located, number)
+    if kept is not None:
+        return kept
+    return await shelf.read(shelf.archive.frame, located, number)
+
+
 async def stored_frame(shelf: Shelf, opened: Opened, located: Located, number: int) -> StoredFrame:
     """A frame with all that its decoding needs. Raises NoSuchFrame."""
-    data = await shelf.read(shelf.archive.frame, located, number)
+    data = await received_frame(shelf, located, number)
     index = native_frames(located)
     first_bit = index.bit_skew(number) if index is not None else 0
     attributes = await shelf.attributes(opened, located)
@@ -62,13 +70,15 @@ async def frame_bytes(
     shelf: Shelf, opened: Opened, located: Located, number: int, syntax: str
 ) -> bytes:
     """One frame in the negotiated transfer syntax. Raises NoSuchFrame, HttpProblem 422."""
+    if shelf.is_coded(located, syntax):
+        return await shelf.read_stored(shelf.archive.stored_frame, located, number)
     stored = syntax_of(located.syntax)
     if located.syntax == syntax or (
         syntax == EXPLICIT_VR_LITTLE_ENDIAN
         and not stored.encapsulated
         and located.syntax != EXPLICIT_VR_BIG_ENDIAN
     ):
-        data = await shelf.read(shelf.archive.frame, located, number)
+        data = await received_frame(shelf, located, number)
         index = native_frames(located)
         if index is None or index.frame_bits % 8 == 0:
             return data
@@ -77,12 +87,18 @@ async def frame_bytes(
 
 
 async def _native(shelf: Shelf, opened: Opened, located: Located, number: int) -> NativePixels:
-    """One frame decoded. Raises NoSuchFrame, HttpProblem 422, Busy."""
+    """One frame decoded; the latest ones are remembered. Raises NoSuchFrame, HttpProblem 422, Busy."""
+    key = (located.landed.sha256, located.version, number)
+    found = shelf.decoded.get(key)
+    if found is not None:
+        return found
     frame = await stored_frame(shelf, opened, located, number)
     try:
-        return await shelf.renderer.native(frame)
+        found = await shelf.renderer.native(frame)
     except Invalid as error:
         raise HttpProblem(422, error.message, remedy=error.remedy) from error
+    shelf.decoded.keep(key, found, len(found.data))
+    return found
 
 
 async def uncompressed(shelf: Shelf, opened: Opened, located: Located) -> AsyncIterator[bytes]:

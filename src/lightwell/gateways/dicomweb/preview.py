@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from lightwell.gateways.dicomweb.ranges import ACCEPTED, ranged
-from lightwell.gateways.dicomweb.resources import Answers, Opened, Shelf, chosen
+from lightwell.gateways.dicomweb.resources import Opened, Shelf, chosen
 from lightwell.gateways.http.asgi import Header
 from lightwell.gateways.http.exchange import Exchange
 from lightwell.kernel.errors import Invalid
+from lightwell.kernel.remembering import Remembered
 from lightwell.wire.mediatypes import Answer, ResourceCategory, negotiate
 
 LEVELS: Final = range(2, 6)
@@ -40,7 +41,7 @@ class Preview:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._answers = Answers(REMEMBERED_BYTES)
+        self._answers: Remembered[bytes] = Remembered(REMEMBERED_BYTES)
 
     async def retrieve(self, x: Exchange) -> None:
         """Stream the answer; a range of it is cut from the whole."""
@@ -60,13 +61,13 @@ class Preview:
             whole = await self._stream(
                 x, answer.media_type, headers, self._make(opened, level, lead)
             )
-            self._answers.keep(etag, whole)
+            self._answers.keep(etag, whole, len(whole))
             sent = len(whole)
         else:
             if whole is None:
                 pieces = self._make(opened, level, lead)
                 whole = await asyncio.to_thread(b"".join, pieces)
-                self._answers.keep(etag, whole)
+                self._answers.keep(etag, whole, len(whole))
             sent = await ranged(x, whole, answer.media_type, headers, etag)
         self._shelf.used(opened, len(opened.instances), sent)
 

@@ -12,10 +12,11 @@ from lightwell.gateways.dicomweb.frames import frame_numbers
 from lightwell.gateways.dicomweb.pixels import stored_frame
 from lightwell.gateways.dicomweb.ports import WantedPicture
 from lightwell.gateways.dicomweb.rendered_parameters import parse_rendered, parse_thumbnail
-from lightwell.gateways.dicomweb.resources import Answers, Opened, Shelf, boundary_of, chosen
+from lightwell.gateways.dicomweb.resources import Opened, Shelf, boundary_of, chosen
 from lightwell.gateways.http.exchange import Exchange
 from lightwell.gateways.http.problems import HttpProblem
 from lightwell.kernel.errors import Invalid
+from lightwell.kernel.remembering import Remembered
 from lightwell.wire import multipart
 from lightwell.wire.mediatypes import Answer, ResourceCategory, negotiate
 
@@ -62,7 +63,7 @@ class Rendering:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._thumbnails = Answers(THUMBNAIL_BYTES)
+        self._thumbnails: Remembered[bytes] = Remembered(THUMBNAIL_BYTES)
 
     async def rendered(self, x: Exchange) -> None:
         """Draw the addressed images: one picture single-part, several as multipart."""
@@ -134,7 +135,7 @@ class Rendering:
         picture = self._thumbnails.get(etag)
         if picture is None:
             picture = await self._draw(opened, located, number, wanted, ())
-            self._thumbnails.keep(etag, picture)
+            self._thumbnails.keep(etag, picture, len(picture))
         await x.reply(200, picture, wanted.media_type, headers)
 
     async def _middle(self, x: Exchange, opened: Opened) -> tuple[Located, int]:

@@ -13,22 +13,27 @@ from lightwell.access.context import Context
 from lightwell.dicom.uids import acceptable_uid
 from lightwell.domain.archive.api import Archive
 from lightwell.domain.archive.model import Attributes, Lease, Located
-from lightwell.gateways.dicomweb.ports import Renderer
+from lightwell.gateways.dicomweb.ports import NativePixels, Renderer
 from lightwell.gateways.http.asgi import Header
 from lightwell.gateways.http.exchange import Exchange
 from lightwell.gateways.http.problems import HttpProblem
 from lightwell.kernel.errors import Missing
+from lightwell.kernel.remembering import Remembered
 from lightwell.wire.mediatypes import (
     EXPLICIT_VR_LITTLE_ENDIAN,
+    HTJ2K_RPCL,
+    CanTranscode,
     NotAcceptable,
     charset_acceptable,
 )
 
 CHANNEL: Final = "dicomweb"
 REMEMBERED: Final = 64  # instances whose attributes are kept decoded
+DECODED_BYTES: Final = 64 * 1024 * 1024  # of decoded frames kept in a process
 _VARY: Final = b"Accept, Accept-Encoding"
 # Answers may be kept but must be asked for again: a correction shows at once.
 _CACHE: Final = b"private, no-cache"
+_FOREVER: Final = b"private, max-age=31536000, immutable"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,6 +70,7 @@ class Opened:
     target: Target
     instances: tuple[Located, ...]
     root: str  # of absolute links: scheme, host, prefix, '/dicomweb'
+    version: str = ""  # `v` of the address: the entity tag that the client knows its content by
 
     def url(self, located: Located) -> str:
         """Absolute address of an instance."""
@@ -81,8 +87,10 @@ class Opened:
         return f'"{digest.hexdigest()}"'
 
     def headers(self, etag: str) -> list[Header]:
-        """Caching headers of an answer."""
-        return [(b"etag", etag.encode()), (b"cache-control", _CACHE), (b"vary", _VARY)]
+        """Caching headers of an answer. An address that names the entity tag (`?v=…`) never gives
+        anything else: it may be kept for ever."""
+        cache = _FOREVER if self.version and self.version == etag[1:-1] else _CACHE
+        return [(b"etag", etag.encode()), (b"cache-control", cache), (b"vary", _VARY)]
 
 
 def target_of(x: Exchange) -> Target:
@@ -113,31 +121,6 @@ def check_charset(x: Exchange) -> None:
         raise HttpProblem(406, "Only UTF-8 is sent.", remedy="Accept UTF-8.")
 
 
-class Answers:
-    """Complete answers by entity tag, the latest used ones, up to `limit` bytes in all."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-
-    def get(self, etag: str) -> bytes | None:
-        """The answer of that entity tag, if it is still there."""
-        found = self._kept.get(etag)
-        if found is not None:
-            self._kept.move_to_end(etag)
-        return found
-
-    def keep(self, etag: str, body: bytes) -> None:
-        """Remember an answer; one that would fill an eighth of the room is not kept."""
-        if len(body) > self._limit // 8 or etag in self._kept:
-            return
-        self._kept[etag] = body
-        self._size += len(body)
-        while self._size > self._limit:
-            self._size -= len(self._kept.popitem(last=False)[1])
-
-
 class Shelf:
     """The archive as the retrieve handlers use it: leases, blocking reads off the loop, attributes."""
 
@@ -145,10 +128,19 @@ class Shelf:
         self.archive = archive
         self.renderer = renderer
         self._attributes: OrderedDict[tuple[bytes, str, str, str], Attributes] = OrderedDict()
+        self.decoded: Remembered[NativePixels] = Remembered(DECODED_BYTES)
 
     def can_transcode(self, stored: str, wanted: str) -> bool:
         """Compressed pixels can be sent uncompressed; nothing else is converted."""
         return wanted == EXPLICIT_VR_LITTLE_ENDIAN and stored in self.renderer.decodable
+
+    def can_give(self, located: Located) -> CanTranscode:
+        """What this object can be sent in besides its own syntax: decoded, and as it lies coded."""
+        return self.can_transcode if located.landed.coded is None else self.can_transcode_coded
+
+    def can_transcode_coded(self, stored: str, wanted: str) -> bool:
+        """The same for an object whose frames were coded when its series settled."""
+        return wanted == HTJ2K_RPCL or self.can_transcode(stored, wanted)
 
     async def open(self, x: Exchange) -> Opened:
         """Everything addressed, under a lease. Raises Missing, Refused."""
@@ -166,7 +158,8 @@ class Shelf:
         wanted = tuple(i for i in found if target.series_uid in (None, i.series_uid))
         if not wanted:
             raise unknown()
-        return Opened(context, lease, target, wanted, f"{x.root}/dicomweb")
+        version = (x.asked("v") or ("",))[-1].strip('"')
+        return Opened(context, lease, target, wanted, f"{x.root}/dicomweb", version)
 
     async def read(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """A blocking read: on the loop where that takes microseconds, else in a thread."""
@@ -174,6 +167,16 @@ class Shelf:
         if self.archive.reads_quickly and not decodes:
             return work(*arguments, **options)
         return await asyncio.to_thread(work, *arguments, **options)
+
+    async def read_stored(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """A blocking read of coded frames as they are stored: nothing is decoded."""
+        if self.archive.reads_quickly:
+            return work(*arguments, **options)
+        return await asyncio.to_thread(work, *arguments, **options)
+
+    def is_coded(self, located: Located, syntax: str) -> bool:
+        """Whether an answer in this syntax is what lies coded in a pack, and not what arrived."""
+        return located.landed.coded is not None and syntax == HTJ2K_RPCL != located.syntax
 
     async def next_piece(self, located: Located, source: Iterator[bytes]) -> bytes | None:
         """The next piece of a blocking iterator over an object; None at its end."""

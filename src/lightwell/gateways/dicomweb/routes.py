@@ -32,10 +32,13 @@ SERIES: Final = STUDY + "/series/{series}"
 INSTANCE: Final = SERIES + "/instances/{instance}"
 FRAMES: Final = INSTANCE + "/frames/{frames}"
 
-_ACCEPT: Final = {"accept": "media types, before those of the Accept header"}
+_ACCEPT: Final = {
+    "accept": "media types, before those of the Accept header",
+    "v": "the entity tag known: while it is still true, the answer may be kept for ever",
+}
 _SEARCH: Final = MappingProxyType(
     {
-        **_ACCEPT,
+        "accept": _ACCEPT["accept"],
         "limit": "most results of one answer, at most 1000",
         "offset": "results to leave out at the beginning",
         "cursor": "the X-Next-Cursor of the answer before: pages that stay stable while objects arrive",
@@ -70,7 +73,13 @@ def routes(archive: Archive, renderer: Renderer) -> list[Route]:
     frames, bulk, objects = Frames(shelf), BulkData(shelf), Objects(shelf)
     metadata, rendering = Metadata(shelf), Rendering(shelf)
     return [
-        _read(FRAMES, frames.retrieve, "Retrieve frames", (MULTIPART, OCTETS), (406, 422)),
+        _read(
+            FRAMES,
+            frames.retrieve,
+            "Retrieve frames",
+            (MULTIPART, OCTETS, "image/jphc"),
+            (206, 406, 416, 422),
+        ),
         _read(INSTANCE + "/metadata", metadata.retrieve, "Instance metadata", (DICOM_JSON, JSON)),
         _read(SERIES + "/metadata", metadata.retrieve, "Series metadata", (DICOM_JSON, JSON)),
         _read(STUDY + "/metadata", metadata.retrieve, "Study metadata", (DICOM_JSON, JSON)),
@@ -84,7 +93,11 @@ def routes(archive: Archive, renderer: Renderer) -> list[Route]:
         ),
         *_pictures(rendering),
         _read(
-            INSTANCE + "/bulkdata/{path*}", bulk.retrieve, "One value", (MULTIPART, OCTETS), (416,)
+            INSTANCE + "/bulkdata/{path*}",
+            bulk.retrieve,
+            "One value",
+            (MULTIPART, OCTETS),
+            (206, 416),
         ),
         _read(INSTANCE + "/pixeldata", bulk.pixeldata, "Pixel data", (MULTIPART,)),
         _read(SERIES + "/pixeldata", bulk.pixeldata, "Pixel data of a series", (MULTIPART,)),

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from lightwell.dicom import tags
+from lightwell.dicom.encode import sequence_end
 from lightwell.dicom.errors import DicomError
 from lightwell.dicom.frames import FrameIndex
 from lightwell.dicom.header import Header
@@ -17,16 +19,20 @@ from lightwell.dicom.inflate import inflate_bounded
 from lightwell.dicom.json_model import header_to_json
 from lightwell.dicom.part10 import write_meta
 from lightwell.dicom.rewrite import explicit_le_chunks
-from lightwell.dicom.scanner import NeedMore, scan
-from lightwell.dicom.uids import syntax_of
+from lightwell.dicom.scanner import NeedMore, scan, scan_tail
+from lightwell.dicom.uids import HTJ2KLosslessRPCL, syntax_of
+from lightwell.domain.archive.coding import NotCoded
 from lightwell.domain.archive.errors import Damaged, NoSuchFrame, Unreadable
 from lightwell.domain.archive.internal.packing import reading as packed
+from lightwell.domain.archive.internal.packing.coded import fragment_head
+from lightwell.domain.archive.internal.packing.heads import entry_tail
 from lightwell.domain.archive.internal.packing.recipe import Recipe
 from lightwell.domain.archive.internal.presenting import present, present_bytes
 from lightwell.domain.archive.internal.stock import Stock, entry_at
 from lightwell.domain.archive.model import Attributes, Located
 
 CHUNK = 1024 * 1024
+_LONG_HEAD = 12  # bytes of tag, VR, reserved and length in Explicit VR
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 
 
@@ -191,8 +197,7 @@ def frame_index(at: Located) -> FrameIndex:
 def frame(stock: Stock, at: Located, number: int) -> bytes:
     """One frame's bytes as received (1-based). Raises NoSuchFrame, Damaged."""
     if at.landed.coded is not None:
-        entry = entry_at(at)
-        return bytes(packed.native_frame(stock.reader(at.landed.key), entry, number, stock.coder))
+        return _decoded(stock, at, number)
     index = frame_index(at)
     try:
         spans = index.spans(number)
@@ -204,6 +209,73 @@ def frame(stock: Stock, at: Located, number: int) -> bytes:
     if any(offset + length > size for offset, length in spans):
         raise NoSuchFrame(f"Frame {number} lies beyond the end of the object.")
     return b"".join(span(stock, at, offset, length) for offset, length in spans)
+
+
+def _decoded(stock: Stock, at: Located, number: int) -> bytes:
+    """A frame of a coded instance as received; the latest ones are remembered."""
+    known = stock.decoded(at, number)
+    if known is not None:
+        return known
+    record = stock.record(at, number)
+    form = Recipe.from_bytes(entry_at(at).recipe).form
+    coded = packed.coded_frame(stock.reader(at.landed.key), record)
+    made = stock.coder.decode([(form, coded)]).result()[0]
+    if isinstance(made, NotCoded):
+        raise Damaged(f"A stored frame cannot be decoded: {made.why}")
+    found = bytes(made)
+    stock.keep_decoded(at, number, found)
+    return found
+
+
+def stored_length(stock: Stock, at: Located, number: int) -> int:
+    """Length in bytes of the codestream of one frame of a coded instance. Raises NoSuchFrame, Damaged."""
+    return stock.record(at, number).length
+
+
+def stored_frame(stock: Stock, at: Located, number: int, part: range | None = None) -> bytes:
+    """The codestream of one frame of a coded instance, or bytes of it: whatever is given, the sums of the
+    tile-parts it lies in were compared. Raises NoSuchFrame, Damaged."""
+    record = stock.record(at, number)
+    wanted = part if part is not None else range(record.length)
+    first, begin, end = record.covering(wanted.start, wanted.stop)
+    found = stock.blobs.read(at.landed.key, record.offset + begin, end - begin)
+    if len(found) != end - begin:
+        raise Damaged("A stored frame is cut off.")
+    record.check(found, first)
+    return found[wanted.start - begin : wanted.stop - begin] if part is not None else found
+
+
+def coded_chunks(stock: Stock, at: Located) -> Iterator[bytes]:
+    """The effective data set of a coded instance as it lies in its pack: HTJ2K, a fragment a frame (PS3.5
+    A.4). Raises Damaged."""
+    entry = entry_at(at)
+    read = stock.reader(at.landed.key)
+    recipe = Recipe.from_bytes(entry.recipe)
+    front = packed.entry_front(read, entry)[entry.meta :]
+    header, _ = _before_pixels(front[: recipe.head])
+    # The element's own head, extended offset tables and the basic one: no edit touches group 7FE0.
+    yield present_bytes(front[:header], HTJ2KLosslessRPCL, at.edits) + front[header:]
+    for _record, stream in packed.frame_streams(read, entry):
+        yield fragment_head(len(stream)) + stream + b"\0" * (len(stream) % 2)
+    yield sequence_end() + _coded_tail(stock, at, recipe.tail)
+
+
+def _before_pixels(head: bytes) -> tuple[int, Header]:
+    """Where the header proper of an entry's head ends: before group 7FE0."""
+    found = scan(head, HTJ2KLosslessRPCL, complete=False)
+    if not isinstance(found, Header):
+        raise Damaged("The header of a packed object cannot be read.")
+    tables = (found.get(tag) for tag in (tags.ExtendedOffsetTable, tags.ExtendedOffsetTableLengths))
+    starts = [table.offset - _LONG_HEAD for table in tables if table is not None]
+    return min([found.end, *starts]), found
+
+
+def _coded_tail(stock: Stock, at: Located, tail: bytes) -> bytes:
+    """What stands behind the pixel data of the entry: the recipe keeps it as it was received."""
+    if not tail:
+        return b""
+    found = scan_tail(tail, header_of(stock, at))
+    return entry_tail(found if isinstance(found, Header) else None, tail)
 
 
 def _inflated_frame(stock: Stock, at: Located, spans: list[tuple[int, int]]) -> bytes:

@@ -11,12 +11,13 @@ from lightwell.domain.archive.internal.packing.index import Entry
 from lightwell.domain.archive.internal.packing.reading import frame_records
 from lightwell.domain.archive.internal.packing.records import FrameRecord
 from lightwell.domain.archive.internal.packing.rows import entry_of
-from lightwell.domain.archive.internal.remembering import Remembered
 from lightwell.domain.archive.model import KnownInstance, Located
 from lightwell.domain.archive.ports import BlobStore, FrameCoder
 from lightwell.kernel.errors import Unavailable
+from lightwell.kernel.remembering import Remembered
 
 RECORD_BYTES = 64 << 20  # of frame records kept in a process: some 100,000
+DECODED_BYTES = 64 << 20  # of decoded frames kept in a process
 RECORD_SIZE = 700  # bytes in memory, about
 RECORDS_TOGETHER = 64  # neighbouring records of an object read in one go
 
@@ -30,6 +31,18 @@ class Stock:
     _records: Remembered[tuple[FrameRecord, ...]] = field(
         default_factory=lambda: Remembered(RECORD_BYTES), repr=False, compare=False
     )
+
+    _decoded: Remembered[bytes] = field(
+        default_factory=lambda: Remembered(DECODED_BYTES), repr=False, compare=False
+    )
+
+    def decoded(self, at: Located, number: int) -> bytes | None:
+        """A frame of a coded instance that was decoded a while ago."""
+        return self._decoded.get((at.landed.key, at.landed.offset, number))
+
+    def keep_decoded(self, at: Located, number: int, frame: bytes) -> None:
+        """Remember a decoded frame."""
+        self._decoded.keep((at.landed.key, at.landed.offset, number), frame, len(frame))
 
     @property
     def coder(self) -> FrameCoder:

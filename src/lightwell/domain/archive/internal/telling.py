@@ -17,10 +17,10 @@ from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing.checks import crc32c
 from lightwell.domain.archive.internal.packing.metadata import MetadataAnswers, read_head
 from lightwell.domain.archive.internal.reading import effective_json
-from lightwell.domain.archive.internal.remembering import Remembered
 from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.model import Derived, Located, SeriesPack
 from lightwell.domain.archive.ports import BlobMissing
+from lightwell.kernel.remembering import Remembered
 
 log = logging.getLogger("lightwell.archive")
 

@@ -165,7 +165,13 @@ def coarse_frame(
 
 
 def coded_frames(read: ReadRange, entry: Entry) -> Iterator[CodedFrame]:
-    """The frames of an entry in order, neighbours read together. Raises Damaged."""
+    """The frames of an entry in order, with all that decoding them needs. Raises Damaged."""
+    for record, stream in frame_streams(read, entry):
+        yield CodedFrame(stream, record.zero, frame_strays(read, record))
+
+
+def frame_streams(read: ReadRange, entry: Entry) -> Iterator[tuple[FrameRecord, bytes]]:
+    """The codestreams of an entry in order, checked, neighbours read together. Raises Damaged."""
     total = entry.records.count if entry.records is not None else 0
     first = 1
     while first <= total:
@@ -178,7 +184,7 @@ def coded_frames(read: ReadRange, entry: Entry) -> Iterator[CodedFrame]:
                 record.check(stream)
                 if len(stream) != record.length:
                     raise Damaged("A stored frame is cut off.")
-                yield CodedFrame(stream, record.zero, frame_strays(read, record))
+                yield record, stream
         first += len(records)
 
 

@@ -9,6 +9,7 @@ All records of one entry have one size.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from lightwell.dicom.tile_parts import MOST_PARTS
@@ -70,18 +71,27 @@ class FrameRecord:
             raise Damaged("A frame record contradicts itself about its stray plane.")
         return FrameRecord(offset, length, ends, sums, FrameFlag(flags), side)
 
-    def check(self, stream: bytes) -> None:
-        """Compare the sums of the tile-parts that these bytes hold whole: all, or a prefix that ends with a
-        part. Raises Damaged."""
-        start = 0
-        for end, wanted in zip(self.ends, self.sums, strict=True):
-            if start == len(stream):
+    def check(self, stream: bytes, first: int = 0) -> None:
+        """Compare the sums of the tile-parts that these bytes hold whole: all, or those from `first` (from
+        0) up to the end of some part. Raises Damaged."""
+        begin = start = self.ends[first - 1] if first else 0
+        for end, wanted in zip(self.ends[first:], self.sums[first:], strict=True):
+            if start - begin == len(stream):
                 return
-            if len(stream) < end or crc32c(stream[start:end]) != wanted:
+            part = stream[start - begin : end - begin]
+            if len(part) != end - start or crc32c(part) != wanted:
                 raise Damaged("A stored frame is damaged: a checksum differs. It was not decoded.")
             start = end
-        if stream[start:] not in (b"", b"\xff\xd9"):
+        if stream[start - begin :] not in (b"", b"\xff\xd9"):
             raise Damaged("A stored frame is damaged: its end marker is missing.")
+
+    def covering(self, start: int, stop: int) -> tuple[int, int, int]:
+        """(first part, its first byte, end) of the whole tile-parts that hold bytes `start` to `stop` of
+        the codestream; the end marker belongs to the last."""
+        first = min(bisect_right(self.ends, start), len(self.ends) - 1)
+        last = bisect_left(self.ends, stop)
+        begin = self.ends[first - 1] if first else 0
+        return first, begin, self.length if last >= len(self.ends) else self.ends[last]
 
 
 def record_size(parts: int, *, sided: bool) -> int:

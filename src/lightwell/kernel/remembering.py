@@ -34,8 +34,8 @@ class Remembered(Generic[V]):
             return found[0]
 
     def keep(self, key: Hashable, value: V, size: int) -> None:
-        """Remember a value of `size` bytes; one that would fill a quarter of the room is not kept."""
-        if size > self._limit // 4:
+        """Remember a value of `size` bytes; one that would fill an eighth of the room is not kept."""
+        if size > self._limit // 8:
             return
         with self._lock:
             if key in self._kept:
