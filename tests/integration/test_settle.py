@@ -288,3 +288,30 @@ async def test_a_lost_pack_is_mended_by_a_repeat_and_settled_again(
         assert is_packed(at.landed.key)
         assert await served(house, at) == built.dataset
     assert await broken(house, context) == []
+
+
+async def test_a_study_given_to_another_patient_says_so_from_the_blob(
+    house: House, context: Context
+) -> None:
+    study = a_study("P1", "HOSP").with_series("CT", instances=3, **BIG)
+    other = a_study("P2", "HOSP", name="Roe^Richard", seed=5).with_series("CT", **BIG)
+    await keep_all(house, context, study)
+    await keep_all(house, context, other)
+    await settle(house, context, study)
+    async with house.work.session() as connection:
+        await connection.execute(
+            "UPDATE study SET version = version + 1, patient_key = (SELECT patient_key FROM patient"
+            " WHERE pid = 'P2') WHERE study_uid = $1",
+            study.study_uid,
+        )
+    await located(house, context, study)
+    lease = await house.archive.locate(context, study.study_uid)
+    assert [pack.generation for pack in lease.packs] == [1]
+    instances = list(lease.instances.values())
+
+    def root(at: Located) -> str:
+        return f"/x/{at.sop_uid}"
+
+    told = house.archive.metadata(lease, instances, root)
+    assert told == house.archive.metadata(replace(lease, packs=()), instances, root)
+    assert all(b"Roe^Richard" in each for each in told)
