@@ -14,13 +14,18 @@ from lightwell.app.settling import settling_of
 from lightwell.app.upkeep import check_installation
 from lightwell.app.wiring import House
 from lightwell.backends.database.chores import clear_gone, flush_inline, roll_up_deltas
+from lightwell.backends.memory.engine import MemoryEngine
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.invariants import State
 from lightwell.domain.archive.keys import is_packed
 from lightwell.domain.archive.model import Announced, Level, Located, Outcome, Target
 from lightwell.domain.archive.ports import BlobMissing
 from lightwell.domain.archive.settle_api import MERGE_AT, SettledSeries, Settling
+from lightwell.kernel.clock import SystemClock
 from lightwell.testing.builders import BuiltInstance, StudyBuilder, a_study
+from lightwell.workflows.ports import FINISHED
+from lightwell.workflows.ports import State as RunState
+from lightwell.workflows.settle_series import NAME, Heard, settle_series
 
 BIG = {"rows": 192, "columns": 160}  # beyond what is kept in the row
 
@@ -93,6 +98,31 @@ async def test_a_settled_series_gives_back_what_arrived(house: House, context: C
         assert house.archive.attributes(at, "/x") == before[at.sop_uid]
         assert b"".join(house.archive.original(at)).endswith(built.dataset)
     assert await broken(house, context) == []
+
+
+async def test_settling_says_how_far_it_is(house: House, context: Context) -> None:
+    study = a_study("P1", "HOSP").with_series("CT", instances=4, **BIG)
+    await keep_all(house, context, study)
+    heard: list[tuple[int, int]] = []
+
+    async def settled(_tenant: int, study_uid: str, series_uid: str, tell: Heard) -> dict[str, int]:
+        def both(done: int, total: int) -> None:
+            heard.append((done, total))
+            tell(done, total)
+
+        done = await settling_of(house).settle(context, study_uid, series_uid, both)
+        return {"instances": done.instances}
+
+    engine = MemoryEngine({NAME: settle_series(settled)}, SystemClock())
+    arguments = {"study": study.study_uid, "series": study.series_uid()}
+    await engine.start(context.tenant, NAME, "s:1", arguments)
+    while (status := await engine.status(context.tenant, "s:1")).state not in FINISHED:
+        await asyncio.sleep(0.01)
+    assert status.state is RunState.DONE, status.error
+    assert (status.done, status.total, status.what) == (4, 4, "images")
+    assert {total for _, total in heard} == {4}
+    assert [done for done, _ in heard] == [0, 1, 1, 2, 2, 3, 3, 4], "half by writing, half by proof"
+    await engine.close()
 
 
 async def test_settling_again_changes_nothing(house: House, context: Context) -> None:

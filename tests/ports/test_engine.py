@@ -302,6 +302,29 @@ async def test_receive_gives_up_in_time(rig: Rig) -> None:
     assert rig.notes.count("heard None") == 1
 
 
+async def test_the_last_progress_stays_with_a_finished_run(rig: Rig) -> None:
+    """Said just before the body returns: no report comes in between."""
+    for name, ending in (("well", State.DONE), ("badly", State.FAILED)):
+        await rig.engine.start(rig.tenant, "quick", name, {"fails": ending is State.FAILED})
+        status = await until(rig, name)
+        assert status.state is ending
+        assert (status.done, status.total, status.what) == (7, 9, "images")
+
+
+async def test_unfinished_and_failed_runs_are_counted(rig: Rig) -> None:
+    assert set((await rig.engine.counts(rig.tenant)).values()) == {0}
+    await rig.engine.start(rig.tenant, "quick", "a", {"fails": True})
+    await rig.engine.start(rig.tenant, "quick", "b", {"fails": False})
+    await until(rig, "a")
+    await until(rig, "b")
+    counts = await rig.engine.counts(rig.tenant)
+    assert counts == {State.WAITING: 0, State.RUNNING: 0, State.FAILED: 1}
+    assert set((await rig.engine.counts(rig.other)).values()) == {0}
+    status = await rig.engine.status(rig.tenant, "a")
+    assert status.arguments == {"fails": True}
+    assert status.asked == ""
+
+
 async def test_progress_is_seen_while_a_step_runs(rig: Rig) -> None:
     await rig.engine.start(rig.tenant, "slow", "p", {"seconds": 30})
     status = await seen(rig, "p", lambda s: s.done > 2)

@@ -38,6 +38,7 @@ WEB_ACTIONS = frozenset(
         Action.ARCHIVE_STATISTICS_READ,
         Action.ARCHIVE_STUDY_QUERY,
         Action.TENANTS_TENANT_LIST,
+        Action.WORK_JOB_CANCEL,
         Action.WORK_JOB_LIST,
         Action.WORK_JOB_RETRY,
     }

@@ -39,9 +39,11 @@ def workflows_of(house: House, gate: Yielding) -> Workflows:
     """Every workflow of this version, by name. A name stays with its steps: runs may be under way."""
     settling = settling_of(house)
 
-    async def settle(tenant: int, study_uid: str, series_uid: str) -> dict[str, Any]:
+    async def settle(
+        tenant: int, study_uid: str, series_uid: str, heard: settle_series.Heard
+    ) -> dict[str, Any]:
         owner = next(t for t in await house.tenants.everyone() if t.key == tenant)
-        done = await settling.settle(system_context(owner), study_uid, series_uid)
+        done = await settling.settle(system_context(owner), study_uid, series_uid, heard)
         return {
             "generation": done.generation,
             "instances": done.instances,

@@ -124,6 +124,12 @@ def workflows(notes: Notes, broken: Callable[[], bool] = lambda: False) -> Workf
         await run.step("middle", middle)
         await run.step("last", act("last"))
 
+    async def quick(run: Run, arguments: Arguments) -> None:
+        await run.step("only", act("only"))
+        run.progress(7, 9, "images")
+        if arguments["fails"]:
+            raise Conflict("It is broken.")
+
     async def wavering(run: Run, arguments: Arguments) -> None:
         name = "left" if notes.count("left") == 0 else "right"
         await run.step(name, act(name))
@@ -140,6 +146,7 @@ def workflows(notes: Notes, broken: Callable[[], bool] = lambda: False) -> Workf
         "sleeper": sleeper,
         "listener": listener,
         "slow": slow,
+        "quick": quick,
         "wavering": wavering,
         "too-much": too_much,
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from lightwell.access.actions import Action
 from lightwell.access.commit import Committer
@@ -10,6 +11,14 @@ from lightwell.access.operation import Act, operation
 from lightwell.access.ports import PolicySource
 from lightwell.kernel.clock import Clock
 from lightwell.workflows.ports import Engine, RunStatus, State
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Some jobs, and how many wait, run and have failed in all (`Engine.counts`)."""
+
+    jobs: Sequence[RunStatus]
+    counts: Mapping[State, int]
 
 
 class Jobs:
@@ -33,6 +42,29 @@ class Jobs:
         before: str | None = None,
     ) -> list[RunStatus]:
         """Jobs, newest first; the next page begins after the job with the id `before`. Raises Missing."""
+        return [*await self._page(act, states, limit, before)]
+
+    @operation(Action.WORK_JOB_LIST)
+    async def overview(
+        self,
+        act: Act,
+        *,
+        states: Sequence[State] = (),
+        limit: int = 100,
+        before: str | None = None,
+    ) -> Overview:
+        """What `list` says and what `counts` says, as one act: for who looks again and again."""
+        jobs = await self._page(act, states, limit, before)
+        return Overview(jobs, await self._engine.counts(act.context.tenant))
+
+    @operation(Action.WORK_JOB_LIST)
+    async def counts(self, act: Act) -> dict[State, int]:
+        """How many jobs wait, run and have failed."""
+        return await self._engine.counts(act.context.tenant)
+
+    async def _page(
+        self, act: Act, states: Sequence[State], limit: int, before: str | None
+    ) -> Sequence[RunStatus]:
         tenant = act.context.tenant
         last = await self._engine.status(tenant, before) if before else None
         return await self._engine.runs(tenant, states=states, limit=limit, before=last)

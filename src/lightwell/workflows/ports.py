@@ -18,7 +18,7 @@ Arguments, messages and results are small JSON values: ids and counts, never pat
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
@@ -40,6 +40,12 @@ class State(StrEnum):
 
 
 FINISHED = frozenset({State.DONE, State.FAILED, State.CANCELLED})
+COUNTED = (
+    State.WAITING,
+    State.RUNNING,
+    State.FAILED,
+)  # what somebody may have to do something about
+COUNT_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,8 @@ class RunStatus:
     error: str = ""  # why it failed, without patient data
     created: datetime | None = None
     updated: datetime | None = None
+    asked: str = ""  # 'retry' or 'cancel', until that has come to pass
+    arguments: Arguments = field(default_factory=dict)
 
 
 class Run(Protocol):
@@ -125,6 +133,9 @@ class Engine(Protocol):
         before: RunStatus | None = None,
     ) -> list[RunStatus]:
         """Runs, newest first, at most `limit` (1000); the next page begins after `before`."""
+
+    async def counts(self, tenant: Tenant) -> dict[State, int]:
+        """How many runs wait, run and have failed; no more than `COUNT_LIMIT` of each is counted."""
 
     async def cancel(self, tenant: Tenant, run_id: str) -> None:
         """Ask that a run ends before its time: between two steps, or within one, which is cancelled and

@@ -15,16 +15,23 @@ from lightwell.workflows.ports import Arguments, Body, Run
 NAME = "settle_series"
 LONGEST_FACTOR = 15  # a series that never rests is settled after so many quiet times
 
-Settle = Callable[[int, str, str], Awaitable[dict[str, Any]]]
-"""(tenant key, study UID, series UID) -> what it came to, as small JSON."""
+Heard = Callable[[int, int], None]
+"""(images done, of how many); from any thread."""
+
+Settle = Callable[[int, str, str, Heard], Awaitable[dict[str, Any]]]
+"""(tenant key, study UID, series UID, whom to tell) -> what it came to, as small JSON."""
 
 
 def settle_series(settle: Settle) -> Body:
     """The body; `settle` is the archive's front door with a context of the tenant's own work."""
 
     async def body(run: Run, arguments: Arguments) -> None:
-        done = await run.step("settle", settle, run.tenant, arguments["study"], arguments["series"])
-        run.progress(done["instances"], done["instances"], "images")
+        def heard(done: int, total: int) -> None:
+            run.progress(done, total, "images")
+
+        study, series = arguments["study"], arguments["series"]
+        made = await run.step("settle", settle, run.tenant, study, series, heard)
+        heard(made["instances"], made["instances"])
 
     return body
 

@@ -47,6 +47,7 @@ from lightwell.wire.multipart import (
     part_head,
 )
 from lightwell.workflows.api import Jobs
+from lightwell.workflows.ports import Arguments, Run
 
 DEFAULT = Tenant(1, "default", "Default", "LIGHTWELL")
 OTHER = Tenant(2, "other", "Other", "OTHER")
@@ -174,6 +175,11 @@ async def never_missing() -> dict[str, str]:
     return {}
 
 
+async def waits(run: Run, _arguments: Arguments) -> None:
+    """A body that is under way until somebody ends it."""
+    await run.receive("word", 600)
+
+
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
     clock = SystemClock()
@@ -195,7 +201,7 @@ async def house() -> AsyncIterator[House]:
     )
     tenants = Tenants(Directory(), journal, policy, committer, clock)
     renderer = PlainRenderer()
-    engine = MemoryEngine({}, clock)
+    engine = MemoryEngine({"waits": waits}, clock)
     inner = console.application(archive, tenants, Jobs(engine, policy, committer, clock))
     table = routes(archive, renderer)
     table += probe_routes(never_missing, lambda: b"x 1\n", lambda: document(table, inner.openapi()))

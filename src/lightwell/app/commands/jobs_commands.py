@@ -37,6 +37,7 @@ def job_to_json(job: RunStatus) -> dict[str, Any]:
         "what": job.what,
         "attempts": job.attempts,
         "error": job.error,
+        "asked": job.asked,
         "created": job.created.isoformat() if job.created else None,
         "updated": job.updated.isoformat() if job.updated else None,
     }

@@ -15,6 +15,7 @@ from lightwell.workflows.ports import State
 
 # A run that dies with its worker at one and the same step this often is not begun again.
 DEATHS = 5
+WHAT = 60  # characters of what is counted
 
 _BEGIN = """
 UPDATE work_run SET state = 'running', attempts = attempts + 1, executor = $3, incarnation = $4,
@@ -32,7 +33,8 @@ UPDATE work_run SET step = $5, done = 0, total = 0, what = '', updated = now(), 
 WHERE tenant = $1 AND run_id = $2 AND executor = $3 AND incarnation = $4 AND state = 'running'
 """
 _END = """
-UPDATE work_run SET state = $5, error = $6, updated = now(), asked = NULL, executor = NULL, incarnation = NULL
+UPDATE work_run SET state = $5, error = $6, updated = now(), asked = NULL, executor = NULL,
+  incarnation = NULL, done = coalesce($7, done), total = coalesce($8, total), what = coalesce($9, what)
 WHERE tenant = $1 AND run_id = $2 AND executor = $3 AND incarnation = $4 AND state = 'running'
 """
 _HAND_BACK = """
@@ -93,9 +95,12 @@ class RunBook:
         """Note which step is begun. Raises NotMine: then it must not be begun."""
         await self._mine(_STEP, key, name[:100], number)
 
-    async def end(self, key: Key, state: State, error: str = "") -> None:
-        """Note how it ended. Raises NotMine."""
-        await self._mine(_END, key, state.value, error)
+    async def end(
+        self, key: Key, state: State, error: str = "", last: Progress | None = None
+    ) -> None:
+        """Note how it ended, and how far it had come if that was not noted yet. Raises NotMine."""
+        far = (None, None, None) if last is None else (last.done, last.total, last.what[:WHAT])
+        await self._mine(_END, key, state.value, error, *far)
 
     async def hand_back(self, key: Key) -> None:
         """This execution ended and the run did not: have it given to somebody soon. Raises NotMine."""
@@ -120,7 +125,7 @@ class RunBook:
                 [key[1] for key in news],
                 [p.done for p in news.values()],
                 [p.total for p in news.values()],
-                [p.what[:60] for p in news.values()],
+                [p.what[:WHAT] for p in news.values()],
             )
 
     async def release(self) -> None:

@@ -6,13 +6,14 @@ command and the dispatcher start runs alike, in a transaction of their own makin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightwell.access.context import Tenant
 from lightwell.backends.database.pool import Database
 from lightwell.kernel.errors import Conflict, Invalid, Missing
-from lightwell.workflows.ports import Arguments, Json, RunStatus, State
+from lightwell.workflows.ports import COUNT_LIMIT, COUNTED, Arguments, Json, RunStatus, State
 from lightwell.workflows.values import (
     RESULT_BYTES,
     checked_arguments,
@@ -30,12 +31,18 @@ START = """
 INSERT INTO work_run (tenant, run_id, workflow, key, arguments) VALUES ($1, $2, $3, $4, $5::jsonb)
 ON CONFLICT (tenant, run_id) DO NOTHING
 """
-_COLUMNS = """tenant, run_id, workflow, state, step, done, total, what, attempts, error, created, updated"""
+_COLUMNS = """tenant, run_id, workflow, state, step, done, total, what, attempts, error, created, updated,
+asked, arguments"""
 _RUNS = f"""
 SELECT {_COLUMNS} FROM work_run
 WHERE tenant = $1 AND ($2::text[] IS NULL OR state = ANY($2))
   AND ($3::timestamptz IS NULL OR (created, run_id COLLATE "C") < ($3, $4))
 ORDER BY created DESC, run_id COLLATE "C" DESC LIMIT $5
+"""
+_COUNTS = """
+SELECT s.state, (SELECT count(*) FROM (
+  SELECT FROM work_run r WHERE r.tenant = $1 AND r.state = s.state LIMIT $3) x) AS n
+FROM unnest($2::text[]) s(state)
 """
 _ASK = """
 UPDATE work_run SET asked = $3, updated = now() WHERE tenant = $1 AND run_id = $2 AND state = ANY($4)
@@ -105,6 +112,13 @@ class PostgresEngine:
             )
         return [status_of(row) for row in rows]
 
+    async def counts(self, tenant: Tenant) -> dict[State, int]:
+        async with self._database.transaction(tenant) as connection:
+            rows = await connection.fetch(
+                _COUNTS, tenant.key, [state.value for state in COUNTED], COUNT_LIMIT
+            )
+        return {State(row["state"]): row["n"] for row in rows}
+
     async def cancel(self, tenant: Tenant, run_id: str) -> None:
         if not await self._ask(tenant, run_id, "cancel", (State.WAITING, State.RUNNING)):
             found = await self.status(tenant, run_id)
@@ -151,4 +165,6 @@ def status_of(row: asyncpg.Record | dict[str, Any]) -> RunStatus:
         error=row["error"],
         created=row["created"],
         updated=row["updated"],
+        asked=row["asked"] or "",
+        arguments=json.loads(row["arguments"]),
     )

@@ -76,6 +76,7 @@ class DbosWorker:
         self._book = RunBook(work, executor, UUID(int=0))
         self._steps: set[asyncio.Task[Any]] = set()
         self._news: dict[Key, Progress] = {}
+        self._last: dict[Key, Progress] = {}  # of runs under way, reported or not
         self._news_lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.launched = asyncio.Event()
@@ -195,7 +196,9 @@ class DbosWorker:
             except Exception as failure:  # noqa: BLE001 - however a body ends, its row says so
                 state, error = State.FAILED, told(failure)
                 log.error("%s of %s failed: %s", key[1], workflow, error)
-            await self._on_main(self._persist(lambda: self._book.end(key, state, error)))
+            # A report is up to a second away, and would come too late for a row that has ended.
+            last = self._forget(key)
+            await self._on_main(self._persist(lambda: self._book.end(key, state, error, last)))
         except NotMine:
             raise asyncio.CancelledError from None
         except asyncio.CancelledError:
@@ -204,6 +207,8 @@ class DbosWorker:
                 with contextlib.suppress(NotMine):
                     await self._on_main(self._persist(lambda: self._book.hand_back(key)))
             raise
+        finally:
+            self._forget(key)
 
     async def _on_main(self, work: Coroutine[Any, Any, T]) -> T:
         """Await something on the process's loop; cancelled with whoever awaits it."""
@@ -222,7 +227,13 @@ class DbosWorker:
 
     def note(self, key: Key, progress: Progress) -> None:
         with self._news_lock:
-            self._news[key] = progress
+            self._news[key] = self._last[key] = progress
+
+    def _forget(self, key: Key) -> Progress | None:
+        """Drop what a run said of its progress; the last of it."""
+        with self._news_lock:
+            self._news.pop(key, None)
+            return self._last.pop(key, None)
 
     # -- on the process's loop -----------------------------------------------------------------------
 
@@ -242,6 +253,7 @@ class DbosWorker:
         async def turn() -> AsyncIterator[None]:
             async with self._places, self._gate():
                 await self._persist(lambda: self._book.step(key, name, number))
+                self._forget(key)  # a step counts from nothing
                 yield
 
         try:

@@ -20,6 +20,8 @@ from lightwell.access.context import Tenant
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Broken, Conflict, LightwellError, Missing
 from lightwell.workflows.ports import (
+    COUNT_LIMIT,
+    COUNTED,
     FINISHED,
     Arguments,
     Json,
@@ -99,7 +101,15 @@ class MemoryEngine:
         if key in self._kept:
             return False
         now = self._clock.now()
-        status = RunStatus(tenant.key, run_id, workflow, State.WAITING, created=now, updated=now)
+        status = RunStatus(
+            tenant.key,
+            run_id,
+            workflow,
+            State.WAITING,
+            created=now,
+            updated=now,
+            arguments=json.loads(text),
+        )
         self._kept[key] = _Kept(status, text, len(self._kept))
         self._begin(key)
         return True
@@ -128,6 +138,10 @@ class MemoryEngine:
         newest = sorted(mine, key=lambda kept: -kept.order)
         chosen = [k.status for k in newest if k.order < last]
         return [s for s in chosen if not states or s.state in states][:limit]
+
+    async def counts(self, tenant: Tenant) -> dict[State, int]:
+        states = [kept.status.state for key, kept in self._kept.items() if key[0] == tenant.key]
+        return {state: min(states.count(state), COUNT_LIMIT) for state in COUNTED}
 
     async def cancel(self, tenant: Tenant, run_id: str) -> None:
         kept = self._found(tenant, run_id)

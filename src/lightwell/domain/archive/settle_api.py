@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,6 +38,8 @@ from lightwell.kernel.errors import LightwellError
 MERGE_AT = 4  # packs of a series from which a new generation takes all of them in
 GRACE = timedelta(hours=24)
 AS_RECEIVED = "as-received"  # a tenant's choice (`Tenant.settling`)
+
+Heard = Callable[[int, int], None]  # so many instances done, of so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,14 @@ class Settling:
         self._ids = BlobIds()
 
     @operation(Action.ARCHIVE_SERIES_SETTLE)
-    async def settle(self, act: Act, study_uid: str, series_uid: str) -> SettledSeries:
+    async def settle(
+        self, act: Act, study_uid: str, series_uid: str, heard: Heard | None = None
+    ) -> SettledSeries:
         """Pack what is not packed yet, prove it from the store, switch the rows.
 
-        Raises FactsChanged (the series changed meanwhile: settle it again), Damaged (a landed object is
-        not what arrived: nothing was changed), Unavailable.
+        `heard` is told, on a thread of its own, how many of how many instances are done. Raises FactsChanged
+        (the series changed meanwhile: settle it again), Damaged (a landed object is not what arrived:
+        nothing was changed), Unavailable.
         """
         tenant = act.context.tenant
         act.about(study_uid=study_uid, subject=series_uid)
@@ -101,7 +106,7 @@ class Settling:
         if not chosen:
             return SettledSeries()
         facts = SeriesFacts(study_uid, series_uid, contents.generation + 1, self.clock.now())
-        made = await asyncio.to_thread(self._make, tenant, contents, chosen, facts)
+        made = await asyncio.to_thread(self._make, tenant, contents, chosen, facts, heard)
         row = _row(facts, chosen, made, facts.packed + self._grace)
         result = _result(facts.generation, made)
         act.about(detail=f"{result.instances} instances, {result.coded} coded")
@@ -123,6 +128,7 @@ class Settling:
         contents: SeriesContents,
         chosen: tuple[Located, ...],
         facts: SeriesFacts,
+        heard: Heard | None,
     ) -> _Made:
         """Write and prove everything. Blocking; leaves nothing behind when it fails."""
         blobs = self._stock.blobs
@@ -130,6 +136,10 @@ class Settling:
 
         def sources() -> Iterator[Source]:
             return (source_of(self._stock, one, arrivals) for one in chosen)
+
+        def count(done: int) -> None:
+            if heard is not None:
+                heard(done, len(chosen))
 
         def new_key() -> str:
             return blob_key(tenant.region, tenant.name, PACK, self._ids.next())
@@ -139,7 +149,14 @@ class Settling:
         if tenant.settling == AS_RECEIVED:
             refuse = {one.sop_uid: Reason.POLICY for one in chosen}
         key, packed = pack_proved(
-            sources, self._stock.coder, blobs, new_key, facts, refuse=refuse, folder=self._folder
+            sources,
+            self._stock.coder,
+            blobs,
+            new_key,
+            facts,
+            refuse=refuse,
+            folder=self._folder,
+            heard=count,
         )
         reach("s2")
         pack = NewBlob(_id_of(key), PACK, packed.length, packed.crc32c)

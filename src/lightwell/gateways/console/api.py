@@ -19,12 +19,16 @@ from lightwell.domain.archive.model import Level
 from lightwell.domain.archive.query_building import Key, build_query
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console.views import (
+    JobCounts,
     JobPage,
+    JobSubject,
     JobView,
     Stats,
     StudyDetail,
     StudyPage,
     TenantView,
+    job_counts,
+    job_subject,
     job_view,
     series_row,
     study_detail,
@@ -43,6 +47,8 @@ SERIES_LIMIT = 1000
 # Description; for series the Body Part Examined.
 _STUDY_EXTRAS = (0x00080080, 0x00081030)
 _SERIES_EXTRAS = (0x00180015, 0x0008103E)
+# Of what a job is about: Series and Study Description.
+_SUBJECT_EXTRAS = (0x0008103E, 0x00081030)
 _DATE = re.compile(r"\d{8}")
 
 
@@ -157,10 +163,22 @@ def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
         state: Annotated[list[State] | None, Query()] = None,
         before: Annotated[str, Query(max_length=200)] = "",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        describe: bool = False,
     ) -> JobPage:
-        found = await jobs.list(who, states=state or (), limit=limit, before=before or None)
-        more = found[-1].id if len(found) == limit else None
-        return JobPage(items=[job_view(job) for job in found], next_before=more)
+        """`describe`: look up which series the jobs are about. Ask for it once a job, not each time."""
+        seen = await jobs.overview(who, states=state or (), limit=limit, before=before or None)
+        items = [job_view(job) for job in seen.jobs]
+        return JobPage(
+            items=items,
+            next_before=items[-1].id if len(items) == limit else None,
+            counts=job_counts(seen.counts),
+            subjects=await _subjects(archive, who, items) if describe else {},
+            now=jobs.clock.now(),
+        )
+
+    @app.get(f"{PREFIX}/jobs/counts", summary="How many jobs wait, run and have failed")
+    async def count_jobs(who: Who) -> JobCounts:
+        return job_counts(await jobs.counts(who))
 
     @app.post(
         f"{PREFIX}/jobs/{{job:path}}/retry",
@@ -171,7 +189,37 @@ def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
     async def retry_job(who: Who, job: str) -> JobView:
         return job_view(await jobs.retry(who, job))
 
+    @app.post(
+        f"{PREFIX}/jobs/{{job:path}}/cancel",
+        summary="End a job before its time; what it has done stays done",
+        status_code=202,
+        dependencies=[Depends(deliberate)],
+    )
+    async def cancel_job(who: Who, job: str) -> JobView:
+        return job_view(await jobs.cancel(who, job))
+
     return app
+
+
+async def _subjects(archive: Archive, who: Context, items: list[JobView]) -> dict[str, JobSubject]:
+    """The series that jobs are about, by UID, through the same door and policy as every search. A list
+    of jobs is of use without them, too: what cannot be searched now is left out."""
+    series = list({item.series_uid for item in items if item.series_uid})
+    if not series:
+        return {}
+    asked = build_query(
+        Level.SERIES,
+        (),
+        study_uids=list({item.study_uid for item in items if item.study_uid}),
+        series_uids=series,
+        include=_SUBJECT_EXTRAS,
+        limit=len(series),
+    )
+    try:
+        found = (await archive.find(who, asked)).items
+    except LightwellError:
+        return {}
+    return {each.series_uid: job_subject(each) for each in found}
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

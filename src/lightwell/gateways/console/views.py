@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
 
 from lightwell.access.context import Tenant
+from lightwell.dicom.uids import acceptable_uid
 from lightwell.domain.archive.model import Attributes
 from lightwell.domain.archive.query import Found
 from lightwell.domain.patients.model import public_issuer
-from lightwell.workflows.ports import RunStatus
+from lightwell.workflows.ports import COUNTED, RunStatus, State
 
 
 class TenantView(BaseModel):
@@ -94,8 +96,20 @@ class Stats(BaseModel):
     by_modality: dict[str, int]
 
 
+class JobSubject(BaseModel):
+    """The series a job is about, without anything of the patient."""
+
+    study_uid: str
+    series_uid: str
+    modality: str
+    description: str
+    study_description: str
+    images: int
+
+
 class JobView(BaseModel):
-    """A piece of background work. `total` 0: not said; times in UTC."""
+    """A piece of background work. `total` 0: not said; times in UTC; `asked`: 'retry' or 'cancel' until
+    that has come to pass; `series_uid`: the series it works on, '' when it works on none."""
 
     id: str
     workflow: str
@@ -106,15 +120,30 @@ class JobView(BaseModel):
     what: str
     attempts: int
     error: str
+    asked: str
+    study_uid: str
+    series_uid: str
     created: datetime | None
     updated: datetime | None
 
 
+class JobCounts(BaseModel):
+    """How many jobs there are in the states that somebody may have to do something about; 1000: or more."""
+
+    waiting: int
+    running: int
+    failed: int
+
+
 class JobPage(BaseModel):
-    """Some jobs, newest first, and the `before` of the next page."""
+    """Some jobs, newest first, and the `before` of the next page. `subjects`: the series they are about,
+    by UID, as far as they were asked for and can be named. `now`: this server's clock, for ages."""
 
     items: list[JobView]
     next_before: str | None
+    counts: JobCounts
+    subjects: dict[str, JobSubject]
+    now: datetime
 
 
 def values_of(attributes: Attributes, tag: str) -> list[Any]:
@@ -142,6 +171,30 @@ def count_of(attributes: Attributes, tag: str) -> int | None:
         return None
 
 
+def uid_of(job: RunStatus, name: str) -> str:
+    """A UID among the arguments of a run; '' when there is none of that name."""
+    value = job.arguments.get(name)
+    return value if isinstance(value, str) and acceptable_uid(value) else ""
+
+
+def job_counts(counts: Mapping[State, int]) -> JobCounts:
+    """How many, as the page knows it."""
+    return JobCounts(**{state.value: counts.get(state, 0) for state in COUNTED})
+
+
+def job_subject(found: Found) -> JobSubject:
+    """A match at series level as what a job is about."""
+    a = found.attributes
+    return JobSubject(
+        study_uid=found.study_uid,
+        series_uid=found.series_uid,
+        modality=text_of(a, "00080060"),
+        description=text_of(a, "0008103E"),
+        study_description=text_of(a, "00081030"),
+        images=count_of(a, "00201209") or 0,
+    )
+
+
 def job_view(job: RunStatus) -> JobView:
     """A run as the page knows it."""
     return JobView(
@@ -154,6 +207,9 @@ def job_view(job: RunStatus) -> JobView:
         what=job.what,
         attempts=job.attempts,
         error=job.error,
+        asked=job.asked,
+        study_uid=uid_of(job, "study"),
+        series_uid=uid_of(job, "series"),
         created=job.created,
         updated=job.updated,
     )

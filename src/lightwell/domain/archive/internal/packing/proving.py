@@ -77,12 +77,13 @@ def prove(
     coder: FrameCoder,
     written: Sequence[Entry] | None = None,
     crc: int | None = None,
+    heard: Callable[[], None] | None = None,
 ) -> list[Failed]:
     """The entries of a stored pack that are not what arrived; [] is the proof.
 
     `written` are the rows about to be switched: the pack's own index must say the same; `crc` is the
-    CRC32C of all that was written. Raises Damaged when index, TAR or frame records are not whole, and
-    what reading or the coder raises.
+    CRC32C of all that was written; `heard` is called after each entry. Raises Damaged when
+    index, TAR or frame records are not whole, and what reading or the coder raises.
     """
     index = read_index(read, length)
     if written is not None and index.entries != tuple(written):
@@ -96,6 +97,8 @@ def prove(
         for entry in index.entries:
             _same(next(found, None), entry)
             accounts.append(_begin(forward, entry, feeder))
+            if heard is not None:
+                heard()
         feeder.finish()
     finally:
         feeder.abandon()
@@ -150,25 +153,30 @@ def pack_proved(
     *,
     refuse: Mapping[str, Reason] | None = None,
     folder: str | None = None,
+    heard: Callable[[int], None] | None = None,
 ) -> tuple[str, Packed]:
     """Write a pack to the store, seal it, prove it from there; its key and what is in it.
 
+    `heard` is told how many objects are done, one half of each by writing it and one by proving it.
     Entries that fail go into a second pack as received (`proof-failed`); the first is deleted. Raises
     Damaged when an object fails as received, too: then what landed is damaged. Whatever is raised, the
     store keeps nothing of it, as far as it can be reached.
     """
     refused = dict(refuse or {})
     for _ in range(2):
+        count = _Halves(heard)
         key = new_key()
         sink = store.begin(key)
         try:
-            packed = pack_series(sources(), coder, sink.write, facts, refuse=refused, folder=folder)
+            packed = pack_series(
+                sources(), coder, sink.write, facts, refuse=refused, folder=folder, heard=count
+            )
             sink.seal()
         except BaseException:
             sink.discard()
             raise
         try:
-            failed = _prove_stored(store, key, coder, packed)
+            failed = _prove_stored(store, key, coder, packed, count)
         except BaseException:
             _drop(store, key)
             raise
@@ -184,11 +192,26 @@ def pack_proved(
     raise Damaged("A series could not be proved, even as received; it was not settled.")
 
 
-def _prove_stored(store: BlobStore, key: str, coder: FrameCoder, packed: Packed) -> list[Failed]:
+class _Halves:
+    """Called twice an object; tells whole ones."""
+
+    def __init__(self, heard: Callable[[int], None] | None) -> None:
+        self._heard = heard
+        self._halves = 0
+
+    def __call__(self) -> None:
+        self._halves += 1
+        if self._heard is not None:
+            self._heard(self._halves // 2)
+
+
+def _prove_stored(
+    store: BlobStore, key: str, coder: FrameCoder, packed: Packed, heard: Callable[[], None]
+) -> list[Failed]:
     if store.length(key) != packed.length:
         raise Damaged("The store keeps a pack of another length than was written.")
     read = partial(store.read, key)
-    return prove(read, packed.length, coder, packed.entries, packed.crc32c)
+    return prove(read, packed.length, coder, packed.entries, packed.crc32c, heard)
 
 
 def _drop(store: BlobStore, key: str) -> None:

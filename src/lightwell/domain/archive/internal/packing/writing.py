@@ -68,21 +68,25 @@ def pack_series(
     *,
     refuse: Mapping[str, Reason] | None = None,
     folder: str | None = None,
+    heard: Callable[[], None] | None = None,
 ) -> Packed:
     """Write the pack of a series, its objects in reading order.
 
     `refuse` says which objects (SOP Instance UID) go in as received whatever they are: after a failed
-    proof, or by policy. `folder` takes what does not fit
-    into memory, unlinked. Raises what `write`, a source or the coder raises; the pack is then to be
-    discarded.
+    proof, or by policy. `folder` takes what does not fit into memory, unlinked. `heard` is called
+    after each entry. Raises what `write`, a source or the coder raises; the pack is then to be discarded.
     """
-    writer = _Writer(coder, write, facts, refuse or {}, folder)
+    writer = _Writer(coder, write, facts, refuse or {}, folder, heard or _nothing)
     try:
         for source in sources:
             writer.add(source)
         return writer.finish()
     finally:
         writer.close()
+
+
+def _nothing() -> None:
+    """Nobody wants to hear how far it is."""
 
 
 class _Waiting:
@@ -109,7 +113,9 @@ class _Writer:
         facts: SeriesFacts,
         refuse: Mapping[str, Reason],
         folder: str | None,
+        heard: Callable[[], None],
     ) -> None:
+        self._heard = heard
         self._feeder: Feeder[Buffer, CodedFrame] = Feeder(coder.encode, coder.depth)
         self._write = write
         self._facts = facts
@@ -187,6 +193,7 @@ class _Writer:
         coded = waiting.coded
         if coded is None:
             self._as_received(waiting.opened, waiting.reason or Reason.UNREADABLE)
+            self._heard()
             return
         try:
             self._feeder.until(lambda: waiting.ready)
@@ -195,6 +202,7 @@ class _Writer:
             coded.close()
         if reason is not None:
             self._as_received(waiting.opened, reason)
+        self._heard()
 
     def _put(self, chunk: Buffer) -> None:
         if len(chunk):
