@@ -1,6 +1,7 @@
 /** Which page the address asks for, and the tenants every page needs. */
 import { Component, lazy, Suspense, useEffect, useState, type ReactElement, type ReactNode } from 'react';
 import { fetchTenants, type Tenant } from '../client/console';
+import { Jobs } from '../panels/Jobs';
 import { StudyList } from '../panels/StudyList';
 import { place } from '../store/navigation';
 import { useSignal } from '../store/signal';
@@ -51,6 +52,8 @@ export function App(): ReactElement {
       <Suspense fallback={<div className="starting">Starting the viewer…</div>}>
         {screen.kind === 'viewer' ? (
           <Viewer key={`${tenant}/${screen.study}`} tenant={tenant} study={screen.study} demo={demo} />
+        ) : screen.kind === 'jobs' ? (
+          <Jobs key={tenant} tenant={tenant} tenants={tenants} demo={demo} />
         ) : (
           <StudyList key={tenant} tenant={tenant} tenants={tenants} demo={demo} onApproach={approach} />
         )}

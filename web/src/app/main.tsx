@@ -2,6 +2,7 @@
 import { createRoot } from 'react-dom/client';
 import '../ui/tokens.css';
 import '../ui/list.css';
+import '../ui/jobs.css';
 import '../ui/viewer.css';
 import { App } from './App';
 

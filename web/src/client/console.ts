@@ -1,4 +1,5 @@
 /** The console API of the archive: study list, study detail, tenants. Answers are checked here. */
+import { count, list, object, text } from './checked';
 import { get, readJson, RequestFailure, type RequestOptions } from './http';
 import { consoleRoot } from './place';
 
@@ -57,15 +58,6 @@ export interface StudyQuery {
   readonly to: string;
   readonly sort: string;
 }
-
-type Json = Record<string, unknown>;
-
-const object = (value: unknown): Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {};
-const text = (value: unknown): string => (typeof value === 'string' ? value : '');
-const count = (value: unknown): number =>
-  typeof value === 'number' && Number.isFinite(value) ? value : 0;
-const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
 /** Only addresses on this origin are ever loaded. */
 const localUrl = (value: unknown): string | null =>

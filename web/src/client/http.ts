@@ -77,17 +77,45 @@ function networkFailure(error: unknown, what: string): unknown {
  * @param what the request in words, for messages: "Loading the study list".
  * @throws RequestFailure, or the AbortError of `options.signal`.
  */
-export async function get<T>(
+export function get<T>(
   url: string,
   what: string,
   read: (response: Response) => Promise<T>,
   options: RequestOptions = {},
 ): Promise<T> {
+  return request(url, {}, what, read, options);
+}
+
+/** POST JSON to this origin: how a change is asked for. @throws RequestFailure, as `get` does. */
+export function post<T>(
+  url: string,
+  body: unknown,
+  what: string,
+  read: (response: Response) => Promise<T>,
+  options: RequestOptions = {},
+): Promise<T> {
+  const sent = { method: 'POST', body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
+  return request(url, sent, what, read, options);
+}
+
+interface Sent {
+  readonly method?: string;
+  readonly body?: string;
+  readonly headers?: Record<string, string>;
+}
+
+async function request<T>(
+  url: string,
+  sent: Sent,
+  what: string,
+  read: (response: Response) => Promise<T>,
+  options: RequestOptions,
+): Promise<T> {
   const late = AbortSignal.timeout(options.deadline ?? DEFAULT_DEADLINE);
   const signal = options.signal ? AbortSignal.any([options.signal, late]) : late;
   try {
-    const headers = { Accept: options.accept ?? 'application/json' };
-    const response = await fetch(url, { headers, signal, credentials: 'same-origin' });
+    const headers = { Accept: options.accept ?? 'application/json', ...sent.headers };
+    const response = await fetch(url, { ...sent, headers, signal, credentials: 'same-origin' });
     if (!response.ok) throw await refusal(response, what);
     return await read(response);
   } catch (error) {

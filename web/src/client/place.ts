@@ -3,7 +3,10 @@
 export interface Place {
   /** Name of the tenant in the address; null for the default one. */
   readonly tenant: string | null;
-  readonly screen: { readonly kind: 'list' } | { readonly kind: 'viewer'; readonly study: string };
+  readonly screen:
+    | { readonly kind: 'list' }
+    | { readonly kind: 'jobs' }
+    | { readonly kind: 'viewer'; readonly study: string };
 }
 
 const UID = /^[\w.-]{1,128}$/;
@@ -15,6 +18,7 @@ export function parsePlace(path: string): Place {
   const named = parts[0] === 't' && TENANT.test(parts[1] ?? '');
   const tenant = named ? (parts[1] as string) : null;
   const [screen, study = ''] = named ? parts.slice(2) : parts;
+  if (screen === 'jobs') return { tenant, screen: { kind: 'jobs' } };
   return screen === 'viewer' && UID.test(study)
     ? { tenant, screen: { kind: 'viewer', study } }
     : { tenant, screen: { kind: 'list' } };
@@ -23,6 +27,7 @@ export function parsePlace(path: string): Place {
 const prefix = (tenant: string | null): string => (tenant === null ? '' : `/t/${tenant}`);
 
 export const listPath = (tenant: string | null): string => `${prefix(tenant)}/`;
+export const jobsPath = (tenant: string | null): string => `${prefix(tenant)}/jobs`;
 export const viewerPath = (tenant: string | null, study: string): string =>
   `${prefix(tenant)}/viewer/${study}`;
 export const consoleRoot = (tenant: string | null): string => `${prefix(tenant)}/api/v1`;

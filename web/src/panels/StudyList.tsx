@@ -9,6 +9,7 @@ import { Badge, Notice } from '../ui/controls';
 import { formatCount } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { About } from './About';
+import { JobsLink, TenantSwitch } from './Header';
 import { StudyRow } from './StudyRow';
 
 const MODALITIES = ['CT', 'MR', 'CR', 'DX', 'MG', 'US', 'XA', 'PT', 'NM'];
@@ -93,22 +94,6 @@ function Filters({ store, state }: FilterProps): ReactElement {
         onChange={(event) => store.search({ to: event.target.value })}
       />
     </div>
-  );
-}
-
-function TenantSwitch({ tenants, tenant }: { tenants: readonly Tenant[]; tenant: string | null }): ReactElement | null {
-  if (tenants.length < 2) return null;
-  const names = tenants.map((t) => t.name);
-  const current = tenant ?? names[0] ?? '';
-  const go = (name: string): void => navigate(listPath(name === names[0] ? null : name));
-  return (
-    <select aria-label="Tenant" className="tenant" value={current} onChange={(event) => go(event.target.value)}>
-      {tenants.map((t) => (
-        <option key={t.name} value={t.name}>
-          {t.label}
-        </option>
-      ))}
-    </select>
   );
 }
 
@@ -245,7 +230,7 @@ export function StudyList({ tenant, tenants, demo, onApproach }: Props): ReactEl
     <div className="list-page">
       <header className="list-header">
         <span className="brand">Lightwell</span>
-        <TenantSwitch tenants={tenants} tenant={tenant} />
+        <TenantSwitch tenants={tenants} tenant={tenant} path={listPath} />
         {demo && <Badge tone="info">DEMO</Badge>}
         <label className="search">
           <Icon name="search" />
@@ -265,6 +250,7 @@ export function StudyList({ tenant, tenants, demo, onApproach }: Props): ReactEl
         <span className="count" role="status">
           {countText(state)}
         </span>
+        <JobsLink tenant={tenant} />
         <About />
       </header>
       <main

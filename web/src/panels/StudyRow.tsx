@@ -5,6 +5,7 @@ import { viewerPath } from '../client/place';
 import { navigate } from '../store/navigation';
 import { Badge, Line, Thumbnail } from '../ui/controls';
 import { formatDate, formatName, formatTime, plural } from '../ui/format';
+import { isPlainClick } from './Header';
 
 export function StudyMarks({ study }: { readonly study: StudyItem }): ReactElement {
   return (
@@ -32,9 +33,6 @@ export function StudyMarks({ study }: { readonly study: StudyItem }): ReactEleme
     </>
   );
 }
-
-const isPlainClick = (event: MouseEvent): boolean =>
-  event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
 
 interface Props {
   readonly study: StudyItem;

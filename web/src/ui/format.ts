@@ -44,3 +44,20 @@ export const formatCount = (n: number): string => n.toLocaleString('en-US');
 
 export const plural = (n: number, one: string, many = `${one}s`): string =>
   `${formatCount(n)} ${n === 1 ? one : many}`;
+
+const STEPS: readonly (readonly [number, string])[] = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'min'],
+  [1_000, 's'],
+];
+
+/** A span of time in its largest whole unit: "12 s", "3 min", "5 h", "2 d"; less than a second is "0 s". */
+export function formatSpan(milliseconds: number): string {
+  const [size, unit] = STEPS.find(([each]) => milliseconds >= each) ?? [1_000, 's'];
+  return `${formatCount(Math.max(0, Math.floor(milliseconds / size)))} ${unit}`;
+}
+
+/** How long ago: "just now" for less than five seconds, then "12 s ago". */
+export const formatAgo = (milliseconds: number): string =>
+  milliseconds < 5_000 ? 'just now' : `${formatSpan(milliseconds)} ago`;

@@ -26,6 +26,7 @@ const PATHS = {
   four: 'M3 4h14v12H3ZM10 4v12M3 10h14',
   up: 'M6 12l4-4 4 4',
   down: 'M6 8l4 4 4-4',
+  work: 'M2.5 10h3.2l2.3-5.5 4 11 2.3-5.5h3.2',
   more: 'M5 10v.1M10 10v.1M15 10v.1',
 } as const;
 

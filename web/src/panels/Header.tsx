@@ -1,0 +1,61 @@
+/** What the headers of the pages have in common: the tenant, and the way to the background work. */
+import { useEffect, useState, type MouseEvent, type ReactElement } from 'react';
+import type { Tenant } from '../client/console';
+import { jobsPath } from '../client/place';
+import { watchFailures } from '../store/jobs';
+import { navigate } from '../store/navigation';
+import { formatCount } from '../ui/format';
+import { Icon } from '../ui/icons';
+
+interface SwitchProps {
+  readonly tenants: readonly Tenant[];
+  readonly tenant: string | null;
+  /** The address of this page for another tenant; null is the first one. */
+  readonly path: (tenant: string | null) => string;
+}
+
+export function TenantSwitch({ tenants, tenant, path }: SwitchProps): ReactElement | null {
+  if (tenants.length < 2) return null;
+  const names = tenants.map((t) => t.name);
+  const current = tenant ?? names[0] ?? '';
+  const go = (name: string): void => navigate(path(name === names[0] ? null : name));
+  return (
+    <select aria-label="Tenant" className="tenant" value={current} onChange={(event) => go(event.target.value)}>
+      {tenants.map((t) => (
+        <option key={t.name} value={t.name}>
+          {t.label}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+/** An ordinary click is ours; with a key held, or another button, it is the browser's. */
+export const isPlainClick = (event: MouseEvent): boolean =>
+  event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
+
+/** The way to the background work; it is quiet until something has failed. */
+export function JobsLink({ tenant }: { readonly tenant: string | null }): ReactElement {
+  const [failed, setFailed] = useState(0);
+  useEffect(() => {
+    setFailed(0);
+    return watchFailures(tenant, setFailed);
+  }, [tenant]);
+  const path = jobsPath(tenant);
+  const name = failed > 0 ? `Background work, ${formatCount(failed)} failed` : 'Background work';
+  const open = (event: MouseEvent): void => {
+    if (!isPlainClick(event)) return;
+    event.preventDefault();
+    navigate(path);
+  };
+  return (
+    <a className="icon-button jobs-link" href={path} title={name} aria-label={name} onClick={open}>
+      <Icon name="work" />
+      {failed > 0 && (
+        <span className="jobs-failed" aria-hidden="true">
+          {failed > 99 ? '99+' : failed}
+        </span>
+      )}
+    </a>
+  );
+}
