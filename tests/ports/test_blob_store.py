@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from lightwell.backends.blobs import open_store
+from lightwell.backends.blobs.cached import CachedStore
+from lightwell.backends.blobs.chunks import ChunkFolder
 from lightwell.backends.blobs.memory import MemoryStore
 from lightwell.domain.archive.ports import (
     BlobExists,
@@ -37,25 +39,28 @@ def seaweed() -> Iterator[SeaweedFS]:
         yield server
 
 
-@pytest.fixture(params=["memory", "local", "s3"])
+@pytest.fixture(params=["memory", "local", "s3", "cached-memory", "cached-s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
     made: BlobStore
     if request.param == "memory":
         made = MemoryStore()
     elif request.param == "local":
         made = open_store(str(tmp_path / "blobs"), tmp_path / "staging")
+    elif request.param == "cached-memory":  # chunks so small that every range meets several
+        made = CachedStore(MemoryStore(), ChunkFolder(tmp_path / "cache", MIB, 7), chunk=7)
     else:
         server: SeaweedFS = request.getfixturevalue("seaweed")
         made = open_store(
             server.store_url(prefix=secrets.token_hex(8)),
             tmp_path / "staging",
+            cache=tmp_path / "cache" if request.param == "cached-s3" else None,
             environment=server.environment(),
         )
     yield made
     made.close()
 
 
-def a_key(kind: str = "landed") -> str:
+def a_key(kind: str = "pack") -> str:
     name = secrets.token_hex(16)
     return f"eu/default/{kind}/{name[:2]}/{name[2:4]}/{name}"
 

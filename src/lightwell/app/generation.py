@@ -52,6 +52,7 @@ class Generation:
             "settle_after": s.settle_after,
             "landed_grace": s.landed_grace,
             "store_url": s.store_url,
+            "cache_bytes": s.cache_bytes,
             "open_to_network": s.open_to_network,
             # Never the owner: a door must not be able to step around row-level security.
             "urls": {role.value: self.info.url(role) for role in (Role.APP, Role.WORK)},
@@ -82,6 +83,7 @@ def read_generation() -> Generation:
         settle_after=body["settle_after"],
         landed_grace=body["landed_grace"],
         store_url=body["store_url"],
+        cache_bytes=body["cache_bytes"],
         open_to_network=body["open_to_network"],
     )
     urls = {Role(role): url for role, url in body["urls"].items()}

@@ -91,7 +91,9 @@ class Heart:
                 self._name,
                 self._role,
                 os.getpid(),
-                orjson.dumps({**self._numbers(), CPU: time.process_time()}).decode(),
+                orjson.dumps(
+                    {**self._numbers(), **self._house.blobs.numbers(), CPU: time.process_time()}
+                ).decode(),
             )
 
 

@@ -91,6 +91,14 @@ def serve(
             envvar="LIGHTWELL_LANDED_GRACE", help="Seconds that what was packed stays besides."
         ),
     ] = 24 * 3600.0,
+    cache_bytes: Annotated[
+        int | None,
+        typer.Option(
+            envvar="LIGHTWELL_CACHE_BYTES",
+            help="Bytes kept on this machine of what is read from a bucket; 0: none.",
+            show_default="a twentieth of the volume, at most 16 GiB",
+        ),
+    ] = None,
     open_to_network: Annotated[
         bool,
         typer.Option(
@@ -119,6 +127,7 @@ def serve(
             work_at_once=work_at_once,
             settle_after=settle_after,
             landed_grace=landed_grace,
+            cache_bytes=cache_bytes,
             open_to_network=open_to_network,
         )
     )

@@ -14,6 +14,7 @@ from lightwell.kernel.errors import Invalid
 
 DEFAULT_HTTP = "127.0.0.1:8042"
 DEFAULT_DIMSE = "127.0.0.1:11112"
+LEAST_CACHE = 256 << 20  # less would be turned over by one study
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Settings:
     landed_grace: float = 24 * 3600.0  # seconds that what was packed is kept besides
     database_url: str | None = None
     store_url: str | None = None  # s3://…; None: the data folder's `blobs/`
+    cache_bytes: int | None = None  # of chunks of a bucket; None: a share of the volume, 0: none
     open_to_network: bool = False  # HTTP has no accounts yet: beyond loopback only when asked for
 
     @property
@@ -111,4 +113,8 @@ def checked(settings: Settings) -> Settings:
         raise Invalid("LIGHTWELL_SETTLE_AFTER is a number of seconds from 1 to 604800.")
     if not 0 <= settings.landed_grace <= 366 * 24 * 3600:
         raise Invalid("LIGHTWELL_LANDED_GRACE is a number of seconds from 0 to 31622400.")
+    if settings.cache_bytes is not None and not (
+        settings.cache_bytes == 0 or settings.cache_bytes >= LEAST_CACHE
+    ):
+        raise Invalid(f"LIGHTWELL_CACHE_BYTES is 0 or a number of bytes from {LEAST_CACHE}.")
     return settings

@@ -91,7 +91,13 @@ class House:
 def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True) -> House:
     """Put the rooms together. Call on the loop that will use them; nothing connects yet but a bucket."""
     clock = SystemClock()
-    blobs = open_store(settings.blobs, settings.staging, examine=examine)
+    blobs = open_store(
+        settings.blobs,
+        settings.staging,
+        cache=settings.cache / "chunks",
+        cache_bytes=settings.cache_bytes,
+        examine=examine,
+    )
     codecs = DecoderPool(CODECS)
     coder = PoolFrameCoder(codecs)
     database = Database(info)

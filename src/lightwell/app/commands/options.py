@@ -36,6 +36,7 @@ notes = Console(stderr=True, markup=False, emoji=False)
 
 def settings_from(data: Path, **given: Any) -> Settings:
     """Settings of a command: the data folder, and what the environment says of the backends."""
+    given.setdefault("cache_bytes", _cache_bytes())
     basic = Settings(
         data=data.absolute(), http=parse_endpoint(DEFAULT_HTTP), dimse=parse_endpoint(DEFAULT_DIMSE)
     )
@@ -45,6 +46,13 @@ def settings_from(data: Path, **given: Any) -> Settings:
         store_url=os.environ.get("LIGHTWELL_STORE_URL"),
         **given,
     )
+
+
+def _cache_bytes() -> int | None:
+    text = os.environ.get("LIGHTWELL_CACHE_BYTES")
+    if text and not text.isdecimal():
+        raise Invalid("LIGHTWELL_CACHE_BYTES is a number of bytes.")
+    return int(text) if text else None
 
 
 def check_installed(settings: Settings) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightwell.domain.archive.ports import BlobStore
+
+if TYPE_CHECKING:
+    from lightwell.backends.blobs.cached import Fetching
 
 __all__ = ["open_store"]
 
@@ -16,6 +20,8 @@ def open_store(
     staging: Path,
     *,
     environment: Mapping[str, str] | None = None,
+    cache: Path | None = None,
+    cache_bytes: int | None = None,
     reserve: int = 0,
     examine: bool = True,
 ) -> BlobStore:
@@ -23,7 +29,9 @@ def open_store(
 
     `staging` holds what is on its way to a bucket; a folder needs none. `environment` (default: the
     process's) holds a bucket's credentials. `reserve`: bytes of the local volume that objects may
-    not use. With `examine`, a bucket is asked at once whether it can do what is needed.
+    not use. `cache` is a folder for chunks of what is read from a bucket, `cache_bytes` how much may
+    lie there (None: a share of its volume; 0: nothing is kept). With `examine`, a bucket is asked at
+    once whether it can do what is needed.
 
     Raises Invalid for an unclear location, StoreBroken for a store that is of no use,
     StoreUnavailable for one that does not answer. Call it after any `fork`, not before.
@@ -38,7 +46,17 @@ def open_store(
         bucket = BucketStore(S3Settings.parse(text, values), staging, reserve=reserve)
         if examine:
             bucket.examine()
-        return bucket
+        return bucket if cache is None else _behind_cache(bucket, cache, cache_bytes)
     from lightwell.backends.blobs.local import LocalStore
 
     return LocalStore(Path(text), reserve=reserve)
+
+
+def _behind_cache(store: Fetching, folder: Path, limit: int | None) -> BlobStore:
+    from lightwell.backends.blobs.cached import CHUNK, CachedStore
+    from lightwell.backends.blobs.chunks import ChunkFolder, default_limit
+
+    limit = default_limit(folder) if limit is None else limit
+    if limit == 0:
+        return store
+    return CachedStore(store, ChunkFolder(folder, limit, CHUNK))

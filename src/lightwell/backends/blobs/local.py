@@ -24,7 +24,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -213,6 +213,12 @@ class LocalStore:
     def room(self) -> Room:
         """How much may still be written here; bulk work stops one step before the doors do."""
         return self._watermark.level(self.free())
+
+    def itself(self) -> LocalStore:
+        return self
+
+    def numbers(self) -> Mapping[str, int]:
+        return {}
 
     def close(self) -> None:
         """Nothing is kept open between calls."""

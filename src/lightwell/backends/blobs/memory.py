@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -118,6 +118,12 @@ class MemoryStore:
         flat = target.cast("B")
         flat[:] = self.read(key, offset, len(flat))
 
+    def fetch(self, key: str, offset: int, length: int) -> tuple[bytes, int]:
+        """As a store over the network: see `cached.Fetching`."""
+        with self._lock:
+            data = self._get("read", key).data
+            return bytes(data[offset : offset + length]), len(data)
+
     def length(self, key: str) -> int:
         with self._lock:
             return len(self._get("length", key).data)
@@ -161,6 +167,12 @@ class MemoryStore:
             if self.capacity is None:
                 return None
             return FreeSpace(self.capacity, max(0, self.capacity - self._used()))
+
+    def itself(self) -> MemoryStore:
+        return self
+
+    def numbers(self) -> Mapping[str, int]:
+        return {}
 
     def close(self) -> None:
         """Nothing to give back."""

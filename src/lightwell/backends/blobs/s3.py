@@ -15,8 +15,9 @@ import logging
 import os
 import secrets
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -92,6 +93,7 @@ class BucketStore:
         self.breaker = Breaker()
         self._retry = Retry(self.breaker, attempt=_ATTEMPT_SECONDS)
         self._upload_retry = Retry(self.breaker, deadline=_UPLOAD_DEADLINE, attempt=_UPLOAD_SECONDS)
+        self._asked = _Asked()
         self._use(Capabilities(checksum=True, conditional_create=True))
 
     def _use(self, capabilities: Capabilities) -> None:
@@ -151,6 +153,12 @@ class BucketStore:
         flat = target.cast("B")
         flat[:] = self._retry.call(lambda attempt: self._get(key, offset, len(flat)))
 
+    def fetch(self, key: str, offset: int, length: int) -> tuple[bytes, int]:
+        """See `cached.Fetching`."""
+        checked_key(key)
+        checked_range(offset, length)
+        return self._retry.call(lambda attempt: self._get_some(key, offset, length))
+
     def length(self, key: str) -> int:
         checked_key(key)
         return self._retry.call(lambda attempt: self._head(key))
@@ -163,6 +171,7 @@ class BucketStore:
         checked_key(key)
 
         def remove(attempt: int) -> None:
+            self._asked.add("deletes")
             with suppress(BlobMissing), in_words_of_the_port("delete", key):
                 obstore.delete(self._client, key)
 
@@ -200,6 +209,13 @@ class BucketStore:
 
     def free(self) -> FreeSpace | None:
         return None
+
+    def itself(self) -> BucketStore:
+        return self
+
+    def numbers(self) -> Mapping[str, int]:
+        """Requests made, tries that failed too; those that obstore repeats by itself count once."""
+        return self._asked.totals()
 
     def close(self) -> None:
         """Nothing to give back: the client closes idle connections by itself."""
@@ -263,6 +279,7 @@ class BucketStore:
     def _put(self, key: str, view: memoryview, *, replace: bool) -> None:
         client = self._client if len(view) <= MEMORY_BYTES else self._upload_client
         create = not replace and self.capabilities.conditional_create
+        self._asked.add("puts", sent=len(view))
         with in_words_of_the_port("store", key, writing=True):
             obstore.put(
                 client,
@@ -275,6 +292,7 @@ class BucketStore:
     def _get(self, key: str, offset: int, length: int | None) -> Buffer:
         if length == 0:
             return self._nothing_at(key, offset)
+        self._asked.add("gets")
         try:
             with in_words_of_the_port("read", key):
                 if length is None:
@@ -289,6 +307,19 @@ class BucketStore:
             raise StoreBroken(short_text(key, offset + length, offset + len(data)))
         return data
 
+    def _get_some(self, key: str, offset: int, length: int) -> tuple[bytes, int]:
+        self._asked.add("gets")
+        try:
+            with in_words_of_the_port("read", key):
+                found = obstore.get(self._client, key, options={"range": (offset, offset + length)})
+                total = found.meta["size"]
+                data = found.bytes().to_bytes()
+        except RangeBeyondEnd:
+            return b"", self._head(key)
+        if len(data) != min(length, total - offset):
+            raise StoreBroken(short_text(key, offset + length, offset + len(data)))
+        return data, total
+
     def _nothing_at(self, key: str, offset: int) -> bytes:
         """An empty range, which S3 cannot express: all there is to check is that it lies inside."""
         size = self._head(key)
@@ -297,12 +328,14 @@ class BucketStore:
         return b""
 
     def _head(self, key: str) -> int:
+        self._asked.add("heads")
         with in_words_of_the_port("look up", key):
             return obstore.head(self._client, key)["size"]
 
     def _list(self, prefix: str) -> Iterator[BlobInfo]:
         with in_words_of_the_port("list", prefix):
             for page in obstore.list(self._inner_client, prefix or None, chunk_size=1000):
+                self._asked.add("lists")
                 for entry in page:
                     if is_below(entry["path"], prefix) and is_key(entry["path"]):
                         yield BlobInfo(entry["path"], entry["size"], entry["last_modified"])
@@ -341,7 +374,10 @@ class BucketStore:
             raise BlobExists(exists_text(key))
 
     def _put_in_parts(self, key: str, body: IO[bytes]) -> None:
+        size = body.seek(0, os.SEEK_END)
         body.seek(0)
+        # Begin and end of a multipart upload are requests as its parts are.
+        self._asked.add("puts", -(-size // PART_BYTES) + 2, sent=size)
         with in_words_of_the_port("store", key, writing=True):
             obstore.put(
                 self._inner_client,
@@ -351,6 +387,23 @@ class BucketStore:
                 chunk_size=PART_BYTES,
                 max_concurrency=PARTS_AT_ONCE,
             )
+
+
+class _Asked:
+    """Requests by kind, as a bill counts them. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals = dict.fromkeys(("puts", "gets", "heads", "deletes", "lists", "sent_bytes"), 0)
+
+    def add(self, kind: str, count: int = 1, *, sent: int = 0) -> None:
+        with self._lock:
+            self._totals[kind] += count
+            self._totals["sent_bytes"] += sent
+
+    def totals(self) -> dict[str, int]:
+        with self._lock:
+            return {f"store_{kind}": count for kind, count in self._totals.items()}
 
 
 _STAGED = "object-"

@@ -8,7 +8,7 @@ every method takes the tenant, and its rows are filtered by it twice: in the que
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -152,6 +152,12 @@ class BlobStore(Protocol):
 
     def free(self) -> FreeSpace | None:
         """Room left, or None where the store cannot say."""
+
+    def itself(self) -> BlobStore:
+        """The store with nothing kept in between: for whoever proves what it holds."""
+
+    def numbers(self) -> Mapping[str, int]:
+        """Totals since the start of the process, for the metrics page; names are `[a-z_]+`."""
 
     def close(self) -> None:
         """Give back files, threads and connections."""

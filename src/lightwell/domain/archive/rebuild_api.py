@@ -88,8 +88,8 @@ class Rebuild:
         self.committer = committer
         self.clock = clock
         self._archive = archive
-        self._blobs = blobs
-        self._stock = Stock(blobs, coder)
+        self._blobs = blobs.itself()
+        self._stock = Stock(self._blobs, coder)
         self._grace = grace
         self._index = index
         self._journal = journal

@@ -59,8 +59,8 @@ class Upkeep:
         self.policy = policy
         self.committer = committer
         self.clock = clock
-        self._blobs = blobs
-        self._stock = Stock(blobs, coder)
+        self._blobs = blobs.itself()
+        self._stock = Stock(self._blobs, coder)
         self._ledger = ledger
         self._recheck_seconds = recheck_seconds
 

@@ -7,7 +7,7 @@ what it had written without a sync stays until the power goes, as in a page cach
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -260,6 +260,12 @@ class ProcessStore:
 
     def free(self) -> FreeSpace | None:
         return self._inner().free()
+
+    def itself(self) -> ProcessStore:
+        return self
+
+    def numbers(self) -> Mapping[str, int]:
+        return {}
 
     def close(self) -> None:
         """The store outlives the process."""

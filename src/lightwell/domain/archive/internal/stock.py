@@ -68,6 +68,10 @@ class Stock:
             raise NoSuchFrame(f"There is no frame {number} in this object.")
         return found[number - first]
 
+    def itself(self) -> Stock:
+        """The same without anything kept between us and the store: for answers about what it holds."""
+        return Stock(self.blobs.itself(), self.frame_coder)
+
     def reader(self, key: str) -> Callable[[int, int], bytes]:
         """Ranges of one object."""
         return partial(self.blobs.read, key)

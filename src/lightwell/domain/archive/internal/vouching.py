@@ -48,7 +48,7 @@ def sealed_before(key: str) -> Sealed:
 def digest_of(stock: Stock, kept: KnownInstance, sop_uid: str) -> bytes:
     """SHA-256 of the data set as it comes from the store now. Raises what the store raises, Damaged."""
     digest = hashlib.sha256()
-    for piece in _data_set(stock, kept, sop_uid):
+    for piece in _data_set(stock.itself(), kept, sop_uid):
         digest.update(piece)
     return digest.digest()
 

@@ -244,6 +244,9 @@ class _Store:
 
         return Sink()
 
+    def itself(self) -> _Store:
+        return self
+
     def read(self, key: str, offset: int, length: int) -> bytes:
         return bytes(self.kept[key][offset : offset + length])
 
