@@ -11,9 +11,10 @@ const loadViewer = (): Promise<{ default: typeof import('../panels/Viewer').View
   import('../panels/Viewer').then((module) => ({ default: module.Viewer }));
 const Viewer = lazy(loadViewer);
 
-const approach = (): void => {
+/** The viewer's code, its drawing and its codecs, made ready while the list is read. */
+const prepare = (): void => {
   // Only a head start: a failure shows itself when the viewer is really opened.
-  void loadViewer().catch(() => undefined);
+  void Promise.all([loadViewer(), import('../viewport/warm').then(({ warmUp }) => warmUp())]).catch(() => undefined);
 };
 
 /** The tenants, or an empty list when they cannot be read: the page works without the switch. */
@@ -55,7 +56,7 @@ export function App(): ReactElement {
         ) : screen.kind === 'jobs' ? (
           <Jobs key={tenant} tenant={tenant} tenants={tenants} demo={demo} />
         ) : (
-          <StudyList key={tenant} tenant={tenant} tenants={tenants} demo={demo} onApproach={approach} />
+          <StudyList key={tenant} tenant={tenant} tenants={tenants} demo={demo} onIdle={prepare} />
         )}
       </Suspense>
     </LastResort>

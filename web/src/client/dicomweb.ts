@@ -44,16 +44,19 @@ export async function fetchSeriesMetadata(
 
 const FRAME_ACCEPT = 'multipart/related; type="application/octet-stream"; transfer-syntax=*';
 
+const frameUrl = (tenant: string | null, frame: Frame): string => {
+  const { study, series, sop } = frame.instance;
+  return `${dicomwebRoot(tenant)}/studies/${study}/series/${series}/instances/${sop}/frames/${frame.frame}`;
+};
+
 /** Bytes of one frame as the archive keeps them. @throws RequestFailure */
 export async function fetchFrame(
   tenant: string | null,
   frame: Frame,
   signal?: AbortSignal,
 ): Promise<EncodedFrame> {
-  const { study, series, sop } = frame.instance;
-  const url = `${dicomwebRoot(tenant)}/studies/${study}/series/${series}/instances/${sop}/frames/${frame.frame}`;
   const what = `Loading image ${frame.instanceNumber ?? ''}`.trim();
-  return get(url, what, readFrame, { accept: FRAME_ACCEPT, deadline: 60_000, signal });
+  return get(frameUrl(tenant, frame), what, readFrame, { accept: FRAME_ACCEPT, deadline: 60_000, signal });
 }
 
 async function readFrame(response: Response): Promise<EncodedFrame> {
@@ -65,6 +68,46 @@ async function readFrame(response: Response): Promise<EncodedFrame> {
     throw new RequestFailure(`The server sent ${type} instead of an image.`, 'This object cannot be shown as a picture here.');
   }
   return { bytes: part.body, syntax };
+}
+
+export const HTJ2K_RPCL = '1.2.840.10008.1.2.4.202';
+
+/** Part of a stored codestream: where it begins, and how long the whole is where the server says so. */
+export interface CodestreamPart {
+  readonly bytes: Uint8Array;
+  readonly from: number;
+  readonly total: number;
+}
+
+async function readCodestream(response: Response): Promise<CodestreamPart> {
+  const type = response.headers.get('content-type') ?? '';
+  if (syntaxOfPart(type) !== HTJ2K_RPCL) throw new RequestFailure('The image is not stored in parts.', 'It is loaded as a whole.');
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  if (response.status !== 206) return { bytes, from: 0, total: bytes.length };
+  const said = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(response.headers.get('content-range') ?? '');
+  const [from, last, total] = (said ?? []).slice(1).map(Number);
+  if (from === undefined || last === undefined || total === undefined || last - from + 1 !== bytes.length || last >= total) {
+    throw new RequestFailure('The server sent another part of the image.', 'It is loaded as a whole.');
+  }
+  return { bytes, from, total };
+}
+
+/**
+ * Stored codestream of a settled frame, from byte `from` up to `to` (not included; null = the end).
+ *
+ * @throws RequestFailure, also when the frame is not kept as a codestream.
+ */
+export async function fetchCodestream(
+  tenant: string | null,
+  frame: Frame,
+  [from, to]: readonly [number, number | null],
+  options?: RequestOptions,
+): Promise<CodestreamPart> {
+  const accept = `image/jphc; transfer-syntax=${HTJ2K_RPCL}`;
+  const all = from === 0 && to === null;
+  const range = all ? undefined : `bytes=${from}-${to === null ? '' : to - 1}`;
+  const what = `Loading image ${frame.instanceNumber ?? ''}`.trim();
+  return get(frameUrl(tenant, frame), what, readCodestream, { deadline: 60_000, ...options, accept, range });
 }
 
 function inlineBytes(base64: string): Uint8Array {

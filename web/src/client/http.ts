@@ -20,6 +20,9 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds until the request is given up. */
   readonly deadline?: number;
+  /** Bytes wanted, as in a Range header: "bytes=100-199". */
+  readonly range?: string;
+  readonly priority?: 'high' | 'low';
 }
 
 const DEFAULT_DEADLINE = 20_000;
@@ -114,8 +117,16 @@ async function request<T>(
   const late = AbortSignal.timeout(options.deadline ?? DEFAULT_DEADLINE);
   const signal = options.signal ? AbortSignal.any([options.signal, late]) : late;
   try {
-    const headers = { Accept: options.accept ?? 'application/json', ...sent.headers };
-    const response = await fetch(url, { ...sent, headers, signal, credentials: 'same-origin' });
+    const headers: Record<string, string> = { Accept: options.accept ?? 'application/json', ...sent.headers };
+    if (options.range) headers['Range'] = options.range;
+    const { priority } = options;
+    const response = await fetch(url, {
+      ...sent,
+      headers,
+      signal,
+      credentials: 'same-origin',
+      ...(priority && { priority }),
+    });
     if (!response.ok) throw await refusal(response, what);
     return await read(response);
   } catch (error) {

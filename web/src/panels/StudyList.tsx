@@ -2,6 +2,7 @@
 import { useEffect, useLayoutEffect, useRef, type ReactElement } from 'react';
 import type { Tenant } from '../client/console';
 import { listPath, viewerPath } from '../client/place';
+import { approach } from '../store/approach';
 import { navigate } from '../store/navigation';
 import { useSignal } from '../store/signal';
 import { studyList, type ListState, type StudyListStore } from '../store/study-list';
@@ -14,6 +15,7 @@ import { StudyRow } from './StudyRow';
 
 const MODALITIES = ['CT', 'MR', 'CR', 'DX', 'MG', 'US', 'XA', 'PT', 'NM'];
 const TYPING_PAUSE = 160;
+const IDLE_WAIT = 1000;
 
 interface Column {
   readonly key: string;
@@ -202,15 +204,35 @@ function useCursorInView(cursor: string | null): void {
   }, [cursor]);
 }
 
+/** The row that the keyboard is on is fetched ahead, as the one under the pointer is. */
+function useApproach(tenant: string | null, cursor: string | null): void {
+  useEffect(() => {
+    if (cursor) approach(tenant, cursor);
+  }, [tenant, cursor]);
+}
+
+/** Once, when the rows are here and the browser has nothing better to do. */
+function useIdle(ready: boolean, act: () => void): void {
+  useEffect(() => {
+    if (!ready) return undefined;
+    if (typeof requestIdleCallback !== 'function') {
+      const timer = setTimeout(act, IDLE_WAIT);
+      return () => clearTimeout(timer);
+    }
+    const handle = requestIdleCallback(act, { timeout: IDLE_WAIT });
+    return () => cancelIdleCallback(handle);
+  }, [ready, act]);
+}
+
 interface Props {
   readonly tenant: string | null;
   readonly tenants: readonly Tenant[];
   readonly demo: boolean;
-  /** Called when the user comes near a row: a moment to fetch the viewer's code. */
-  readonly onApproach: () => void;
+  /** Called when the rows are on screen and there is time. */
+  readonly onIdle: () => void;
 }
 
-export function StudyList({ tenant, tenants, demo, onApproach }: Props): ReactElement {
+export function StudyList({ tenant, tenants, demo, onIdle }: Props): ReactElement {
   const store = studyList(tenant);
   const state = useSignal(store.state);
   const search = useRef<HTMLInputElement>(null);
@@ -225,6 +247,8 @@ export function StudyList({ tenant, tenants, demo, onApproach }: Props): ReactEl
   }, [store]);
   useListKeys(store, tenant, search);
   useCursorInView(state.cursor);
+  useApproach(tenant, state.cursor);
+  useIdle(state.loading === null, onIdle);
   const first = state.loading === 'first' && state.items.length === 0;
   return (
     <div className="list-page">
@@ -269,7 +293,7 @@ export function StudyList({ tenant, tenants, demo, onApproach }: Props): ReactEl
         ) : (
           <div role="list" className="rows" data-stale={state.loading === 'first' || undefined}>
             {state.items.map((study) => (
-              <StudyRow key={study.study} study={study} tenant={tenant} current={study.study === state.cursor} onApproach={onApproach} />
+              <StudyRow key={study.study} study={study} tenant={tenant} current={study.study === state.cursor} />
             ))}
           </div>
         )}

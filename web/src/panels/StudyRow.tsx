@@ -2,6 +2,7 @@
 import { memo, type MouseEvent, type ReactElement } from 'react';
 import type { StudyItem } from '../client/console';
 import { viewerPath } from '../client/place';
+import { approach, approachNow, retreat } from '../store/approach';
 import { navigate } from '../store/navigation';
 import { Badge, Line, Thumbnail } from '../ui/controls';
 import { formatDate, formatName, formatTime, plural } from '../ui/format';
@@ -38,10 +39,9 @@ interface Props {
   readonly study: StudyItem;
   readonly tenant: string | null;
   readonly current: boolean;
-  readonly onApproach: () => void;
 }
 
-export const StudyRow = memo(function StudyRow({ study, tenant, current, onApproach }: Props): ReactElement {
+export const StudyRow = memo(function StudyRow({ study, tenant, current }: Props): ReactElement {
   const path = viewerPath(tenant, study.study);
   const open = (event: MouseEvent): void => {
     if (!isPlainClick(event)) return;
@@ -57,7 +57,10 @@ export const StudyRow = memo(function StudyRow({ study, tenant, current, onAppro
       data-study-uid={study.study}
       data-current={current || undefined}
       onClick={open}
-      onPointerEnter={onApproach}
+      onPointerEnter={() => approach(tenant, study.study)}
+      onPointerLeave={retreat}
+      onPointerDown={() => approachNow(tenant, study.study)}
+      onFocus={() => approach(tenant, study.study)}
     >
       <Thumbnail url={study.thumbnail} />
       <span className="cell cell-patient">

@@ -63,7 +63,7 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
   const nothing = study !== null && [...series.values()].every((state) => state.kind === 'no-picture');
 
   useEffect(() => {
-    const own = new FrameCache(tenant);
+    const own = new FrameCache(tenant, viewer.settledOf);
     setCache(own);
     void viewer.open();
     return () => {

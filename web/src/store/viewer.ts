@@ -1,9 +1,10 @@
 /** The viewer: one study, its series as they arrive, and which stack hangs in which pane. */
-import { fetchStudy, type SeriesItem, type StudyDetail } from '../client/console';
-import { fetchSeriesMetadata } from '../client/dicomweb';
+import type { SeriesItem, StudyDetail } from '../client/console';
 import { isAbort, RequestFailure } from '../client/http';
+import type { SettledSeries } from '../client/settled';
 import { readFrames, readInstance } from '../dicom-model/instance';
 import { splitSeries, type Stack } from '../dicom-model/stacks';
+import { approachOf, NOT_PICTURES, openSeries, readStudy, SLICED } from './approach';
 import { Signal } from './signal';
 
 export type Tool = 'window' | 'scroll' | 'zoom' | 'pan';
@@ -28,26 +29,7 @@ export interface ViewerState {
   readonly tool: Tool;
 }
 
-/** Modalities whose objects are not pictures to scroll; what the strip says about them. */
-const NOT_PICTURES: Record<string, string> = {
-  SR: 'Structured report',
-  KO: 'Key object selection',
-  PR: 'Presentation state',
-  SEG: 'Segmentation',
-  RTSTRUCT: 'Structure set',
-  RTPLAN: 'Treatment plan',
-  RTRECORD: 'Treatment record',
-  DOC: 'Document',
-  AU: 'Audio',
-  ECG: 'Waveform',
-  HD: 'Waveform',
-  REG: 'Registration',
-};
-
 const PARALLEL_SERIES = 2;
-
-const byNumber = (a: SeriesItem, b: SeriesItem): number =>
-  (a.number ?? Infinity) - (b.number ?? Infinity) || a.series.localeCompare(b.series);
 
 const asFailure = (error: unknown): RequestFailure =>
   error instanceof RequestFailure
@@ -57,6 +39,7 @@ const asFailure = (error: unknown): RequestFailure =>
 export class ViewerStore {
   readonly state: Signal<ViewerState>;
   private readonly life = new AbortController();
+  private readonly opened = new Map<string, SettledSeries>();
 
   constructor(
     private readonly tenant: string | null,
@@ -76,13 +59,20 @@ export class ViewerStore {
 
   dispose(): void {
     this.life.abort();
+    for (const series of this.opened.values()) series.close();
   }
+
+  /** The codestreams of a series, as far as they are here. */
+  readonly settledOf = (series: string): SettledSeries | null => this.opened.get(series) ?? null;
 
   async open(): Promise<void> {
     this.state.patch({ failure: null });
     try {
-      const found = await fetchStudy(this.tenant, this.uid, { signal: this.life.signal });
-      const study = { ...found, seriesItems: [...found.seriesItems].sort(byNumber) };
+      // What was fetched while the row was looked at serves once.
+      const early = await approachOf(this.tenant, this.uid)?.take();
+      const study = early?.study ?? (await readStudy(this.tenant, this.uid, this.life.signal));
+      if (this.life.signal.aborted) early?.series?.close();
+      else if (early?.series) this.opened.set(early.series.uid, early.series);
       this.state.patch({ study, series: new Map(study.seriesItems.map((s) => [s.series, startOf(s)])) });
       await this.loadAll(study);
     } catch (error) {
@@ -137,6 +127,13 @@ export class ViewerStore {
 
   private async loadAll(study: StudyDetail): Promise<void> {
     const waiting = study.seriesItems.filter((s) => startOf(s).kind === 'waiting');
+    // What is looked at first comes alone, until it can be scrolled.
+    const first = waiting.find((item) => this.opened.has(item.series)) ?? waiting[0];
+    if (first) {
+      waiting.splice(waiting.indexOf(first), 1);
+      await this.loadSeries(first);
+      await this.settledOf(first.series)?.complete;
+    }
     const worker = async (): Promise<void> => {
       for (let item = waiting.shift(); item; item = waiting.shift()) await this.loadSeries(item);
     };
@@ -151,8 +148,7 @@ export class ViewerStore {
   private async loadSeries(item: SeriesItem): Promise<void> {
     this.setSeries(item.series, { kind: 'waiting' });
     try {
-      const { signal } = this.life;
-      const datasets = await fetchSeriesMetadata(this.tenant, this.uid, item.series, { signal });
+      const datasets = await this.opening(item).metadata;
       const frames = datasets.flatMap((d) => {
         const instance = readInstance(d);
         return instance ? readFrames(d, instance) : [];
@@ -166,6 +162,17 @@ export class ViewerStore {
     } catch (error) {
       if (!isAbort(error)) this.setSeries(item.series, { kind: 'failed', failure: asFailure(error) });
     }
+  }
+
+  /** The request of a series, made before or now; one that failed is made again. */
+  private opening(item: SeriesItem): SettledSeries {
+    const before = this.opened.get(item.series);
+    if (before && !before.failed) return before;
+    before?.close();
+    const made = openSeries(this.tenant, this.uid, item);
+    this.opened.set(item.series, made);
+    if (this.life.signal.aborted) made.close();
+    return made;
   }
 
   /**
@@ -187,8 +194,6 @@ export class ViewerStore {
     this.state.patch({ hung });
   }
 }
-
-const SLICED = new Set(['CT', 'MR', 'PT', 'NM']);
 
 /** A localizer, or a lone slice of a modality that makes volumes: not what one opens a study for. */
 function isOverview(stack: Stack): boolean {

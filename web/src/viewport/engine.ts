@@ -23,15 +23,25 @@ export function extentOf(frame: Frame): ImageExtent {
   return { rows, columns, spacing: frame.spacing ?? [frame.aspect, 1] };
 }
 
+/** Pixels as drawn: those of the image, or larger ones over exactly the same area. */
+function gridOf(loaded: LoadedFrame): ImageExtent & { readonly first: readonly [number, number] } {
+  const { rows, columns, spacing } = extentOf(loaded.frame);
+  const { size } = loaded;
+  const [x, y] = [(spacing[0] * columns) / size.columns, (spacing[1] * rows) / size.rows];
+  // The first pixel of the image has its centre at the origin, its edge half a pixel before it.
+  const first = [(x - spacing[0]) / 2, (y - spacing[1]) / 2] as const;
+  return { rows: size.rows, columns: size.columns, spacing: [x, y], first };
+}
+
 function planeModule(loaded: LoadedFrame): object {
-  const { spacing, rows, columns } = extentOf(loaded.frame);
+  const { spacing, rows, columns, first } = gridOf(loaded);
   return {
     rows,
     columns,
     rowCosines: [1, 0, 0],
     columnCosines: [0, 1, 0],
     imageOrientationPatient: [1, 0, 0, 0, 1, 0],
-    imagePositionPatient: [0, 0, 0],
+    imagePositionPatient: [...first, 0],
     columnPixelSpacing: spacing[0],
     rowPixelSpacing: spacing[1],
     frameOfReferenceUID: loaded.frame.frameOfReference,
@@ -82,9 +92,9 @@ export function renderingEngine(): RenderingEngine {
 
 /** Cornerstone's view of a loaded frame. Keep it only as long as it is on screen. */
 export function cornerstoneImage(loaded: LoadedFrame): Types.IImage {
-  const imageId = `lightwell:${frameKey(loaded.frame)}`;
+  const imageId = `lightwell:${frameKey(loaded.frame)}${loaded.level > 0 ? `@${loaded.level}` : ''}`;
   drawn.set(imageId, loaded);
-  const { rows, columns, spacing } = extentOf(loaded.frame);
+  const { rows, columns, spacing } = gridOf(loaded);
   const { pixels } = loaded;
   const colour = pixels.kind === 'colour';
   const numberOfComponents = colour ? 3 : 1;

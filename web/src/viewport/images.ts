@@ -1,17 +1,25 @@
 /** One frame, loaded, decoded and turned into values ready to draw. */
-import { fetchBinary, fetchFrame, type EncodedFrame } from '../client/dicomweb';
+import { fetchBinary, fetchFrame, HTJ2K_RPCL, type EncodedFrame } from '../client/dicomweb';
+import { isAbort, RequestFailure } from '../client/http';
+import type { Prefix, SettledSeries } from '../client/settled';
 import { decoderUndoesYcc } from '../dicom-model/codestream';
 import { colourPixels, paletteColour } from '../dicom-model/colour';
-import type { Frame, LookupTable } from '../dicom-model/instance';
+import type { Grid } from '../dicom-model/enlarge';
+import type { Frame, LookupTable, PixelLayout } from '../dicom-model/instance';
 import { greyPixels, signedInput, tableEntries, type ColourPixels, type GreyPixels, type Samples } from '../dicom-model/pixels';
 import type { VoiCurve } from '../dicom-model/voi';
+import { codecPool } from './codec-pool';
 import { decodeSamples } from './decode';
 
 export interface LoadedFrame {
   readonly frame: Frame;
   readonly pixels: GreyPixels | ColourPixels;
   readonly voiCurve: VoiCurve | null;
-  /** False when the server sent a lossy form of an image that it keeps in another one. */
+  /** Pixels of `pixels`: those of the header, or fewer over the same area in a preview. */
+  readonly size: Grid;
+  /** 0 = every pixel is here; k = a preview of 1/2^k of the size. */
+  readonly level: number;
+  /** False in a preview, and when the server sent a lossy form of an image that it keeps in another one. */
   readonly final: boolean;
   readonly syntax: string;
   readonly bytes: number;
@@ -71,25 +79,86 @@ async function colour(frame: Frame, samples: Samples, encoded: EncodedFrame): Pr
 const isColour = (frame: Frame): boolean =>
   frame.instance.layout.samples >= 3 || frame.instance.layout.photometric === 'PALETTE COLOR';
 
-/** Load a frame. @throws RequestFailure with a reason for the reader, or an AbortError. */
-export async function loadFrame(
-  tenant: string | null,
-  frame: Frame,
-  signal?: AbortSignal,
-): Promise<LoadedFrame> {
-  const encoded = await fetchFrame(tenant, frame, signal);
-  const samples = await decodeSamples(encoded, frame.instance.layout);
+/** Samples that the codec has given, as values ready to draw. The same way for previews and finals. */
+async function developed(frame: Frame, samples: Samples, encoded: EncodedFrame): Promise<Omit<LoadedFrame, 'frame' | 'final' | 'level' | 'size'>> {
   const { table } = frame.modalityTransform;
   const pixels = isColour(frame)
     ? await colour(frame, samples, encoded)
     : greyPixels(frame, samples, table ? await entriesOf(table) : null);
   return {
-    frame,
     pixels,
     voiCurve: pixels.kind === 'grey' ? await voiCurve(frame) : null,
-    final: isFinal(encoded.syntax, frame.instance.storedSyntax),
     syntax: encoded.syntax,
     bytes: pixels.values.byteLength,
   };
 }
 
+/**
+ * The layout of what a settled codestream holds: the values alone, without the bits beside them,
+ * pixel by pixel (docs/design/storage.md "Codestream").
+ */
+const codedLayout = (layout: PixelLayout, size: Grid): PixelLayout => ({
+  ...layout,
+  ...size,
+  highBit: layout.bitsStored - 1,
+  planar: false,
+});
+
+async function decodedPrefix(frame: Frame, prefix: Prefix, urgent: boolean): Promise<LoadedFrame> {
+  const { bytes, level } = prefix;
+  const { samples, rows, columns } = await codecPool().decode(bytes, level, urgent);
+  const size = { rows, columns };
+  const { instance } = frame;
+  if (level === 0 && (rows !== instance.layout.rows || columns !== instance.layout.columns)) {
+    throw new Error(`coded as ${columns} x ${rows}`);
+  }
+  const seen = { ...frame, instance: { ...instance, layout: codedLayout(instance.layout, size) } };
+  const done = await developed(seen, samples, { bytes, syntax: HTJ2K_RPCL });
+  return { ...done, frame, size, level, final: level === 0 };
+}
+
+/** Colours between the colours of a palette mean nothing: such images have no previews. */
+const hasPreviews = (frame: Frame): boolean => frame.instance.layout.photometric !== 'PALETTE COLOR';
+
+/** The best preview that can be shown with the bytes that are here; null when there is none. */
+export async function previewOf(settled: SettledSeries, frame: Frame, worseThan = Infinity): Promise<LoadedFrame | null> {
+  const prefix = hasPreviews(frame) ? settled.prefix(frame) : null;
+  if (!prefix || prefix.level === 0 || prefix.level >= worseThan) return null;
+  return decodedPrefix(frame, prefix, true);
+}
+
+export interface LoadOptions {
+  readonly settled: SettledSeries | null;
+  readonly signal: AbortSignal;
+  /** For what is on screen: before everything else. */
+  readonly urgent: boolean;
+}
+
+/** A settled frame: the rest of its codestream joined to the prefix; null = it has to come another way. */
+async function loadSettled(frame: Frame, { settled, signal, urgent }: LoadOptions): Promise<LoadedFrame | null> {
+  if (!settled || !(await settled.until(frame))) return null;
+  signal.throwIfAborted();
+  try {
+    return await decodedPrefix(frame, await settled.whole(frame, signal, urgent ? 'high' : 'low'), urgent);
+  } catch (error) {
+    // A server that is gone or does not know the image will not know it by another way either.
+    if (isAbort(error) || (error instanceof RequestFailure && error.status === 404)) throw error;
+    return null;
+  }
+}
+
+/** Load a frame in full. @throws RequestFailure with a reason for the reader, or an AbortError. */
+export async function loadFrame(tenant: string | null, frame: Frame, options: LoadOptions): Promise<LoadedFrame> {
+  const settled = await loadSettled(frame, options);
+  if (settled) return settled;
+  const encoded = await fetchFrame(tenant, frame, options.signal);
+  const { layout } = frame.instance;
+  const samples = await decodeSamples(encoded, layout);
+  return {
+    ...(await developed(frame, samples, encoded)),
+    frame,
+    size: { rows: layout.rows, columns: layout.columns },
+    level: 0,
+    final: isFinal(encoded.syntax, frame.instance.storedSyntax),
+  };
+}

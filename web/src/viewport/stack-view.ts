@@ -1,6 +1,8 @@
 /** One viewport: which image is on screen, how it lies there, and how bright it is. */
 import { Enums, utilities, type Types } from '@cornerstonejs/core';
 import { isAbort, RequestFailure } from '../client/http';
+import type { SettledSeries } from '../client/settled';
+import { atLevel } from '../dicom-model/enlarge';
 import type { Frame } from '../dicom-model/instance';
 import type { Stack } from '../dicom-model/stacks';
 import { curvePoints, defaultVoi, rangeOf, windowFrom, type Voi } from '../dicom-model/voi';
@@ -53,6 +55,10 @@ const MIN_ZOOM = 0.1;
 const MAX_ZOOM = 40;
 const DEFAULT_FRAME_TIME = 1000 / 15;
 const MAX_IN_FLIGHT = 3;
+/** Pixels that a picture must have in each direction before it counts as one. */
+const RECOGNISABLE = 128;
+/** Previews decoded ahead of a film. */
+const FILM_AHEAD = 16;
 
 const toFailure = (error: unknown): RequestFailure =>
   error instanceof RequestFailure
@@ -72,6 +78,10 @@ export class StackView {
   private readonly resize: ResizeObserver;
   private readonly seriesWindows = new Map<string, Voi>();
   private stackVoi: Voi | null = null;
+  /** In place of `stackVoi` until an image of the stack is final: previews lack the extremes. */
+  private previewVoi: Voi | null = null;
+  private settled: SettledSeries | null = null;
+  private stopListening: (() => void) | null = null;
   private inFlight = 0;
   private direction = 1;
   private imageId: string | null = null;
@@ -97,24 +107,42 @@ export class StackView {
       this.draw();
     });
     this.resize.observe(element);
+    element.addEventListener(Enums.Events.IMAGE_RENDERED, this.painted);
   }
 
   dispose(): void {
     this.disposed = true;
     this.stop();
+    this.stopListening?.();
+    this.cache.leave(this);
+    this.element.removeEventListener(Enums.Events.IMAGE_RENDERED, this.painted);
     this.resize.disconnect();
     if (this.imageId) forgetImage(this.imageId);
     renderingEngine().disableElement(this.id);
   }
 
   /** Put a stack on screen; the picture before it is covered until the first image is here. */
-  show(stack: Stack, index = 0): void {
+  show(stack: Stack): void {
     this.stop();
     this.stackVoi = null;
+    this.previewVoi = null;
+    this.stopListening?.();
+    this.settled = this.cache.settledOf(stack.series);
+    this.stopListening = this.settled?.listen(() => this.previewsCame()) ?? null;
+    for (const name of ['quality', 'level', 'firstImageAt', 'finalAt', 'coarseAt']) delete this.element.dataset[name];
+    const index = this.startOf(stack);
     const { smooth } = this.state.value;
     const saved = this.seriesWindows.get(stack.series) ?? null;
     this.state.set({ ...START, smooth, stack, target: index, voi: saved, userWindow: saved !== null });
     this.request();
+    this.noteCoarse();
+  }
+
+  /** The image that the server sent first, else the first one. */
+  private startOf(stack: Stack): number {
+    const lead = this.settled?.lead;
+    if (!lead) return 0;
+    return Math.max(0, stack.frames.findIndex(({ sop, frame }) => sop === lead.sop && frame === lead.frame));
   }
 
   scrollTo(index: number): void {
@@ -123,7 +151,7 @@ export class StackView {
     const next = Math.min(Math.max(0, Math.round(index)), stack.frames.length - 1);
     if (next === target) return;
     this.direction = next > target ? 1 : -1;
-    this.state.patch({ target: next });
+    this.state.patch({ target: next, failure: null });
     this.request();
   }
 
@@ -213,7 +241,7 @@ export class StackView {
     }
     if (!stack || stack.frames.length < 2) return;
     this.state.patch({ playing: true, dropped: 0 });
-    this.cache.prefetch(this.ahead(stack, target));
+    this.fetchAhead(stack, target);
     this.stopCine = play(
       {
         frames: stack.frames.length,
@@ -243,31 +271,38 @@ export class StackView {
   }
 
   private showIfLoaded(index: number, dropped: number): boolean {
-    const frame = this.state.value.stack?.frames[index];
-    const image = frame && this.cache.peek(frame);
-    if (!image) {
-      if (frame) void this.cache.load(frame).catch(() => undefined);
-      return false;
+    const { stack } = this.state.value;
+    const frame = stack?.frames[index];
+    if (!stack || !frame) return false;
+    const image = this.cache.peek(frame) ?? this.cache.peekPreview(frame);
+    if (!image?.final) {
+      for (let k = 1; k <= FILM_AHEAD; k += 1) {
+        const next = stack.frames[(index + k) % stack.frames.length] as Frame;
+        if (!this.cache.peekPreview(next) && !this.cache.peek(next)) void this.cache.preview(next);
+      }
+      void this.cache.load(frame, false).catch(() => undefined);
     }
+    if (!image) return false;
     this.present(image, index, { target: index, dropped });
     return true;
   }
 
-  /** Load the target; a few requests at a time, so that a fast scroll does not queue them all. */
+  /** Show the best that is here, and load the target; a few requests at a time, so that a fast scroll does not queue them all. */
   private request(): void {
     const { stack, target } = this.state.value;
     const frame = stack?.frames[target];
     if (!stack || !frame) return;
+    this.cache.want(this, [frame, ...this.ahead(stack, target)]);
     const ready = this.cache.peek(frame);
     if (ready) {
       this.present(ready, target);
-      this.cache.prefetch(this.ahead(stack, target));
+      this.fetchAhead(stack, target);
       return;
     }
+    this.showPreview(stack, target, frame);
     if (this.inFlight >= MAX_IN_FLIGHT) return;
     this.inFlight += 1;
-    this.cache
-      .load(frame)
+    this.loadInSteps(stack, target, frame)
       .then(
         (image) => this.arrived(stack, target, image),
         (error: unknown) => this.failed(stack, target, error),
@@ -276,9 +311,88 @@ export class StackView {
         this.inFlight -= 1;
         const now = this.state.value;
         const waiting = now.stack !== stack || now.target !== target;
-        if (!this.disposed && waiting && now.shown?.index !== now.target) this.request();
+        if (!this.disposed && waiting && !this.isFinalAt(now.target)) this.request();
       });
   }
+
+  private isFinalAt(index: number): boolean {
+    const { shown } = this.state.value;
+    return shown?.index === index && shown.image.final;
+  }
+
+  /** First as fine as the viewport can show, where that is less than everything; then everything. */
+  private async loadInSteps(stack: Stack, index: number, frame: Frame): Promise<LoadedFrame> {
+    const level = this.levelOnScreen(frame);
+    if (level > 0 && this.settled) {
+      // Only a step on the way: what fails here fails again, and is told, with the whole.
+      await this.cache.sharpen(frame, level).catch(() => undefined);
+      this.showPreview(stack, index, frame);
+    }
+    return this.cache.load(frame);
+  }
+
+  /** The coarsest level that still has a pixel for each pixel of the screen. */
+  private levelOnScreen(frame: Frame): number {
+    const canvas = { width: this.element.clientWidth, height: this.element.clientHeight };
+    const { placement, zoom } = this.state.value;
+    const onScreen = view.magnification(extentOf(frame), canvas, placement, zoom) * (window.devicePixelRatio || 1);
+    return Math.max(0, Math.floor(-Math.log2(onScreen)));
+  }
+
+  private showPreview(stack: Stack, index: number, frame: Frame): void {
+    const ready = this.cache.peekPreview(frame);
+    if (ready) this.presentPreview(stack, index, ready);
+    void this.cache.preview(frame).then((image) => {
+      if (image) this.presentPreview(stack, index, image);
+    });
+  }
+
+  /** A preview never takes the place of a better picture of the same image, or of another target. */
+  private presentPreview(stack: Stack, index: number, image: LoadedFrame): void {
+    const { stack: now, target, shown, failure } = this.state.value;
+    if (this.disposed || now !== stack || target !== index || failure) return;
+    if (shown?.index === index && (shown.image.final || shown.image.level <= image.level)) return;
+    this.present(image, index);
+  }
+
+  private previewsCame(): void {
+    const { stack, target } = this.state.value;
+    const frame = stack?.frames[target];
+    this.noteCoarse();
+    if (!stack || !frame) return;
+    if (!this.isFinalAt(target)) this.showPreview(stack, target, frame);
+    else this.fetchAhead(stack, target);
+  }
+
+  /** Neighbours come when the whole series can be scrolled: until then they would only slow it down. */
+  private fetchAhead(stack: Stack, index: number): void {
+    if (this.settled?.stage !== 'arriving') this.cache.prefetch(this.ahead(stack, index));
+  }
+
+  private noteCoarse(): void {
+    if (this.settled?.stage !== 'complete' || this.element.dataset['coarseAt']) return;
+    this.element.dataset['coarseAt'] = performance.now().toFixed(1);
+  }
+
+  /** After each drawing: what is on screen, for tests and measurements. */
+  private readonly painted = (): void => {
+    const { shown } = this.state.value;
+    const { dataset } = this.element;
+    if (!shown) {
+      delete dataset['quality'];
+      return;
+    }
+    const { image } = shown;
+    const { rows, columns } = image.frame.instance.layout;
+    const isLead = this.settled?.lead?.sop === image.frame.sop && this.settled.lead.frame === image.frame.frame;
+    dataset['quality'] = image.final ? 'final' : isLead ? 'lead' : 'coarse';
+    dataset['level'] = String(image.level);
+    const now = performance.now().toFixed(1);
+    const seen = atLevel({ rows, columns }, image.level);
+    const wide = seen.columns >= Math.min(RECOGNISABLE, columns);
+    if (wide && seen.rows >= Math.min(RECOGNISABLE, rows)) dataset['firstImageAt'] ??= now;
+    if (image.final) dataset['finalAt'] ??= now;
+  };
 
   private arrived(stack: Stack, index: number, image: LoadedFrame): void {
     const now = this.state.value;
@@ -286,7 +400,7 @@ export class StackView {
     const nearer =
       !now.shown || Math.abs(now.target - index) < Math.abs(now.target - now.shown.index);
     if (index === now.target || nearer) this.present(image, index);
-    if (index === now.target) this.cache.prefetch(this.ahead(stack, index));
+    if (index === now.target) this.fetchAhead(stack, index);
   }
 
   private failed(stack: Stack, index: number, error: unknown): void {
@@ -294,7 +408,7 @@ export class StackView {
     if (this.disposed || isAbort(error) || now.stack !== stack || now.target !== index) return;
     // Never leave another image under the position of the one that failed.
     this.state.patch({ failure: toFailure(error), shown: null });
-    this.cache.prefetch(this.ahead(stack, index));
+    this.fetchAhead(stack, index);
   }
 
   /** Frames in the order they will be wanted: onwards in the direction of travel, then back. */
@@ -332,7 +446,9 @@ export class StackView {
     const { pixels, frame, voiCurve } = shown.image;
     if (userWindow && voi) return voi;
     if (stack?.order.basis !== 'position') return defaultVoi(frame, pixels, voiCurve);
-    this.stackVoi ??= defaultVoi(frame, pixels, voiCurve);
+    if (this.stackVoi) return this.stackVoi;
+    if (!shown.image.final) return (this.previewVoi ??= defaultVoi(frame, pixels, voiCurve));
+    this.stackVoi = defaultVoi(frame, pixels, voiCurve);
     return this.stackVoi;
   }
 

@@ -1,0 +1,136 @@
+/** What is fetched before a study is opened: while a row is looked at, and at the press of the button. */
+import { fetchStudy, type SeriesItem, type StudyDetail } from '../client/console';
+import { SettledSeries, type PreviewWish } from '../client/settled';
+
+/** Modalities whose objects are not pictures to scroll; what the strip says about them. */
+export const NOT_PICTURES: Record<string, string> = {
+  SR: 'Structured report',
+  KO: 'Key object selection',
+  PR: 'Presentation state',
+  SEG: 'Segmentation',
+  RTSTRUCT: 'Structure set',
+  RTPLAN: 'Treatment plan',
+  RTRECORD: 'Treatment record',
+  DOC: 'Document',
+  AU: 'Audio',
+  ECG: 'Waveform',
+  HD: 'Waveform',
+  REG: 'Registration',
+};
+
+export const SLICED = new Set(['CT', 'MR', 'PT', 'NM']);
+
+/** Modalities of single large images: a lead of 128 pixels would show little of one. */
+const PROJECTIONS = new Set(['CR', 'DX', 'MG', 'RF', 'XA', 'IO', 'PX']);
+/** Series of more images than this come one level coarser, so that they can be scrolled as soon. */
+const LONG = 400;
+/** After so long an approach is forgotten: what it says may have been corrected since. */
+const FRESH = 10_000;
+/** A row that the pointer only passes is not asked for. */
+const REST = 120;
+
+const byNumber = (a: SeriesItem, b: SeriesItem): number =>
+  (a.number ?? Infinity) - (b.number ?? Infinity) || a.series.localeCompare(b.series);
+
+const wishFor = (item: SeriesItem): PreviewWish => ({
+  level: item.instances > LONG ? 4 : 3,
+  lead: PROJECTIONS.has(item.modality) ? 512 : 128,
+});
+
+export const openSeries = (tenant: string | null, study: string, item: SeriesItem): SettledSeries =>
+  new SettledSeries(tenant, study, item.series, wishFor(item));
+
+/** A study with its series in the order of their numbers. @throws RequestFailure */
+export async function readStudy(tenant: string | null, study: string, signal: AbortSignal): Promise<StudyDetail> {
+  const found = await fetchStudy(tenant, study, { signal });
+  return { ...found, seriesItems: [...found.seriesItems].sort(byNumber) };
+}
+
+/** The series that will hang first, as far as one can tell without its metadata. */
+export function likelyFirst(items: readonly SeriesItem[]): SeriesItem | null {
+  const pictures = items.filter((item) => !NOT_PICTURES[item.modality]);
+  const long = pictures.find((item) => item.instances > 1 || !SLICED.has(item.modality));
+  return long ?? pictures[0] ?? null;
+}
+
+interface Early {
+  readonly study: StudyDetail;
+  readonly series: SettledSeries | null;
+}
+
+/** One study that will perhaps be opened. */
+export class Approach {
+  private readonly life = new AbortController();
+  private readonly made = performance.now();
+  private readonly found: Promise<Early | null>;
+  private series: SettledSeries | null = null;
+  private taken = false;
+
+  constructor(
+    private readonly tenant: string | null,
+    readonly study: string,
+  ) {
+    // Only a head start: a failure shows itself when the study is really opened.
+    this.found = this.fetch().catch(() => null);
+  }
+
+  get fresh(): boolean {
+    return !this.taken && !this.life.signal.aborted && performance.now() - this.made < FRESH;
+  }
+
+  /** What is here or under way belongs to the caller from now on; null when there is nothing. */
+  take(): Promise<Early | null> {
+    this.taken = true;
+    return this.found;
+  }
+
+  /** Give up what is under way, unless somebody has taken it. */
+  close(): void {
+    if (this.taken) return;
+    this.life.abort();
+    this.series?.close();
+  }
+
+  private async fetch(): Promise<Early> {
+    const study = await readStudy(this.tenant, this.study, this.life.signal);
+    const first = likelyFirst(study.seriesItems);
+    if (first && !this.life.signal.aborted) this.series = openSeries(this.tenant, this.study, first);
+    return { study, series: this.series };
+  }
+}
+
+let current: { readonly tenant: string | null; readonly approach: Approach } | null = null;
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+function start(tenant: string | null, study: string): void {
+  clearTimeout(timer);
+  if (current?.tenant === tenant && current.approach.study === study && current.approach.fresh) return;
+  current?.approach.close();
+  current = { tenant, approach: new Approach(tenant, study) };
+}
+
+/** A row is looked at: fetched ahead after a short rest, and given up when another one is. */
+export function approach(tenant: string | null, study: string): void {
+  clearTimeout(timer);
+  timer = setTimeout(() => start(tenant, study), REST);
+}
+
+/** The row is left again. */
+export function retreat(): void {
+  clearTimeout(timer);
+  current?.approach.close();
+  current = null;
+}
+
+/** A row is being opened: no time to rest. */
+export const approachNow = start;
+
+/** What was fetched ahead of this study, if it is fresh; it belongs to the caller. */
+export function approachOf(tenant: string | null, study: string): Approach | null {
+  clearTimeout(timer);
+  const found = current;
+  current = null;
+  if (found?.tenant === tenant && found.approach.study === study && found.approach.fresh) return found.approach;
+  found?.approach.close();
+  return null;
+}
