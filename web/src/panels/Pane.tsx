@@ -50,6 +50,9 @@ function Edges({ state }: { readonly state: ViewState }): ReactElement | null {
   );
 }
 
+/** Which part of its size a preview has; a lossy form of the whole has all of it. */
+const previewText = (level: number): string => (level > 0 ? `PREVIEW 1/${2 ** level}` : 'PREVIEW');
+
 function Marks(p: { readonly study: StudyDetail | null; readonly demo: boolean; readonly state: ViewState }): ReactElement {
   const { study, demo, state } = p;
   const outside = study?.outside ?? false;
@@ -58,7 +61,7 @@ function Marks(p: { readonly study: StudyDetail | null; readonly demo: boolean; 
       {demo && <span className="mark mark-demo">DEMO</span>}
       {outside && <span className="mark mark-outside">{['OUTSIDE', study?.institution].filter(Boolean).join(' · ')}</span>}
       {study?.patientChanged && <span className="mark mark-warn">patient data changed</span>}
-      {state.shown && !state.shown.image.final && <span className="mark mark-warn">PREVIEW</span>}
+      {state.shown && !state.shown.image.final && <span className="mark mark-warn">{previewText(state.shown.image.level)}</span>}
     </div>
   );
 }

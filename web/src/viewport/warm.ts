@@ -16,20 +16,41 @@ function patch(): LoadedFrame {
   return { frame, pixels, size, level: 0, final: true, voiCurve: null, syntax: '', bytes: 0 } as unknown as LoadedFrame;
 }
 
+/** The skeleton of the viewer's page, unseen: only its own style sheet knows how large a pane will be. */
+function rehearsal(): { page: HTMLElement; surface: HTMLDivElement } {
+  const page = document.createElement('div');
+  page.className = 'viewer';
+  page.ariaHidden = 'true';
+  Object.assign(page.style, { position: 'fixed', inset: '0', zIndex: '-1', visibility: 'hidden', pointerEvents: 'none' });
+  const surface = document.createElement('div');
+  surface.className = 'surface';
+  const pane = document.createElement('section');
+  pane.className = 'pane';
+  pane.append(surface);
+  const panes = document.createElement('main');
+  panes.className = 'panes panes-1x1';
+  panes.append(pane);
+  const footer = document.createElement('footer');
+  footer.className = 'viewer-footer';
+  footer.textContent = '\u00a0';
+  page.append(panes, footer);
+  return { page, surface };
+}
+
+/** Draw at the size of a pane: another size later would cost a drawing buffer of its own. */
 function drawOnce(): void {
   const engine = renderingEngine();
-  const element = document.createElement('div');
-  Object.assign(element.style, { position: 'fixed', left: '-1000px', width: '64px', height: '64px', visibility: 'hidden' });
-  document.body.append(element);
-  const done = (): void => {
-    engine.disableElement(ID);
-    element.remove();
-    forgetImage(image.imageId);
-  };
-  engine.enableElement({ viewportId: ID, type: Enums.ViewportType.STACK, element, defaultOptions: { background: [0, 0, 0] } });
+  const { page, surface } = rehearsal();
+  document.body.append(page);
+  engine.enableElement({ viewportId: ID, type: Enums.ViewportType.STACK, element: surface, defaultOptions: { background: [0, 0, 0] } });
   const viewport = engine.getViewport(ID) as Types.IStackViewport;
   const image = cornerstoneImage(patch());
-  element.addEventListener(Enums.Events.IMAGE_RENDERED, done, { once: true });
+  const done = (): void => {
+    engine.disableElement(ID);
+    page.remove();
+    forgetImage(image.imageId);
+  };
+  surface.addEventListener(Enums.Events.IMAGE_RENDERED, done, { once: true });
   viewport.renderImageObject(image);
   viewport.render();
 }

@@ -12,7 +12,7 @@ function stateOf(extra: Attributes = {}, change: Partial<ViewState> = {}): ViewS
   return {
     stack,
     target: 0,
-    shown: { index: 0, image: { frame, pixels, voiCurve: null, final: true, syntax: '', bytes: 0 } },
+    shown: { index: 0, image: { frame, pixels, voiCurve: null, size: { rows: 4, columns: 4 }, level: 0, final: true, syntax: '', bytes: 0 } },
     failure: null,
     voi: { kind: 'window', window: { centre: 40, width: 400, shape: 'LINEAR' } },
     userWindow: false,
