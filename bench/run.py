@@ -1,6 +1,6 @@
 """All measures of the table in README, as ratios from one run.
 
-    script/bench [ingest] [stow] [frames] [qido] [growth] [stored] [--rounds N] [--large] [--out FILE]
+    script/bench [ingest|stow|frames|settled|qido|growth|stored …] [--rounds N] [--large] [--out FILE]
 
 Targets alternate and the order is reversed each round; a ratio is the median of the ratios paired by
 round. Prints a table; keeps everything as JSON under bench/results/.
@@ -27,8 +27,9 @@ from typing import Any
 
 from bench import peers
 from bench.machine import cpu_seconds
-from bench.objects import BOUNDARY, ct_slices, small_objects, stow_body
+from bench.objects import BOUNDARY, ct_slices, small_objects, stow_body, written
 from bench.peers import NODELAY, Peer
+from lightwell.testing.phantoms import Case, ct_thorax
 from lightwell.testing.sender import read_part10
 
 RESULTS = Path(__file__).parent / "results"
@@ -189,9 +190,11 @@ def wrk(
         " end\n"
     )
     out = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"],
+        ["wrk", "-t1", "--latency", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"],
         check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
+    late = [line.split()[1] for line in out.splitlines() if line.strip().startswith("99%")]
+    print(f"    p99 {late[0] if late else '-'}", file=sys.stderr)
     if "Non-2xx" in out:
         raise SystemExit(f"wrk met failures on {port}: {out}")
     return float(
@@ -240,6 +243,88 @@ def frames(folder: Path, figures: Figures, rounds: int) -> None:
                 figures.add(
                     "frames 512 kB, 8 connections", name, rate, spent / (rate * 3 * 524288 / 1e9)
                 )
+
+
+def settled(folder: Path, figures: Figures, rounds: int) -> None:
+    """From packs: metadata of 1,000 instances, frames as they lie and as they arrived."""
+    images, many = ct_slices(folder / "fr", 400, 78), folder / "many"
+    headers = written(many, ct_thorax(Case(seed=79, patient_id="META"), slices=1000, matrix=32))
+    plain = folder / "plain"
+    plain.mkdir()
+    with peers.ours(folder) as a, peers.orthanc(folder) as b, peers.nginx(folder, plain) as c:
+        for target in (a, b):
+            send(target, images + headers, 4)
+        subprocess.run(
+            [sys.executable, "-m", "lightwell.app.main", "settle", "--data", str(folder / "lightwell")],
+            check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        series = {path: sop_paths(a, path) for path in (images[0], headers[0])}
+        paths = [f"{path}/frames/1" for path in series[images[0]]]
+        of_meta = series[headers[0]][0].rpartition("/instances/")[0] + "/metadata"
+        metadata_times(a, b, of_meta, figures, rounds)
+        native = "multipart/related; type=application/octet-stream; transfer-syntax=*"
+        coded = "image/jphc; transfer-syntax=1.2.840.10008.1.2.4.202"
+        sizes = 0
+        for number, path in enumerate(paths):
+            body = fetch(f"http://127.0.0.1:{a.http}/dicomweb{path}", coded)
+            (plain / f"{number}.jphc").write_bytes(body)
+            (plain / f"{number}.bin").write_bytes(read_part10(images[number]).data_set()[-524288:])
+            sizes += len(body)
+        print(f"  HTJ2K frames: {sizes / len(paths) / 1e3:.0f} kB each", file=sys.stderr)
+        lanes: list[tuple[str, str, Peer, list[str], str]] = [
+            ("HTJ2K", "lightwell", a, ["/dicomweb" + p for p in paths], coded),
+            ("HTJ2K", "nginx", c, [f"/{n}.jphc" for n in range(len(paths))], "*/*"),
+            ("native", "lightwell", a, ["/dicomweb" + p for p in paths], native),
+            ("native", "lightwell, 60 frames", a, ["/dicomweb" + p for p in paths[:60]], native),
+            ("native", "orthanc dicom-web", b, ["/dicom-web" + p for p in paths], native),
+            ("native", "nginx", c, [f"/{n}.bin" for n in range(len(paths))], "*/*"),
+        ]
+        for _, _, target, urls, kind in lanes:
+            wrk(target.http, urls, 8, 2, folder, kind)
+        for number in range(rounds):
+            for what, name, target, urls, kind in lanes if number % 2 == 0 else lanes[::-1]:
+                rate = wrk(target.http, urls, 8, 3, folder, kind)
+                figures.add(f"frames from packs, {what}, 8 connections", name, rate)
+
+
+def sop_paths(peer: Peer, file: Path) -> list[str]:
+    """Addresses below the service root of all instances of a file's study, in order."""
+    sop = file.stem
+    root = f"http://127.0.0.1:{peer.http}/dicomweb"
+    (one,) = get_json(f"{root}/instances?SOPInstanceUID={sop}&includefield=0020000D")
+    study = one["0020000D"]["Value"][0]
+    found = get_json(f"{root}/studies/{study}/instances?limit=1000")
+    return [
+        f"/studies/{study}/series/{i['0020000E']['Value'][0]}/instances/{i['00080018']['Value'][0]}"
+        for i in found
+    ]
+
+
+def metadata_times(a: Peer, b: Peer, path: str, figures: Figures, rounds: int) -> None:
+    """Answers a second over one connection. The Host of ours changes from one to the next, so that
+    each is made anew: links are in it, and finished answers are remembered by them."""
+    for number in range(rounds):
+        for kind in ("", "gzip"):
+            began = time.perf_counter()
+            for turn in range(10):
+                host = f"127.{number + 1}.{turn}.{1 + bool(kind)}"
+                fetch(f"http://127.0.0.1:{a.http}/dicomweb{path}", "*/*", host, kind)
+            name = f"metadata of 1,000 instances{', gzip' if kind else ''}"
+            figures.add(name, "lightwell", 10 / (time.perf_counter() - began))
+            began = time.perf_counter()
+            fetch(f"http://127.0.0.1:{b.http}/dicom-web{path}", "*/*", "", kind)
+            figures.add(name, "orthanc", 1 / (time.perf_counter() - began))
+
+
+def fetch(url: str, accept: str, host: str = "", coding: str = "") -> bytes:
+    """One answer whole."""
+    headers = {"Accept": accept, **({"Host": host} if host else {})}
+    if coding:
+        headers["Accept-Encoding"] = coding
+    with urllib.request.urlopen(
+        urllib.request.Request(url, headers=headers), timeout=300
+    ) as answer:
+        return bytes(answer.read())
 
 
 def a_study_of(peer: Peer) -> str:
@@ -300,6 +385,19 @@ ROWS: tuple[tuple[str, str, str, str, float, float], ...] = (
     ("frames 512 kB, 8 connections", "lightwell", "orthanc dicom-web", "rate", 5, 10),
     ("frames 512 kB, 8 connections", "lightwell", "orthanc file", "rate", 1, 2),
     ("frames 512 kB, 8 connections", "lightwell", "nginx", "rate", 0, 0),
+    ("metadata of 1,000 instances", "lightwell", "orthanc", "rate", 50, 50),
+    ("metadata of 1,000 instances, gzip", "lightwell", "orthanc", "rate", 50, 50),
+    ("frames from packs, HTJ2K, 8 connections", "lightwell", "nginx", "rate", 0.5, 0.8),
+    ("frames from packs, native, 8 connections", "lightwell", "orthanc dicom-web", "rate", 5, 10),
+    (
+        "frames from packs, native, 8 connections",
+        "lightwell, 60 frames",
+        "orthanc dicom-web",
+        "rate",
+        5,
+        10,
+    ),
+    ("frames from packs, native, 8 connections", "lightwell, 60 frames", "nginx", "rate", 0, 0),
     ("QIDO 100 rows at 10 k studies", "lightwell", "orthanc", "rate", 10, 50),
     ("C-STORE, 4 associations, by size", "1 M studies", "empty", "rate", 0.8, 0.95),
 )
@@ -345,6 +443,7 @@ MEASURES: dict[str, Callable[[Path, Figures, int], Any]] = {
     "ingest": ingest,
     "stow": stow,
     "frames": frames,
+    "settled": settled,
     "qido": qido,
     "growth": growth,
     "stored": stored,
