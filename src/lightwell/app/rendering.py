@@ -12,6 +12,7 @@ from lightwell.backends.codecs.pixels import (
     RenderRequest,
     Viewport,
     Window,
+    fitted,
 )
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.dicom.dictionary import vr_of
@@ -19,6 +20,7 @@ from lightwell.dicom.tags import hex_tag, tag_of
 from lightwell.domain.archive.model import JSONElement
 from lightwell.gateways.dicomweb.ports import NativePixels, StoredFrame, WantedPicture
 
+_WHOLE = (0.0, 0.0, None, None)  # a viewport without a region
 _PLANAR_CONFIGURATION = "00280006"
 
 
@@ -49,6 +51,19 @@ class PoolRenderer:
             annotation=wanted.annotation,
         )
         return await self._pool.render(RenderJob(image, (frame.data,), request, frame.first_bit))
+
+    def drawn_size(self, frame: StoredFrame, wanted: WantedPicture) -> tuple[int, int] | None:
+        """See the port."""
+        port = wanted.viewport
+        if port is None or (port.x, port.y, port.source_width, port.source_height) != _WHOLE:
+            return None
+        image = describe(
+            frame.attributes, frame.syntax, frame=frame.number, bulk=_tables(frame.tables)
+        )
+        if image.palette is not None or (image.pixels.samples > 1 and image.pixels.bits_stored > 8):
+            return None  # indices do not blend; nor does what is to lose its lower bits
+        viewport = Viewport(port.width, port.height)
+        return fitted(image.pixels.rows, image.pixels.columns, viewport, image.aspect)
 
     async def native(self, frame: StoredFrame) -> NativePixels:
         """The frame uncompressed, and what its header must say then."""

@@ -13,6 +13,7 @@ import pytest
 
 from lightwell.access.context import Tenant, operator_context
 from lightwell.access.policy import Denial
+from lightwell.app.rendering import PoolRenderer
 from lightwell.backends.blobs.journal import BlobJournal
 from lightwell.backends.blobs.memory import MemoryStore
 from lightwell.backends.memory.committer import MemoryCommitter
@@ -81,6 +82,9 @@ class PlainRenderer:
     wanted: list[tuple[StoredFrame, WantedPicture]] = field(default_factory=list)
     broken: bool = False
     busy: bool = False
+
+    def drawn_size(self, frame: StoredFrame, wanted: WantedPicture) -> tuple[int, int] | None:
+        return PoolRenderer.drawn_size(self, frame, wanted)  # type: ignore[arg-type]
 
     async def picture(self, frame: StoredFrame, wanted: WantedPicture) -> bytes:
         if self.busy:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lightwell.backends.codecs.errors import DecodeFailed, DecodeRefused
 from lightwell.backends.codecs.lettering import burn
-from lightwell.backends.codecs.pixels import Viewport
+from lightwell.backends.codecs.pixels import Viewport, fitted
 
 Picture = NDArray[np.uint8]
 
@@ -33,10 +33,7 @@ def fit(picture: Picture, port: Viewport, aspect: float = 1.0) -> Picture:
     Raises DecodeRefused when the region lies outside the picture.
     """
     region = _region(picture, port)
-    high, wide = region.shape[0] * max(aspect, 1.0), region.shape[1] * max(1.0 / aspect, 1.0)
-    scale = min(port.height / high, port.width / wide)
-    rows = min(max(round(high * scale), 1), port.height)
-    columns = min(max(round(wide * scale), 1), port.width)
+    rows, columns = fitted(region.shape[0], region.shape[1], port, aspect)
     scaled = resize(region, rows, columns)
     framed = np.zeros((port.height, port.width, *picture.shape[2:]), np.uint8)
     top, left = (port.height - rows) // 2, (port.width - columns) // 2

@@ -172,6 +172,17 @@ class Viewport:
     source_height: float | None = None
 
 
+def fitted(rows: float, columns: float, port: Viewport, aspect: float = 1.0) -> tuple[int, int]:
+    """(rows, columns) a region of this size is drawn with in a viewport: all of it, square pixels (PS3.18
+    8.3.5.1.3). `aspect`: height of a pixel by its width."""
+    high, wide = rows * max(aspect, 1.0), columns * max(1.0 / aspect, 1.0)
+    scale = min(port.height / high, port.width / wide)
+    return (
+        min(max(round(high * scale), 1), port.height),
+        min(max(round(wide * scale), 1), port.width),
+    )
+
+
 @dataclass(frozen=True)
 class RenderRequest:
     """How a picture is wanted. `media_type`: image/jpeg, image/png, image/gif or image/jp2."""

@@ -29,6 +29,7 @@ from lightwell.domain.archive.keys import BlobIds, is_packed
 from lightwell.domain.archive.model import (
     Announced,
     Attributes,
+    CoarseFrame,
     CommitmentRow,
     Edits,
     Lease,
@@ -275,6 +276,13 @@ class Archive:
     def frame_kept(self, located: Located, number: int) -> bytes | None:
         """The same of a settled frame that was decoded a while ago, in microseconds; else None."""
         return self._stock.decoded(located, number)
+
+    def coarse_frame(
+        self, located: Located, number: int, rows: int, columns: int
+    ) -> CoarseFrame | None:
+        """A settled frame, 1-based, at the smallest resolution that has so many rows and columns, read
+        and decoded no further; None when only the whole frame has. Raises NoSuchFrame, Damaged. Blocking."""
+        return reading.coarse_frame(self._stock, located, number, rows, columns)
 
     def stored_syntax(self, located: Located) -> str | None:
         """The transfer syntax in which a settled instance lies coded; None when it lies as received."""

@@ -421,6 +421,18 @@ class Located:
 
 
 @dataclass(frozen=True, slots=True)
+class CoarseFrame:
+    """A settled frame at a fraction of its size: little endian words of `bits`, pixel by pixel, colours as
+    RGB; clamped as viewers do."""
+
+    rows: int
+    columns: int
+    samples: int
+    bits: int
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesContents:
     """Every instance of a series, rejected ones too, in reading order, as received (no edits)."""
 

@@ -73,6 +73,10 @@ class Renderer(Protocol):
 
     decodable: frozenset[str]  # transfer syntaxes that `native` and `picture` take
 
+    def drawn_size(self, frame: StoredFrame, wanted: WantedPicture) -> tuple[int, int] | None:
+        """Rows and columns that the whole image is drawn with; None when it is not drawn whole, not drawn
+        smaller, or has samples that do not blend. Looks at no pixels: `frame.data` may be empty."""
+
     async def picture(self, frame: StoredFrame, wanted: WantedPicture) -> bytes:
         """An encoded picture."""
 

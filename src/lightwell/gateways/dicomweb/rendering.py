@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 from lightwell.domain.archive.errors import NoSuchFrame
-from lightwell.domain.archive.model import Attributes, JSONElement, Located
+from lightwell.domain.archive.model import Attributes, CoarseFrame, JSONElement, Located
 from lightwell.gateways.dicomweb.frames import frame_numbers
 from lightwell.gateways.dicomweb.pixels import stored_frame
-from lightwell.gateways.dicomweb.ports import WantedPicture
+from lightwell.gateways.dicomweb.ports import StoredFrame, WantedPicture
 from lightwell.gateways.dicomweb.rendered_parameters import parse_rendered, parse_thumbnail
 from lightwell.gateways.dicomweb.resources import Opened, Shelf, boundary_of, chosen
 from lightwell.gateways.http.exchange import Exchange
@@ -18,7 +19,12 @@ from lightwell.gateways.http.problems import HttpProblem
 from lightwell.kernel.errors import Invalid
 from lightwell.kernel.remembering import Remembered
 from lightwell.wire import multipart
-from lightwell.wire.mediatypes import Answer, ResourceCategory, negotiate
+from lightwell.wire.mediatypes import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    Answer,
+    ResourceCategory,
+    negotiate,
+)
 
 RENDERED_LIMIT: Final = 500  # pictures of one request
 THUMBNAIL_BYTES: Final = 16 * 1024 * 1024  # kept in a process: some thousands
@@ -158,14 +164,17 @@ class Rendering:
     ) -> bytes:
         """One encoded picture. Raises HttpProblem 422 for what cannot be drawn."""
         shelf = self._shelf
-        frame = await stored_frame(shelf, opened, located, number)
+        attributes = await shelf.attributes(opened, located)
         bulk_root = f"{opened.url(located)}/bulkdata/"
         tables = {}
-        for uri in table_uris(frame.attributes):
+        for uri in table_uris(attributes):
             path = uri.removeprefix(bulk_root)
             tables[uri] = await shelf.read(shelf.archive.bulk, located, path)
-        lines = annotation_lines(frame.attributes, kinds)
+        lines = annotation_lines(attributes, kinds)
         try:
+            frame = await self._coarse(attributes, located, number, wanted, tables)
+            if frame is None:
+                frame = await stored_frame(shelf, opened, located, number)
             picture = await shelf.renderer.picture(
                 replace(frame, tables=tables), replace(wanted, annotation=lines)
             )
@@ -173,3 +182,38 @@ class Rendering:
             raise HttpProblem(422, error.message, remedy=error.remedy) from error
         shelf.used(opened, 1, len(picture))
         return picture
+
+    async def _coarse(
+        self,
+        attributes: Attributes,
+        located: Located,
+        number: int,
+        wanted: WantedPicture,
+        tables: dict[str, bytes],
+    ) -> StoredFrame | None:
+        """A settled frame from the smallest resolution that the picture needs; None for the whole frame."""
+        shelf = self._shelf
+        if located.landed.coded is None:
+            return None
+        blank = StoredFrame(attributes, EXPLICIT_VR_LITTLE_ENDIAN, number, b"", tables=tables)
+        size = shelf.renderer.drawn_size(blank, wanted)
+        if size is None:
+            return None
+        coarse = await asyncio.to_thread(shelf.archive.coarse_frame, located, number, *size)
+        if coarse is None:
+            return None
+        return replace(blank, attributes={**attributes, **_pixels_of(coarse)}, data=coarse.data)
+
+
+def _pixels_of(coarse: CoarseFrame) -> Attributes:
+    """What the Image Pixel module says of a coarse frame. All allocated bits count: the wavelet may
+    overshoot those that were stored."""
+    said: dict[str, tuple[str, object]] = {
+        "00280010": ("US", coarse.rows),
+        "00280011": ("US", coarse.columns),
+        "00280101": ("US", coarse.bits),
+        "00280102": ("US", coarse.bits - 1),
+    }
+    if coarse.samples > 1:
+        said |= {"00280004": ("CS", "RGB"), "00280006": ("US", 0)}
+    return {tag: {"vr": vr, "Value": [value]} for tag, (vr, value) in said.items()}

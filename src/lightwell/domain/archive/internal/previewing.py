@@ -19,7 +19,7 @@ from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing import preview as stored
 from lightwell.domain.archive.internal.packing.reading import frame_records, frame_stream
 from lightwell.domain.archive.internal.packing.recipe import Recipe
-from lightwell.domain.archive.internal.packing.records import FrameRecord
+from lightwell.domain.archive.internal.packing.records import FrameRecord, reduction_for
 from lightwell.domain.archive.internal.stock import Stock, entry_at
 from lightwell.domain.archive.internal.telling import BulkRoot, Teller
 from lightwell.domain.archive.model import Derived, Located, SeriesPack
@@ -87,8 +87,9 @@ class Previewer:
         at = located[place]
         record = self._stock.record(at, number)
         form = Recipe.from_bytes(entry_at(at).recipe).form
-        parts = parts_for(record, form.columns, form.rows, least)
-        stream = frame_stream(self._stock.reader(at.landed.key), record, parts)
+        reduction = reduction_for(record.levels, (form.rows, form.columns), (least, least))
+        read = self._stock.reader(at.landed.key)
+        stream = frame_stream(read, record, record.parts(reduction))
         uid = at.sop_uid.encode("ascii")
         return _chunk(b"LEAD", _LEAD.pack(len(uid)) + uid + _FRAME.pack(number) + stream)
 
@@ -148,15 +149,6 @@ def _middle(frames: Sequence[int], coded: Sequence[bool]) -> tuple[int, int]:
         first += count
     assert best is not None  # the caller has seen a coded one
     return best[1], best[2]
-
-
-def parts_for(record: FrameRecord, width: int, height: int, least: int) -> int | None:
-    """How many tile-parts bring a frame to the smallest resolution of at least `least` pixels in width
-    and height; None for the whole codestream."""
-    for reduction in range(record.levels, 0, -1):
-        if min(-(-width // (1 << reduction)), -(-height // (1 << reduction))) >= least:
-            return record.levels - reduction + 1
-    return None
 
 
 def _records(

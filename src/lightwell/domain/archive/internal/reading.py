@@ -27,9 +27,10 @@ from lightwell.domain.archive.internal.packing import reading as packed
 from lightwell.domain.archive.internal.packing.coded import fragment_head
 from lightwell.domain.archive.internal.packing.heads import entry_tail
 from lightwell.domain.archive.internal.packing.recipe import Recipe
+from lightwell.domain.archive.internal.packing.records import reduced, reduction_for
 from lightwell.domain.archive.internal.presenting import present, present_bytes
 from lightwell.domain.archive.internal.stock import Stock, entry_at
-from lightwell.domain.archive.model import Attributes, Located
+from lightwell.domain.archive.model import Attributes, CoarseFrame, Located
 
 CHUNK = 1024 * 1024
 _LONG_HEAD = 12  # bytes of tag, VR, reserved and length in Explicit VR
@@ -243,6 +244,22 @@ def stored_frame(stock: Stock, at: Located, number: int, part: range | None = No
         raise Damaged("A stored frame is cut off.")
     record.check(found, first)
     return found[wanted.start - begin : wanted.stop - begin] if part is not None else found
+
+
+def coarse_frame(
+    stock: Stock, at: Located, number: int, rows: int, columns: int
+) -> CoarseFrame | None:
+    """A coded frame at the smallest resolution of at least this size, from the bytes of that alone; None
+    when that is the whole. Raises NoSuchFrame, Damaged, and what the coder raises."""
+    record = stock.record(at, number)
+    form = Recipe.from_bytes(entry_at(at).recipe).form
+    reduction = reduction_for(record.levels, (form.rows, form.columns), (rows, columns))
+    if not reduction:
+        return None
+    prefix = packed.frame_stream(stock.reader(at.landed.key), record, record.parts(reduction))
+    data = stock.coder.coarse(prefix, record.levels, reduction).result()
+    size = reduced(form.rows, form.columns, reduction)
+    return CoarseFrame(*size, form.samples, form.bits_allocated, data)
 
 
 def coded_chunks(stock: Stock, at: Located) -> Iterator[bytes]:

@@ -40,6 +40,10 @@ class FrameRecord:
         """Decompositions."""
         return len(self.ends) - 1
 
+    def parts(self, reduction: int) -> int | None:
+        """Tile-parts of the prefix that completes 1/2^reduction; None for the whole codestream."""
+        return len(self.ends) - reduction if reduction else None
+
     @property
     def zero(self) -> bool:
         """Zeros above the High Bit of signed words."""
@@ -92,6 +96,21 @@ class FrameRecord:
         last = bisect_left(self.ends, stop)
         begin = self.ends[first - 1] if first else 0
         return first, begin, self.length if last >= len(self.ends) else self.ends[last]
+
+
+def reduced(rows: int, columns: int, reduction: int) -> tuple[int, int]:
+    """Size at 1/2^reduction (ISO 15444-1 B.5: rounded up)."""
+    return -(-rows // (1 << reduction)), -(-columns // (1 << reduction))
+
+
+def reduction_for(levels: int, size: tuple[int, int], least: tuple[int, int]) -> int:
+    """The greatest reduction of a frame of `size` (rows, columns) that is no smaller than `least` in
+    either; 0 when only the whole frame is, or not even that."""
+    for reduction in range(levels, 0, -1):
+        rows, columns = reduced(*size, reduction)
+        if rows >= least[0] and columns >= least[1]:
+            return reduction
+    return 0
 
 
 def record_size(parts: int, *, sided: bool) -> int:
