@@ -34,6 +34,8 @@ async def test_jobs_are_listed_in_pages_and_retried(house: Any) -> None:
 
 async def test_what_cannot_be_retried_says_why(house: Any) -> None:
     missing = await house.client.post("/api/v1/jobs/no/such/retry", json={})
+    await failed(house, "a:1")
+    assert (await house.client.post("/api/v1/jobs/a%3A1/retry", json={})).status_code == 202
     assert missing.status_code == 404
     assert (await house.get("/api/v1/jobs?state=odd")).status_code == 400
     assert (await house.get("/api/v1/jobs?limit=1000")).status_code == 400

@@ -134,6 +134,7 @@ const WISHES: Record<JobWish, string> = { retry: 'Retrying the job', cancel: 'Ca
 
 /** Ask that a job is retried or cancelled; it comes to pass within seconds. @throws RequestFailure */
 export async function askOfJob(tenant: string | null, job: string, wish: JobWish, options?: RequestOptions): Promise<Job | null> {
-  const url = `${consoleRoot(tenant)}/jobs/${encodeURIComponent(job)}/${wish}`;
+  // Ids are letters, digits and ._:/@-, which a path holds as they are.
+  const url = `${consoleRoot(tenant)}/jobs/${job}/${wish}`;
   return readJob(await post(url, {}, WISHES[wish], readJson, options));
 }

@@ -8,7 +8,7 @@ import { navigate } from '../store/navigation';
 import { formatAgo, formatSpan, plural } from '../ui/format';
 import { StateMark } from '../ui/job-marks';
 import { isPlainClick } from './Header';
-import { jobAdvice, jobStep, jobTitle, progressShare, progressText, STATE_NAMES } from './job-text';
+import { jobAdvice, jobName, jobSize, jobStep, jobTitle, progressShare, progressText, STATE_NAMES } from './job-text';
 
 interface Props {
   readonly job: Job;
@@ -27,7 +27,21 @@ const WISHES: Record<JobWish, string> = { retry: 'Retrying…', cancel: 'Cancell
 
 function Title({ job, subject, tenant }: Pick<Props, 'job' | 'subject' | 'tenant'>): ReactElement {
   const title = jobTitle(job, subject);
-  if (!subject || !job.study) return <span className="job-title" title={title}>{title}</span>;
+  const size = jobSize(job, subject);
+  // A name that is too long is cut; how much work it is stays in sight.
+  const text = (
+    <>
+      <span className="job-name">{jobName(job, subject)}</span>
+      {size && <span className="job-size">, {size}</span>}
+    </>
+  );
+  if (!subject || !job.study) {
+    return (
+      <span className="job-title" title={title}>
+        {text}
+      </span>
+    );
+  }
   const path = viewerPath(tenant, job.study);
   return (
     <a
@@ -40,7 +54,7 @@ function Title({ job, subject, tenant }: Pick<Props, 'job' | 'subject' | 'tenant
         navigate(path);
       }}
     >
-      {title}
+      {text}
     </a>
   );
 }
@@ -97,7 +111,7 @@ function Actions({ job, store, confirming, asking }: Pick<Props, 'job' | 'store'
   );
 }
 
-/** "for 2 min" while it runs, "took 12 s" when it is done, else how long ago it came. */
+/** How long ago it came; the exact times are in the tooltip. */
 function Age({ job, now }: Pick<Props, 'job' | 'now'>): ReactElement {
   const exact = job.created === null ? undefined : `Came ${new Date(job.created).toLocaleString('sv-SE')}`;
   const changed = job.updated === null ? '' : `, last changed ${new Date(job.updated).toLocaleString('sv-SE')}`;
@@ -109,7 +123,7 @@ function Age({ job, now }: Pick<Props, 'job' | 'now'>): ReactElement {
 }
 
 function notes(job: Job): string {
-  const took = job.state === 'done' && job.created !== null && job.updated !== null ? `Done after ${formatSpan(job.updated - job.created)}` : '';
+  const took = job.state === 'done' && job.created !== null && job.updated !== null ? `Took ${formatSpan(job.updated - job.created)}` : '';
   const again = job.attempts > 1 ? plural(job.attempts, 'attempt') : '';
   const step = job.state === 'failed' && !job.asked ? '' : jobStep(job);
   return [step, took, again].filter(Boolean).join(' · ');

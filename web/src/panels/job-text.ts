@@ -41,14 +41,22 @@ export function subjectText(subject: Subject | undefined): string {
   return modality && !said ? `${modality} ${described}` : described;
 }
 
-/** "Packing CT Chest, 295 images". */
-export function jobTitle(job: Job, subject: Subject | undefined): string {
+/** "Packing CT Chest". */
+export function jobName(job: Job, subject: Subject | undefined): string {
   const words = WORKFLOWS[job.workflow];
   if (!words) return spelledOut(job.workflow);
-  const verb = job.state === 'done' ? words.done : words.doing;
-  const images = job.what === 'images' && job.total > 0 ? job.total : (subject?.images ?? 0);
-  return `${verb} ${subjectText(subject)}${images > 0 ? `, ${plural(images, 'image')}` : ''}`;
+  return `${job.state === 'done' ? words.done : words.doing} ${subjectText(subject)}`;
 }
+
+/** "295 images", or nothing. */
+export function jobSize(job: Job, subject: Subject | undefined): string {
+  const images = job.what === 'images' && job.total > 0 ? job.total : (subject?.images ?? 0);
+  return images > 0 ? plural(images, 'image') : '';
+}
+
+/** "Packing CT Chest, 295 images". */
+export const jobTitle = (job: Job, subject: Subject | undefined): string =>
+  [jobName(job, subject), jobSize(job, subject)].filter(Boolean).join(', ');
 
 /** What a job is at, in a sentence without a full stop. */
 export function jobStep(job: Job): string {
@@ -80,7 +88,7 @@ const CURES: readonly Cure[] = [
   { sign: /worker died/i, advice: 'See the server’s work.log for why it died; then retry.' },
   { sign: /has no workflow/i, advice: 'Another version of the server began it: run that version, then retry.' },
   { sign: /damaged|lost its manifest|not what was written|could not be proved/i, advice: 'Run “lightwell fsck” to see what is damaged; nothing was changed by this job.' },
-  { sign: /space|disk|full/i, advice: 'Make room for the archive, then retry.' },
+  { sign: /\b(space|disk|room|full)\b/i, advice: 'Make room for the archive, then retry.' },
   { sign: /does not answer|unavailable|could not reach|timed? ?out/i, advice: 'Retry when the store and the database are back.' },
   { sign: /changed meanwhile|facts/i, advice: 'Images came while it worked: retry.' },
 ];

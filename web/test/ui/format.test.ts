@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatDate, formatName, formatNumber, formatTime, plural } from '../../src/ui/format';
+import { formatAgo, formatDate, formatName, formatNumber, formatSpan, formatTime, plural } from '../../src/ui/format';
 
 describe('person names', () => {
   it.each([
@@ -30,6 +30,19 @@ describe('dates and times stay as recorded', () => {
     ['noon', 'noon'],
     ['', ''],
   ])('time %s', (value, shown) => expect(formatTime(value)).toBe(shown));
+});
+
+it.each([
+  [0, '0 s', 'just now'],
+  [4_999, '4 s', 'just now'],
+  [59_999, '59 s', '59 s ago'],
+  [60_000, '1 min', '1 min ago'],
+  [7_199_000, '1 h', '1 h ago'],
+  [86_400_000 * 1200, '1,200 d', '1,200 d ago'],
+  [-5_000, '0 s', 'just now'],
+])('a span of %d ms', (span, text, ago) => {
+  expect(formatSpan(span)).toBe(text);
+  expect(formatAgo(span)).toBe(ago);
 });
 
 it('numbers lose only empty decimals', () => {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -187,7 +188,7 @@ def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
         dependencies=[Depends(deliberate)],
     )
     async def retry_job(who: Who, job: str) -> JobView:
-        return job_view(await jobs.retry(who, job))
+        return job_view(await jobs.retry(who, unquote(job)))
 
     @app.post(
         f"{PREFIX}/jobs/{{job:path}}/cancel",
@@ -196,7 +197,7 @@ def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
         dependencies=[Depends(deliberate)],
     )
     async def cancel_job(who: Who, job: str) -> JobView:
-        return job_view(await jobs.cancel(who, job))
+        return job_view(await jobs.cancel(who, unquote(job)))
 
     return app
 
