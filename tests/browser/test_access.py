@@ -123,7 +123,7 @@ def test_the_focus_is_seen_and_goes_everywhere(
     else:
         open_viewer(desktop, server, study)
     reached = set()
-    for _ in range(12):
+    for _ in range(16):
         desktop.keyboard.press("Tab")
         focus = desktop.evaluate(FOCUS)
         if focus["tag"] == "BODY":
