@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from lightwell.access.context import Tenant
 from lightwell.backends.database.pool import Database
@@ -17,6 +19,7 @@ from lightwell.kernel.crashpoints import reach
 
 INLINE_BATCH = 64
 GONE_BATCH = 256
+AT_ONCE = 8  # requests to a store that is not local
 DELTA_BATCH = 20_000
 
 
@@ -30,15 +33,16 @@ async def flush_inline(
             " ORDER BY created LIMIT $1",
             limit,
         )
-    moved = []
+    moved, steps = [], []
     for row in rows:
         tenant = tenants.get(row["tenant"])
         if tenant is None:
             continue  # made after `tenants` were read: the row keeps its bytes until the next step
         blob_id: uuid.UUID = row["blob_id"]
         key = blob_key(tenant.region, tenant.name, LANDED, blob_id)
-        await asyncio.to_thread(_put_once, blobs, key, row["inline"])
+        steps.append(partial(_put_once, blobs, key, row["inline"]))
         moved.append(row)
+    await _carry_out(steps, 1 if blobs.quick else AT_ONCE)
     if moved:
         async with work.session() as connection:
             await connection.execute(
@@ -84,12 +88,13 @@ async def clear_gone(
     """
     async with work.session() as connection:
         rows = [row for row in await connection.fetch(_GONE, limit) if row["tenant"] in tenants]
+    steps = []
     for row in rows:
-        reach("s6")
         tenant = tenants[row["tenant"]]
         kind = KIND_NUMBERS[row["kind"]]
         key = blob_key(row["region"], tenant.name, kind, row["blob_id"])
-        await asyncio.to_thread(blobs.delete, key)
+        steps.append(partial(_delete, blobs, key))
+    await _carry_out(steps, 1 if blobs.quick else AT_ONCE)
     if rows:
         async with work.session() as connection:
             await connection.execute(
@@ -100,6 +105,25 @@ async def clear_gone(
                 [row["blob_id"] for row in rows],
             )
     return len(rows)
+
+
+def _delete(blobs: BlobStore, key: str) -> None:
+    reach("s6")
+    blobs.delete(key)
+
+
+async def _carry_out(steps: Sequence[Callable[[], None]], at_once: int) -> None:
+    """Blocking steps in threads, so many at a time; all have ended when this raises the first failure."""
+    waiting = iter(steps)
+
+    async def carry() -> None:
+        for step in waiting:
+            await asyncio.to_thread(step)
+
+    done = await asyncio.gather(*(carry() for _ in range(at_once)), return_exceptions=True)
+    for failure in done:
+        if failure is not None:
+            raise failure
 
 
 async def roll_up_deltas(work: Database, *, limit: int = DELTA_BATCH) -> int:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from lightwell.access.actions import Action
 from lightwell.access.commit import Committer, FactsChanged
@@ -26,7 +27,12 @@ from lightwell.domain.archive.internal.packing.manifest import Named, naming
 from lightwell.domain.archive.internal.packing.proving import pack_proved
 from lightwell.domain.archive.internal.packing.sources import Source
 from lightwell.domain.archive.internal.packing.writing import Packed, SeriesFacts
-from lightwell.domain.archive.internal.settling import arrivals_of, settled_of, source_of
+from lightwell.domain.archive.internal.settling import (
+    arrivals_of,
+    in_order,
+    settled_of,
+    source_of,
+)
 from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.keys import DERIVED, MANIFEST, PACK, BlobIds, blob_key, is_packed
 from lightwell.domain.archive.model import Located, NewBlob, PackRow, SeriesContents
@@ -37,6 +43,8 @@ from lightwell.kernel.errors import LightwellError
 
 MERGE_AT = 4  # packs of a series from which a new generation takes all of them in
 GRACE = timedelta(hours=24)
+AHEAD = 8  # landed objects read at a time from a store that is not local, at most 2 MiB each
+PUTS = 3  # objects put together there
 AS_RECEIVED = "as-received"  # a tenant's choice (`Tenant.settling`)
 
 Heard = Callable[[int, int], None]  # so many instances done, of so many
@@ -135,7 +143,8 @@ class Settling:
         arrivals = arrivals_of(blobs, tenant, chosen)
 
         def sources() -> Iterator[Source]:
-            return (source_of(self._stock, one, arrivals) for one in chosen)
+            tasks = (partial(source_of, self._stock, one, arrivals) for one in chosen)
+            return in_order(tasks, 1 if blobs.quick else AHEAD)
 
         def count(done: int) -> None:
             if heard is not None:
@@ -160,32 +169,35 @@ class Settling:
         )
         reach("s2")
         pack = NewBlob(_id_of(key), PACK, packed.length, packed.crc32c)
-        made: list[tuple[str, NewBlob]] = []
+        metadata = self._new(DERIVED, packed.metadata)
+        preview = self._new(DERIVED, packed.preview) if packed.preview else None
+        # Last, because it names the others: where it lies, a generation is whole.
+        named = naming(packed.manifest, Named(pack, metadata, preview))
+        manifest = self._new(MANIFEST, named)
+        keys = {blob: self._key(tenant, blob) for blob in (metadata, preview, manifest) if blob}
+        puts = [partial(blobs.put, keys[metadata], packed.metadata)]
+        if preview is not None:
+            puts.append(partial(blobs.put, keys[preview], packed.preview))
         try:
-            metadata = self._put(tenant, DERIVED, packed.metadata, made)
-            preview = self._put(tenant, DERIVED, packed.preview, made) if packed.preview else None
-            # Last, because it names the others: where it lies, a generation is whole.
-            named = naming(packed.manifest, Named(pack, metadata, preview))
-            manifest = self._put(tenant, MANIFEST, named, made)
+            for _ in in_order(puts, 1 if blobs.quick else PUTS):
+                pass
+            blobs.put(keys[manifest], named)
         except BaseException:
-            for name in (key, *(name for name, _ in made)):
+            for name in (key, *keys.values()):  # also one whose answer was lost
                 self._delete(name)
             raise
         reach("s3")
         return _Made(packed, pack, manifest, metadata, preview)
 
-    def _put(
-        self, tenant: Tenant, kind: str, data: bytes, made: list[tuple[str, NewBlob]]
-    ) -> NewBlob:
-        blob = NewBlob(self._ids.next(), kind, len(data), crc32c(data))
-        key = blob_key(tenant.region, tenant.name, kind, blob.blob_id)
-        self._stock.blobs.put(key, data)
-        made.append((key, blob))
-        return blob
+    def _new(self, kind: str, data: bytes) -> NewBlob:
+        return NewBlob(self._ids.next(), kind, len(data), crc32c(data))
+
+    def _key(self, tenant: Tenant, blob: NewBlob) -> str:
+        return blob_key(tenant.region, tenant.name, blob.kind, blob.blob_id)
 
     def _drop(self, tenant: Tenant, row: PackRow) -> None:
         for blob in row.blobs:
-            self._delete(blob_key(tenant.region, tenant.name, blob.kind, blob.blob_id))
+            self._delete(self._key(tenant, blob))
 
     def _delete(self, key: str) -> None:
         """What cannot be removed now is an orphan like any other."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import IO
+from functools import partial
+from typing import IO, TypeVar
 
 from lightwell.access.context import Tenant
 from lightwell.dicom.errors import DicomError
 from lightwell.dicom.part10 import read_meta
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal import reading
-from lightwell.domain.archive.internal.packing.index import MANIFEST_NAME, Entry
+from lightwell.domain.archive.internal.packing.index import MANIFEST_NAME, Entry, read_index
 from lightwell.domain.archive.internal.packing.manifest import MANIFEST_LIMIT, read_manifest
 from lightwell.domain.archive.internal.packing.rows import form_of, row_bytes
 from lightwell.domain.archive.internal.packing.sources import WHOLE, Source
-from lightwell.domain.archive.internal.packing.tar import members
+from lightwell.domain.archive.internal.packing.tar import BLOCK, Member, ReadRange, members
 from lightwell.domain.archive.internal.staging import PRIVATE_CREATOR, read_arrival_facts
 from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.keys import is_packed
@@ -25,6 +28,8 @@ from lightwell.domain.archive.model import Located, Settled
 from lightwell.domain.archive.ports import BlobStore
 
 SPOOL = 16 << 20  # of a rebuilt object, in memory; more goes to a temporary file
+
+T = TypeVar("T")
 
 Arrivals = Mapping[str, Mapping[str, object]]  # SOP Instance UID -> arrival facts
 
@@ -37,16 +42,43 @@ def arrivals_of(blobs: BlobStore, tenant: Tenant, chosen: Sequence[Located]) -> 
     found: dict[str, Mapping[str, object]] = {}
     packs = {one.landed.key: one.landed.blob_end for one in chosen if is_packed(one.landed.key)}
     for key, length in packs.items():
-        place = next(
-            (m for m in members(lambda at, n, k=key: blobs.read(k, at, n), length)  # type: ignore[misc]
-             if m.name == MANIFEST_NAME),
-            None,
-        )  # fmt: skip
+        place = _manifest_place(partial(blobs.read, key), length)
         if place is None or place.size > MANIFEST_LIMIT:
             raise Damaged("A pack has lost its manifest.")
         manifest = read_manifest(blobs.read(key, place.offset, place.size))
         found |= {entry.sop_uid: entry.arrival for entry in manifest.entries}
     return found
+
+
+def _manifest_place(read: ReadRange, length: int) -> Member | None:
+    """The manifest's member: behind the frame records, or, where the index does not lead there, found by
+    walking through the whole pack, which is a read for each entry."""
+    try:
+        start = read_index(read, length).frames[0] - BLOCK
+        return next(m for m in members(read, length, start) if m.name == MANIFEST_NAME)
+    except (Damaged, StopIteration):
+        return next((m for m in members(read, length) if m.name == MANIFEST_NAME), None)
+
+
+def in_order(tasks: Iterable[Callable[[], T]], at_once: int) -> Iterator[T]:
+    """The tasks' results in their order, up to `at_once` tasks begun and not yet asked for. Raises what a
+    task raises when its turn comes; nothing runs any more once the iterator has ended."""
+    if at_once <= 1:
+        for task in tasks:
+            yield task()
+        return
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(at_once, thread_name_prefix="ahead") as threads:
+        try:
+            for task in tasks:
+                waiting.append(threads.submit(task))
+                if len(waiting) >= at_once:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for one in waiting:
+                one.cancel()
 
 
 def source_of(stock: Stock, at: Located, arrivals: Arrivals) -> Source:

@@ -70,12 +70,12 @@ def _pax_record(key: str, value: str) -> bytes:
     return f"{length}{body}".encode("ascii")
 
 
-def members(read: ReadRange, length: int) -> Iterator[Member]:
-    """The regular files of an archive of `length` bytes, by their headers.
+def members(read: ReadRange, length: int, start: int = 0) -> Iterator[Member]:
+    """The regular files of an archive of `length` bytes, by their headers, from the one at `start`.
 
     Raises Damaged when it is none, is cut off, or has no end blocks.
     """
-    at = 0
+    at = start
     stated: int | None = None
     for _ in range(MOST_MEMBERS):
         if at + BLOCK > length:
