@@ -2,7 +2,7 @@
 import { memo, type MouseEvent, type ReactElement } from 'react';
 import type { StudyItem } from '../client/console';
 import { viewerPath } from '../client/place';
-import { approach, approachNow, retreat } from '../store/approach';
+import { approach, press, release, retreat } from '../store/approach';
 import { navigate } from '../store/navigation';
 import { Badge, Line, Thumbnail } from '../ui/controls';
 import { formatDate, formatName, formatTime, plural } from '../ui/format';
@@ -59,7 +59,11 @@ export const StudyRow = memo(function StudyRow({ study, tenant, current }: Props
       onClick={open}
       onPointerEnter={() => approach(tenant, study.study)}
       onPointerLeave={retreat}
-      onPointerDown={() => approachNow(tenant, study.study)}
+      onPointerDown={(event) => {
+        if (event.button === 0) press(tenant, study.study);
+      }}
+      onPointerCancel={release}
+      onDragStart={release}
       onFocus={() => approach(tenant, study.study)}
     >
       <Thumbnail url={study.thumbnail} />

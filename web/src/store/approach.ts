@@ -101,6 +101,7 @@ export class Approach {
 
 let current: { readonly tenant: string | null; readonly approach: Approach } | null = null;
 let timer: ReturnType<typeof setTimeout> | undefined;
+let pressed = false;
 
 function start(tenant: string | null, study: string): void {
   clearTimeout(timer);
@@ -112,22 +113,36 @@ function start(tenant: string | null, study: string): void {
 /** A row is looked at: fetched ahead after a short rest, and given up when another one is. */
 export function approach(tenant: string | null, study: string): void {
   clearTimeout(timer);
+  // The press of a link focuses it, too.
+  if (pressed && current?.approach.study === study) return;
+  pressed = false;
   timer = setTimeout(() => start(tenant, study), REST);
 }
 
-/** The row is left again. */
+/** The row is left again; one that was pressed is on its way to being opened, and leaves by that. */
 export function retreat(): void {
   clearTimeout(timer);
+  if (pressed) return;
   current?.approach.close();
   current = null;
 }
 
-/** A row is being opened: no time to rest. */
-export const approachNow = start;
+/** A row is pressed: no time to rest. */
+export function press(tenant: string | null, study: string): void {
+  start(tenant, study);
+  pressed = true;
+}
+
+/** The press became something else: a drag, a scroll. */
+export function release(): void {
+  pressed = false;
+  retreat();
+}
 
 /** What was fetched ahead of this study, if it is fresh; it belongs to the caller. */
 export function approachOf(tenant: string | null, study: string): Approach | null {
   clearTimeout(timer);
+  pressed = false;
   const found = current;
   current = null;
   if (found?.tenant === tenant && found.approach.study === study && found.approach.fresh) return found.approach;
