@@ -285,6 +285,8 @@ def settled(folder: Path, figures: Figures, rounds: int) -> None:
             for what, name, target, urls, kind in lanes if number % 2 == 0 else lanes[::-1]:
                 rate = wrk(target.http, urls, 8, 3, folder, kind)
                 figures.add(f"frames from packs, {what}, 8 connections", name, rate)
+                if name == "orthanc dicom-web":  # has no other form: the same images
+                    figures.add("frames from packs, HTJ2K, 8 connections", name, rate)
 
 
 def sop_paths(peer: Peer, file: Path) -> list[str]:
@@ -388,6 +390,7 @@ ROWS: tuple[tuple[str, str, str, str, float, float], ...] = (
     ("metadata of 1,000 instances", "lightwell", "orthanc", "rate", 50, 50),
     ("metadata of 1,000 instances, gzip", "lightwell", "orthanc", "rate", 50, 50),
     ("frames from packs, HTJ2K, 8 connections", "lightwell", "nginx", "rate", 0.5, 0.8),
+    ("frames from packs, HTJ2K, 8 connections", "lightwell", "orthanc dicom-web", "rate", 5, 10),
     ("frames from packs, native, 8 connections", "lightwell", "orthanc dicom-web", "rate", 5, 10),
     (
         "frames from packs, native, 8 connections",

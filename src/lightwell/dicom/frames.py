@@ -25,6 +25,7 @@ from lightwell.dicom.header import DataSet, Header
 from lightwell.dicom.limits import DEFAULT, Limits
 from lightwell.dicom.uids import TransferSyntax
 from lightwell.dicom.vrs import IMPLICIT_HEAD, ITEM, SEQUENCE_END, UNDEFINED
+from lightwell.kernel.remembering import Remembered
 
 Buffer = bytes | bytearray | memoryview
 Span = tuple[int, int]
@@ -65,8 +66,17 @@ class FrameIndex:
 
     @staticmethod
     def from_bytes(raw: Buffer) -> FrameIndex:
-        """The index that `to_bytes` wrote (without defects). Raises DicomError when it is damaged."""
-        return _from_bytes(bytes(raw))
+        """The index that `to_bytes` wrote (without defects). Raises DicomError when it is damaged.
+
+        The latest ones are remembered: each frame that is asked for needs one, and long ones take
+        milliseconds. Do not change it.
+        """
+        key = bytes(raw)
+        found = _remembered.get(key)
+        if found is None:
+            found = _from_bytes(key)
+            _remembered.keep(key, found, len(key) + _FIXED_SIZE + _FRAME_SIZE * found.frames)
+        return found
 
     def _check(self, frame: int) -> None:
         if not 1 <= frame <= self.frames:
@@ -519,5 +529,9 @@ def _read_fragments(numbers: Iterator[int]) -> tuple[array[int], array[int]]:
         end = offsets[-1] + lengths[-1]
     return offsets, lengths
 
+
+_REMEMBERED_BYTES = 128 << 20  # of parsed indexes in a process
+_FIXED_SIZE, _FRAME_SIZE = 1000, 32  # bytes in memory, about: of an index, and for each frame
+_remembered: Remembered[FrameIndex] = Remembered(_REMEMBERED_BYTES)
 
 _READERS = {b"N": _read_native, b"F": _read_fragmented, b"U": _read_unknown}

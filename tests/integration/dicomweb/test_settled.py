@@ -284,3 +284,26 @@ async def test_decoded_frames_are_remembered(house: Any) -> None:
         response = await house.get(f"{at(CT)}/frames/1", "application/octet-stream")
         assert response.content == pixels(CT)
         assert house.archive.frame_kept(place, 1) == pixels(CT)
+
+
+async def test_what_is_remembered_of_a_request_ends_with_its_lease(house: Any) -> None:
+    await put(house, CT)
+    url, native = f"{at(CT)}/frames/1", "application/octet-stream"
+    first = await house.get(url, native)
+    assert (await house.get(url, native)).headers["etag"] == first.headers["etag"]
+    assert (await house.get(url, JPHC)).status_code == 406
+    await house.settle(CT)
+    assert (await house.get(url, JPHC)).status_code == 200
+    context = operator_context(house.tenant, "test")
+    edit = {"00081030": {"vr": "LO", "Value": ["Corrected"]}}
+    study = Target(Level.STUDY, study_uid=CT.study_uid)
+    await house.archive.correct(context, study, edit, "x")
+    corrected = await house.get(url, native, if_none_match=first.headers["etag"])
+    assert corrected.status_code == 200
+    assert corrected.content == first.content
+    other = await house.get(url, native, host="other.test")
+    assert other.headers["etag"] != corrected.headers["etag"]
+    assert (await house.get(f"/t/other{url}", native)).status_code == 404
+    await house.archive.reject(context, study, "113001", "wrong")
+    assert (await house.get(url, native)).status_code == 404
+    assert (await house.get(url, JPHC)).status_code == 404

@@ -170,6 +170,12 @@ class Archive:
                 return lease
         return await self._grant(context, study_uid, series_uid, sop_uid, scope=scope)
 
+    def held(self, context: Context, study_uid: str, series_uid: str, sop_uid: str) -> Lease | None:
+        """The lease that `locate` would give for an instance, where this process holds it already."""
+        scope = _scope(context, study_uid, series_uid)
+        lease = self._desk.find(scope, self.clock.monotonic())
+        return lease if lease is not None and lease.opens(series_uid, sop_uid) else None
+
     @operation(Action.ARCHIVE_INSTANCE_RETRIEVE)
     async def _grant(
         self,

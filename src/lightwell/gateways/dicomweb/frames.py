@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Final
 
 from lightwell.domain.archive.errors import NoSuchFrame
 from lightwell.domain.archive.model import Located
 from lightwell.gateways.dicomweb.pixels import frame_bytes, native_frames
 from lightwell.gateways.dicomweb.ranges import ACCEPTED, ranged, span_header, wanted_range
-from lightwell.gateways.dicomweb.resources import Opened, Shelf, boundary_of, chosen
+from lightwell.gateways.dicomweb.resources import CHANNEL, Opened, Shelf, boundary_of, chosen
 from lightwell.gateways.http.asgi import Header
 from lightwell.gateways.http.exchange import Exchange
 from lightwell.kernel.errors import Invalid
@@ -24,6 +28,9 @@ from lightwell.wire.mediatypes import (
 )
 
 FRAMES_LIMIT: Final = 10_000  # frames of one request
+PLANS: Final = 10_000  # requests under one lease whose answer is known but for the bytes
+LEASES: Final = 32  # that such requests are remembered of
+LONGEST: Final = 1024  # characters of such a request
 PIXEL_PATHS: Final = frozenset({"7FE00010", "7FE00008", "7FE00009"})
 
 
@@ -44,15 +51,85 @@ def frame_numbers(text: str) -> list[int]:
     return list(numbers)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """All that a request for frames comes down to; the next equal one under the same lease needs no more
+    thought. What is asked for again and again are frames."""
+
+    opened: Opened
+    answer: Answer
+    numbers: tuple[int, ...]
+    count: int  # frames there are
+    etag: str
+    headers: tuple[Header, ...]
+    coded: bool  # as it lies in its pack
+
+    @property
+    def located(self) -> Located:
+        return self.opened.instances[0]
+
+    @property
+    def syntax(self) -> str:
+        return self.answer.transfer_syntax or EXPLICIT_VR_LITTLE_ENDIAN
+
+
 class Frames:
     """Handler of `GET …/instances/{instance}/frames/{frames}`: the hot path of every viewer."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
+        self._plans: OrderedDict[uuid.UUID, dict[Hashable, _Plan]] = OrderedDict()
 
     async def retrieve(self, x: Exchange) -> None:
         """Send frames, a part each, or one frame as a single part."""
-        numbers = frame_numbers(x.names["frames"])
+        plan = await self._planned(x)
+        headers = [*plan.headers]
+        if x.has(plan.etag):
+            await x.not_modified(headers)
+            return
+        numbers, answer, located = plan.numbers, plan.answer, plan.located
+        if max(numbers) > plan.count:
+            raise NoSuchFrame(f"There is no frame {max(numbers)}: the object has {plan.count}.")
+        if plan.coded and not answer.multipart:
+            sent = await self._stored(x, located, numbers[0], answer, headers, plan.etag)
+            self._shelf.used(plan.opened, 1, sent)
+            return
+        first = await frame_bytes(self._shelf, plan.opened, located, numbers[0], plan.syntax)
+        if not answer.multipart:
+            await ranged(x, first, answer.content_type, headers, plan.etag)
+        else:
+            await self._parts(x, plan, first, headers)
+        self._shelf.used(plan.opened, 1, len(first))
+
+    async def _planned(self, x: Exchange) -> _Plan:
+        """What a request comes down to: remembered from an equal one while its lease is held."""
+        names, context = x.names, x.context(CHANNEL)
+        asked = (*x.address, x.accept, x.header("host"))
+        lease = self._shelf.archive.held(
+            context, names["study"], names["series"], names["instance"]
+        )
+        if lease is not None:
+            plan = self._plans.get(lease.lease_id, {}).get(asked)
+            if plan is not None:
+                return plan
+        plan = await self._plan(x)
+        if sum(map(len, (*x.address, *x.accept))) <= LONGEST:
+            self._keep(asked, plan)
+        return plan
+
+    def _keep(self, asked: Hashable, plan: _Plan) -> None:
+        """Remember a plan with its lease: a lease that ended must not live on in plans."""
+        lease_id = plan.opened.lease.lease_id
+        mine = self._plans.setdefault(lease_id, {})
+        if len(mine) >= PLANS:
+            mine.clear()
+        mine[asked] = plan
+        self._plans.move_to_end(lease_id)
+        while len(self._plans) > LEASES:
+            self._plans.popitem(last=False)
+
+    async def _plan(self, x: Exchange) -> _Plan:
+        numbers = tuple(frame_numbers(x.names["frames"]))
         opened = await self._shelf.open(x)
         located = opened.instances[0]
         answer: Answer = chosen(
@@ -65,36 +142,21 @@ class Frames:
                 single_item=len(numbers) == 1,
             )
         )
-        syntax = answer.transfer_syntax or EXPLICIT_VR_LITTLE_ENDIAN
-        coded = self._shelf.is_coded(located, syntax)
+        coded = self._shelf.is_coded(located, answer.transfer_syntax or "")
         # What lies coded may be other bytes in another pack.
         place = str(located.landed.blob_id) if coded else ""
         form = (answer.content_type, str(answer.multipart), place)
         etag = opened.etag("frames", *form, *map(str, numbers))
-        headers = opened.headers(etag)
-        if x.has(etag):
-            await x.not_modified(headers)
-            return
         count = self._shelf.archive.frame_count(located)
-        if max(numbers) > count:
-            raise NoSuchFrame(f"There is no frame {max(numbers)}: the object has {count}.")
-        if coded and not answer.multipart:
-            sent = await self._stored(x, located, numbers[0], answer.content_type, headers, etag)
-            self._shelf.used(opened, 1, sent)
-            return
-        first = await frame_bytes(self._shelf, opened, located, numbers[0], syntax)
-        if not answer.multipart:
-            await ranged(x, first, answer.content_type, headers, etag)
-        else:
-            await self._parts(x, opened, answer, numbers, first, boundary_of(etag), headers)
-        self._shelf.used(opened, 1, len(first))
+        headers = tuple(opened.headers(etag))
+        return _Plan(opened, answer, numbers, count, etag, headers, coded)
 
     async def _stored(
         self,
         x: Exchange,
         located: Located,
         number: int,
-        kind: str,
+        answer: Answer,
         headers: list[Header],
         etag: str,
     ) -> int:
@@ -106,32 +168,23 @@ class Frames:
             length = await shelf.read_stored(archive.stored_length, located, number)
             part = wanted_range(x, length, etag)
         data = await shelf.read_stored(archive.stored_frame, located, number, part)
-        headers = [*headers, ACCEPTED]
-        if part is None:
-            await x.reply(200, data, kind, headers)
-        else:
-            await x.reply(206, data, kind, [*headers, span_header(part, length)])
+        headers.append(ACCEPTED)
+        if part is not None:
+            headers.append(span_header(part, length))
+        await x.reply(200 if part is None else 206, data, answer.content_type, headers)
         return len(data)
 
-    async def _parts(
-        self,
-        x: Exchange,
-        opened: Opened,
-        answer: Answer,
-        numbers: list[int],
-        first: bytes,
-        boundary: str,
-        headers: list[Header],
-    ) -> None:
-        located = opened.instances[0]
+    async def _parts(self, x: Exchange, plan: _Plan, first: bytes, headers: list[Header]) -> None:
+        answer, located, boundary = plan.answer, plan.located, boundary_of(plan.etag)
         kind = multipart.content_type(boundary, answer.media_type)
-        place = f"{opened.url(located)}/frames"
+        place = f"{plan.opened.url(located)}/frames"
 
         def head(number: int) -> bytes:
             return multipart.part_head(
                 boundary, answer.content_type, content_location=f"{place}/{number}"
             )
 
+        numbers = plan.numbers
         if len(numbers) == 1:
             # Three messages rather than one joined buffer: half a megabyte is not copied again.
             parts = (head(numbers[0]), first, multipart.closing(boundary))
@@ -140,9 +193,8 @@ class Frames:
         await x.start(200, kind, headers)
         await x.write(head(numbers[0]))
         await x.write(first)
-        syntax = answer.transfer_syntax or EXPLICIT_VR_LITTLE_ENDIAN
         for number in numbers[1:]:
-            data = await frame_bytes(self._shelf, opened, located, number, syntax)
+            data = await frame_bytes(self._shelf, plan.opened, located, number, plan.syntax)
             await x.write(multipart.PART_END + head(number))
             await x.write(data)
         await x.end(multipart.closing(boundary))

@@ -69,14 +69,27 @@ class Exchange:
         self._receive = receive
         self._send = send
 
+        # As plain attributes: `cached_property` takes a lock, and each request asks for them.
+        self._by_name: dict[str, list[str]] | None = None
+        self._query: list[tuple[str, str]] | None = None
+
     # --- the request -----------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def _headers(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for name, value in self.scope["headers"]:
-            found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        found = self._by_name
+        if found is None:
+            found = self._by_name = {}
+            for name, value in self.scope["headers"]:
+                found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         return found
+
+    @property
+    def address(self) -> tuple[str, str, bytes, bytes]:
+        """Everything that says where a request went and how: scheme, method, raw path, query string."""
+        scope = self.scope
+        raw = scope.get("raw_path") or scope["path"].encode("utf-8")
+        return scope.get("scheme", "http"), self.method, raw, scope.get("query_string", b"")
 
     def header(self, name: str) -> str:
         """A request header by its lower-case name, several joined by commas; '' when absent."""
@@ -87,10 +100,13 @@ class Exchange:
         """The values of all Accept headers."""
         return tuple(self._headers.get("accept", ()))
 
-    @cached_property
+    @property
     def query(self) -> list[tuple[str, str]]:
         """The query parameters. Raises Invalid."""
-        return query_parameters(self.scope.get("query_string", b""))
+        found = self._query
+        if found is None:
+            found = self._query = query_parameters(self.scope.get("query_string", b""))
+        return found
 
     def asked(self, name: str) -> tuple[str, ...]:
         """The values of one query parameter."""

@@ -14,6 +14,7 @@ import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from lightwell.gateways.http.asgi import Application, Message, Receive, Scope, Send, answer
@@ -53,6 +54,7 @@ class Objection:
     text: str
 
 
+@lru_cache(maxsize=256)  # the same few names come with every request
 def names_this_machine(host: bytes) -> bool:
     """Whether a Host header is an address or a name of this machine's own loopback.
 

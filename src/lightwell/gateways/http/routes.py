@@ -98,7 +98,9 @@ class RouteTable:
                 if match is None:
                     continue
                 if route.method == wanted:
-                    names = {name: unquote(value) for name, value in match.groupdict().items()}
+                    names = match.groupdict()
+                    if "%" in path:
+                        names = {name: unquote(value) for name, value in names.items()}
                     return Matched(route, names)
                 allowed.append(route.method)
         return tuple(allowed)
