@@ -1,6 +1,7 @@
 """All measures of the table in README, as ratios from one run.
 
-    script/bench [ingest|stow|frames|settled|qido|growth|stored …] [--rounds N] [--large] [--out FILE]
+    script/bench [ingest|stow|frames|settled|qido|growth|stored|first-image …] [--rounds N] [--large]
+                 [--out FILE]
 
 Targets alternate and the order is reversed each round; a ratio is the median of the ratios paired by
 round. Prints a table; keeps everything as JSON under bench/results/.
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import peers
+from bench import first_image, peers
 from bench.machine import cpu_seconds
 from bench.objects import BOUNDARY, ct_slices, small_objects, stow_body, written
 from bench.peers import NODELAY, Peer
@@ -450,6 +451,7 @@ MEASURES: dict[str, Callable[[Path, Figures, int], Any]] = {
     "qido": qido,
     "growth": growth,
     "stored": stored,
+    "first-image": first_image.measure,
 }
 
 
@@ -490,6 +492,7 @@ def main() -> None:
         "rates": figures.rates,
         "cpu_seconds_per_gb": figures.cpu,
         "growth": more.get("growth"),
+        "first_image_ms": more.get("first-image"),
     }
     out.write_text(json.dumps(body, indent=1) + "\n")
     print(f"kept in {out}", file=sys.stderr)
