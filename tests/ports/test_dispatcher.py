@@ -31,6 +31,9 @@ from lightwell.workflows.dispatcher import (
     fields,
 )
 from lightwell.workflows.ports import Engine, Run, RunStatus, State
+from lightwell.workflows.settle_series import LONGEST_FACTOR
+from lightwell.workflows.settle_series import NAME as SETTLE_SERIES
+from lightwell.workflows.settle_series import rule as settle_rule
 
 STORED = frozenset({"InstanceStored"})
 SETTLE = Quiet(STORED, fields("study", "series"), "settle", after=60.0)
@@ -70,7 +73,9 @@ class MemoryDesk:
     def __init__(self) -> None:
         self.clock = Clock()
         self.tenant = Tenant(1, "a", "A", "A")
-        self.engine = MemoryEngine({"settle": _listens, "rename": _listens}, self.clock)
+        self.engine = MemoryEngine(
+            {"settle": _listens, "rename": _listens, SETTLE_SERIES: _listens}, self.clock
+        )
         self.store = MemoryFeedStore(self.engine, {1: self.tenant}, self.clock)
 
     async def happens(self, kind: str, **subject: str) -> None:
@@ -192,6 +197,26 @@ async def test_a_key_that_never_rests_is_started_at_last(desk: Desk) -> None:
         await desk.pass_time(40)
     await dispatch(desk, rule)
     assert len(await runs(desk)) == 1
+
+
+async def test_a_series_that_grows_for_an_hour_is_settled_again_and_again(desk: Desk) -> None:
+    """W20: an image every 40 s never leaves a minute of quiet; it is settled all the same."""
+    rule = settle_rule(60.0)
+    for number in range(90):
+        await desk.happens("InstanceStored", study="1", series="2", sop=f"2.{number}")
+        await dispatch(desk, rule)
+        await desk.pass_time(40)
+        await dispatch(desk, rule)
+        for run in await runs(desk):
+            await desk.ends(run.id)
+    found = await runs(desk)
+    assert len(found) >= 3600 // (LONGEST_FACTOR * 60 + 40)
+    assert len({run.id for run in found}) == len(found)
+    await desk.happens("InstanceStored", study="1", series="2", sop="2.last")
+    await dispatch(desk, rule)
+    await desk.pass_time(61)
+    await dispatch(desk, rule)
+    assert len(await runs(desk)) == len(found) + 1  # what came last is not forgotten
 
 
 async def test_late_images_wait_for_the_run_of_their_series(desk: Desk) -> None:

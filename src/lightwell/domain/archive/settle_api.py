@@ -22,6 +22,7 @@ from lightwell.access.operation import Act, operation
 from lightwell.access.ports import PolicySource
 from lightwell.domain.archive import events
 from lightwell.domain.archive.coding import Reason
+from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing.checks import crc32c
 from lightwell.domain.archive.internal.packing.manifest import Named, naming
 from lightwell.domain.archive.internal.packing.proving import pack_proved
@@ -175,13 +176,13 @@ class Settling:
         named = naming(packed.manifest, Named(pack, metadata, preview))
         manifest = self._new(MANIFEST, named)
         keys = {blob: self._key(tenant, blob) for blob in (metadata, preview, manifest) if blob}
-        puts = [partial(blobs.put, keys[metadata], packed.metadata)]
+        puts = [partial(self._put, keys[metadata], packed.metadata)]
         if preview is not None:
-            puts.append(partial(blobs.put, keys[preview], packed.preview))
+            puts.append(partial(self._put, keys[preview], packed.preview))
         try:
             for _ in in_order(puts, 1 if blobs.quick else PUTS):
                 pass
-            blobs.put(keys[manifest], named)
+            self._put(keys[manifest], named)
         except BaseException:
             for name in (key, *keys.values()):  # also one whose answer was lost
                 self._delete(name)
@@ -191,6 +192,12 @@ class Settling:
 
     def _new(self, kind: str, data: bytes) -> NewBlob:
         return NewBlob(self._ids.next(), kind, len(data), crc32c(data))
+
+    def _put(self, key: str, data: bytes) -> None:
+        """Raises Damaged when the store says yes and keeps something else, or nothing."""
+        self._stock.blobs.put(key, data)
+        if self._stock.blobs.itself().read(key) != data:
+            raise Damaged("What belongs to a pack is not in the store as it was written.")
 
     def _key(self, tenant: Tenant, blob: NewBlob) -> str:
         return blob_key(tenant.region, tenant.name, blob.kind, blob.blob_id)
