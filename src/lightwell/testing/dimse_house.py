@@ -30,6 +30,7 @@ from lightwell.backends.memory.tables import MemoryDatabase
 from lightwell.domain.archive.api import Archive, attribute_reader
 from lightwell.domain.archive.model import ArrivalRow
 from lightwell.domain.archive.ports import BlobStore
+from lightwell.domain.archive.settle_api import Settling
 from lightwell.domain.peers.api import Peers
 from lightwell.domain.peers.model import Peer, PeerType
 from lightwell.domain.tenants.api import Tenants
@@ -42,6 +43,7 @@ from lightwell.kernel.clock import SystemClock
 from lightwell.testing import encoding as enc
 from lightwell.testing.builders import BuiltInstance
 from lightwell.testing.channel import Message
+from lightwell.testing.inline_coder import InlineFrameCoder
 from lightwell.testing.scu import STUDY_ROOT_GET, Scu
 from lightwell.wire.dimse.commands import Command
 from lightwell.wire.dimse.items import RoleSelection
@@ -127,21 +129,31 @@ class Rooming:
     close: Callable[[], Awaitable[None]]
     database: MemoryDatabase | None = None
     directory: _Directory | None = None
+    settling: Settling | None = None
 
 
 async def memory_rooms(folder: Path, blobs: BlobStore | None = None) -> Rooming:
     """Rooms on the memory twins; objects lie below *folder* unless *blobs* is given."""
     store = blobs or LocalStore(folder)
     database, directory, clock = MemoryDatabase(), _Directory(), SystemClock()
-    committer = _ToldCommitter(database)
+    committer, coder = _ToldCommitter(database), InlineFrameCoder()
     tenants = Tenants(directory, directory, directory, committer, clock)
     peers = Peers(directory, directory, tenants, directory, directory, committer, clock)
     archive = Archive(
         blobs=store,
-        index=MemoryIndex(database, attribute_reader(store)),
+        index=MemoryIndex(database, attribute_reader(store, coder)),
         committer=committer,
         policy=directory,
         journal=directory,
+        clock=clock,
+        coder=coder,
+    )
+    settling = Settling(
+        blobs=store,
+        coder=coder,
+        index=MemoryIndex(database),
+        committer=committer,
+        policy=directory,
         clock=clock,
     )
     committer.archive = archive
@@ -152,7 +164,7 @@ async def memory_rooms(folder: Path, blobs: BlobStore | None = None) -> Rooming:
     async def close() -> None:
         store.close()
 
-    return Rooming(peers, archive, tenants, add_peer, close, database, directory)
+    return Rooming(peers, archive, tenants, add_peer, close, database, directory, settling)
 
 
 class DimseHouse:

@@ -317,6 +317,10 @@ class Archive:
             return reading.EXPLICIT_LE
         return located.syntax
 
+    def length(self, located: Located) -> int:
+        """Bytes of the data set as it was received."""
+        return reading.data_set_length(located)
+
     def data_set(self, located: Located, syntax_uid: str) -> Iterator[bytes]:
         """The effective data set in its own syntax, as Explicit VR LE or as it lies coded, in pieces.
         Blocking.

@@ -26,6 +26,7 @@ from lightwell.gateways.dimse.sending import (
     NotSendable,
     Originator,
     Sent,
+    ahead_of,
     choose,
     offered,
     send_object,
@@ -78,8 +79,13 @@ def extended(asked: ExtendedNegotiation) -> bytes | None:
 def serve_get(exchange: Exchange) -> None:
     """Answer one C-GET-RQ: the objects go over the same association."""
     operations = _begin(exchange, GET)
-    if operations is not None:
-        operations.run(_SameAssociation(exchange))
+    if operations is None:
+        return
+    courier = _SameAssociation(exchange)
+    try:
+        operations.run(courier)
+    finally:
+        courier.close()
 
 
 def serve_move(exchange: Exchange) -> None:
@@ -114,6 +120,7 @@ def serve_move(exchange: Exchange) -> None:
         raise gone.ended from gone
     finally:
         destination.close()
+        destination.forget()
 
 
 def _begin(exchange: Exchange, models: Mapping[str, frozenset[Level]]) -> SubOperations | None:
@@ -145,11 +152,23 @@ class _SameAssociation:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._ids = _message_ids()
+        self._ahead = ahead_of(exchange.rooms)
         self._contexts = [
             context
             for context in exchange.connection.association.contexts.values()
             if context.requestor_scp
         ]
+
+    def prepare(self, one: Chosen) -> None:
+        if one.located.landed.coded is None:
+            return
+        context = choose(self._exchange.rooms, one.located, self._contexts)
+        if context is not None:
+            self._ahead.want(one.located, context.transfer_syntax)
+
+    def close(self) -> None:
+        """Give threads back."""
+        self._ahead.close()
 
     def deliver(self, selection: Selection, one: Chosen) -> int:
         rooms = self._exchange.rooms
@@ -161,7 +180,13 @@ class _SameAssociation:
             if context is None:
                 return SOP_CLASS_NOT_SUPPORTED
             sent = send_object(
-                self._exchange.connection, rooms, located, context, next(self._ids), Originator()
+                self._exchange.connection,
+                rooms,
+                located,
+                context,
+                next(self._ids),
+                Originator(),
+                self._ahead,
             )
         except LightwellError as error:
             log.error("C-GET: an object could not be sent: %s", type(error).__name__)
@@ -198,6 +223,7 @@ class _Destination:
         }
         # Objects of one association together, else in reading order.
         operations.chosen.sort(key=lambda one: self._group_of[one.located.sop_class])
+        self._ahead = ahead_of(exchange.rooms)
         self._connection: Connection | None = None
         self._group = 0
         self._unreachable = False
@@ -205,6 +231,17 @@ class _Destination:
     def open_first(self) -> None:
         """The association for the first object. Raises Unreachable."""
         self._open(self._group_of[self._operations.chosen[0].located.sop_class])
+
+    def prepare(self, one: Chosen) -> None:
+        connection = self._connection
+        if one.located.landed.coded is None or connection is None:
+            return
+        if self._group_of[one.located.sop_class] != self._group:
+            return
+        contexts = connection.association.contexts.values()
+        context = choose(self._exchange.rooms, one.located, contexts)
+        if context is not None:
+            self._ahead.want(one.located, context.transfer_syntax)
 
     def deliver(self, selection: Selection, one: Chosen) -> int:
         try:
@@ -244,6 +281,7 @@ class _Destination:
                 context,
                 next(self._ids),
                 self._originator,
+                self._ahead,
             )
             if sent.response.status not in _NOT_NOW:
                 return sent
@@ -289,6 +327,10 @@ class _Destination:
         if connection is not None:
             connection.while_waiting = None
             connection.abort()
+
+    def forget(self) -> None:
+        """Give threads back."""
+        self._ahead.close()
 
     def close(self) -> None:
         """End the association in order, or else by an abort."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from lightwell.dicom.uids import syntax_of
 from lightwell.domain.archive.model import Located
+from lightwell.gateways.dimse.ahead import Ahead
 from lightwell.gateways.dimse.connection import Connection, Ended
 from lightwell.gateways.dimse.decompression import can_decode, native_chunks
 from lightwell.gateways.dimse.exchange import Rooms
@@ -92,6 +94,11 @@ def body(rooms: Rooms, located: Located, syntax: str) -> Iterator[bytes]:
     return explicit if syntax == EXPLICIT_LE else implicit_le_chunks(explicit)
 
 
+def ahead_of(rooms: Rooms) -> Ahead:
+    """For one retrieval."""
+    return Ahead(partial(body, rooms), rooms.archive.length)
+
+
 def send_object(
     connection: Connection,
     rooms: Rooms,
@@ -99,13 +106,17 @@ def send_object(
     context: AcceptedContext,
     message_id: int,
     originator: Originator,
+    ahead: Ahead | None = None,
 ) -> Sent:
-    """C-STORE one object and await the response.
+    """C-STORE one object, made ready before where `ahead` has it, and await the response.
 
     Raises LightwellError when the object cannot be read (nothing was sent), HalfSent when that shows
     too late, Ended when the association is over.
     """
-    chunks = body(rooms, located, context.transfer_syntax)
+    if ahead is not None:
+        chunks = ahead.take(located, context.transfer_syntax)
+    else:
+        chunks = body(rooms, located, context.transfer_syntax)
     first = next(chunks, b"")  # whatever is wrong with a small object is found out here
     size = 0
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from lightwell.dicom import tags
+from lightwell.gateways.dimse.ahead import AHEAD
 from lightwell.gateways.dimse.connection import Ended
 from lightwell.gateways.dimse.exchange import Exchange
 from lightwell.gateways.dimse.identifiers import write_identifier
@@ -39,6 +40,9 @@ class RequestorGone(Exception):
 
 class Courier(Protocol):
     """Brings objects to their destination."""
+
+    def prepare(self, one: Chosen) -> None:
+        """This one is sent soon: begin with what can be done without the network."""
 
     def deliver(self, selection: Selection, one: Chosen) -> int:
         """Send one object; the status of its C-STORE response, or a failure status of our own.
@@ -99,7 +103,9 @@ class SubOperations:
 
     def run(self, courier: Courier) -> None:
         """Deliver every object in turn, and send the final response."""
-        for one in self.chosen:
+        for number, one in enumerate(self.chosen):
+            for later in self.chosen[number : number + 1 + AHEAD]:
+                courier.prepare(later)
             if self._exchange.is_cancelled():
                 self._finish(CANCEL, NumberOfRemainingSuboperations=self._remaining)
                 return
