@@ -137,7 +137,13 @@ def test_tenants(installation: Installation, house: House) -> None:
     made = installation.run("tenant", "create", "clinic", "--aet", "CLINIC", "--label", "A [b] c")
     assert (made.returncode, made.stdout) == (0, "Tenant clinic is called CLINIC.\n")
     rows = {row["name"]: row for row in answer(installation, "tenant", "list")}
-    assert rows["clinic"] == {"name": "clinic", "label": "A [b] c", "aet": "CLINIC", "demo": False}
+    assert rows["clinic"] == {
+        "name": "clinic",
+        "label": "A [b] c",
+        "aet": "CLINIC",
+        "demo": False,
+        "settling": "settle",
+    }
     assert "A [b] c" in installation.run("tenant", "list", check=True).stdout
     assert "AE title" in refusal(
         installation.run("tenant", "create", "b", "--aet", "MUCHTOOLONGATITLE")
