@@ -1,5 +1,5 @@
 /** Which page the address asks for, and the tenants every page needs. */
-import { Component, lazy, Suspense, useEffect, useState, type ReactElement, type ReactNode } from 'react';
+import { Component, lazy, Suspense, useEffect, useState, type ComponentProps, type ReactElement, type ReactNode } from 'react';
 import { fetchTenants, type Tenant } from '../client/console';
 import { Jobs } from '../panels/Jobs';
 import { StudyList } from '../panels/StudyList';
@@ -7,9 +7,20 @@ import { place } from '../store/navigation';
 import { useSignal } from '../store/signal';
 import { Notice } from '../ui/controls';
 
-const loadViewer = (): Promise<{ default: typeof import('../panels/Viewer').Viewer }> =>
-  import('../panels/Viewer').then((module) => ({ default: module.Viewer }));
-const Viewer = lazy(loadViewer);
+type ViewerPage = typeof import('../panels/Viewer').Viewer;
+let loaded: ViewerPage | null = null;
+
+const loadViewer = async (): Promise<{ default: ViewerPage }> => {
+  loaded = (await import('../panels/Viewer')).Viewer;
+  return { default: loaded };
+};
+const LazyViewer = lazy(loadViewer);
+
+/** The viewer at once when its code is here: what was suspended is shown again only 300 ms later. */
+function Viewer(p: ComponentProps<ViewerPage>): ReactElement {
+  const [Page] = useState(() => loaded ?? LazyViewer);
+  return <Page {...p} />;
+}
 
 /** The viewer's code, its drawing and its codecs, made ready while the list is read. */
 const prepare = (): void => {
