@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable
 
 import asyncpg
@@ -31,6 +32,7 @@ from lightwell.kernel.errors import LightwellError
 log = logging.getLogger("lightwell.work")
 
 STAGING_AGE_SECONDS = 24 * 3600.0
+LEAVE_SECONDS = 20.0
 NICE = 5  # the doors come first: nobody waits for this process
 
 
@@ -74,6 +76,16 @@ async def _sweep(house: House) -> int:
     return 0
 
 
+def leave_within(seconds: float) -> None:
+    """End this process by then, whatever a thread or a task of a library thinks of it.
+
+    The supervisor starts another one only when this one is gone.
+    """
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
 async def run(generation: Generation) -> None:
     """Until SIGTERM."""
     stop = asyncio.Event()
@@ -99,6 +111,10 @@ async def run(generation: Generation) -> None:
     ]
     try:
         await asyncio.gather(*chores)
+    except Exception as error:
+        log.critical("background work ends, and is started again", exc_info=error)
+        leave_within(LEAVE_SECONDS)
+        raise
     finally:
         await heart.stop()
         await durable.close()

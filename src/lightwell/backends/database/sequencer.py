@@ -61,7 +61,13 @@ class Sequencer:
                 continue
             try:
                 await self._hold(connection, stop)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except (
+                LightwellError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                OSError,
+                TimeoutError,
+            ) as error:
                 log.warning("sequencer lost its connection: %s", type(error).__name__)
                 await _pause(stop, TAKEOVER_SECONDS)
             finally:
