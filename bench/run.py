@@ -30,8 +30,13 @@ from bench import first_image, peers
 from bench.machine import cpu_seconds
 from bench.objects import BOUNDARY, ct_slices, small_objects, stow_body, written
 from bench.peers import NODELAY, Peer
+from lightwell.testing.dimse_house import keys
 from lightwell.testing.phantoms import Case, ct_thorax
+from lightwell.testing.scu import STUDY_ROOT_GET, Scu
 from lightwell.testing.sender import read_part10
+from lightwell.wire.dimse.items import RoleSelection
+from lightwell.wire.dimse.proposal import number as numbered
+from lightwell.wire.dimse.syntaxes import EXPLICIT_LE
 
 RESULTS = Path(__file__).parent / "results"
 CT_ROUND, SMALL_ROUND, STOW_BODIES, STOW_OBJECTS, WARM = 160, 400, 3, 100, 120
@@ -255,6 +260,7 @@ def settled(folder: Path, figures: Figures, rounds: int) -> None:
     with peers.ours(folder) as a, peers.orthanc(folder) as b, peers.nginx(folder, plain) as c:
         for target in (a, b):
             send(target, images + headers, 4)
+        retrievals(a, images, "landed", figures, rounds)
         subprocess.run(
             [sys.executable, "-m", "lightwell.app.main", "settle", "--data", str(folder / "lightwell")],
             check=True, stdout=subprocess.DEVNULL,
@@ -263,6 +269,7 @@ def settled(folder: Path, figures: Figures, rounds: int) -> None:
         paths = [f"{path}/frames/1" for path in series[images[0]]]
         of_meta = series[headers[0]][0].rpartition("/instances/")[0] + "/metadata"
         metadata_times(a, b, of_meta, figures, rounds)
+        retrievals(a, images, "packed", figures, rounds)
         native = "multipart/related; type=application/octet-stream; transfer-syntax=*"
         coded = "image/jphc; transfer-syntax=1.2.840.10008.1.2.4.202"
         sizes = 0
@@ -288,6 +295,26 @@ def settled(folder: Path, figures: Figures, rounds: int) -> None:
                 figures.add(f"frames from packs, {what}, 8 connections", name, rate)
                 if name == "orthanc dicom-web":  # has no other form: the same images
                     figures.add("frames from packs, HTJ2K, 8 connections", name, rate)
+
+
+def retrievals(peer: Peer, files: list[Path], name: str, figures: Figures, rounds: int) -> None:
+    """C-GET of a series by a peer that takes Explicit VR Little Endian; objects a second."""
+    study = sop_paths(peer, files[0])[0].split("/")[2]
+    sop_class = read_part10(files[0]).sop_class
+    contexts = numbered([(STUDY_ROOT_GET, (EXPLICIT_LE,)), (sop_class, (EXPLICIT_LE,))])
+    roles = [RoleSelection(sop_class, scu=False, scp=True)]
+    element = {"StudyInstanceUID": study, "QueryRetrieveLevel": "STUDY"}
+    for turn in range(rounds + 1):  # the first warms, uncounted
+        with Scu("127.0.0.1", peer.dimse, contexts, called_ae=peer.aet, roles=roles) as scu:
+            spent, began = -cpu_seconds(*peer.roots), time.perf_counter()
+            *_, final = scu.get(STUDY_ROOT_GET, keys(**element))
+            rate = len(files) / (time.perf_counter() - began)
+        if final.command.NumberOfCompletedSuboperations != len(files):
+            raise SystemExit(f"C-GET: {final.command}")
+        if turn:
+            spent += cpu_seconds(*peer.roots)
+            print(f"    {1000 * spent / len(files):.2f} ms of processor an object", file=sys.stderr)
+            figures.add("C-GET 512 kB CT, Explicit LE, 1 association", name, rate)
 
 
 def sop_paths(peer: Peer, file: Path) -> list[str]:
@@ -388,6 +415,7 @@ ROWS: tuple[tuple[str, str, str, str, float, float], ...] = (
     ("frames 512 kB, 8 connections", "lightwell", "orthanc dicom-web", "rate", 5, 10),
     ("frames 512 kB, 8 connections", "lightwell", "orthanc file", "rate", 1, 2),
     ("frames 512 kB, 8 connections", "lightwell", "nginx", "rate", 0, 0),
+    ("C-GET 512 kB CT, Explicit LE, 1 association", "packed", "landed", "rate", 0.8, 1),
     ("metadata of 1,000 instances", "lightwell", "orthanc", "rate", 50, 50),
     ("metadata of 1,000 instances, gzip", "lightwell", "orthanc", "rate", 50, 50),
     ("frames from packs, HTJ2K, 8 connections", "lightwell", "nginx", "rate", 0.5, 0.8),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ LISTEN_RETRY_SECONDS = 1.0
 LISTEN_PROOF_SECONDS = 5.0
 LEASE_SWEEP_SECONDS = 5.0
 BLOCKING_THREADS = 32
-CODECS = 1  # children a process that give settled frames back; none starts before it is needed
+# Children a process that give settled frames back; none starts before it is needed.
+CODECS = 2 if (os.cpu_count() or 1) >= 4 else 1
 
 
 @dataclass(slots=True)

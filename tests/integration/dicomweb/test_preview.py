@@ -216,6 +216,25 @@ async def test_a_lost_or_damaged_preview_is_left_out(house: Any) -> None:
     assert [name for name, _ in chunks(lost.content)] == ["META", "LEAD", "FRMS"]
 
 
+async def test_a_damaged_lead_image_and_damaged_records_are_left_out(house: Any) -> None:
+    await put(house, CT)
+    await house.settle(CT)
+    context = operator_context(house.tenant, "test")
+    lease = await house.archive.locate(context, CT.study_uid)
+    middle = lease.instances[CT.sop_uid(0, 2)]
+    record = house.archive._stock.record(middle, 1)
+    data = bytearray(house.blobs.read(middle.landed.key))
+    data[record.offset + 30] ^= 1
+    records = data.index(b"LWFR") + 8
+    data[records + 8] ^= 1  # of the first instance
+    house.blobs.delete(middle.landed.key)
+    house.blobs.put(middle.landed.key, bytes(data))
+    response = await house.get(f"{series_url(CT)}/preview")
+    assert response.status_code == 200
+    assert [name for name, _ in chunks(response.content)] == ["META", "PREV", "FRMS"]
+    assert list(ends_of(response.content)) == [b.sop_uid for b in CT.objects()[1:]]
+
+
 async def test_what_it_cannot_be_asked(house: Any) -> None:
     await put(house, CT)
     assert (await house.get(f"{series_url(CT)}/preview", "image/png")).status_code == 406

@@ -64,7 +64,10 @@ class Previewer:
         """The answer for the visible instances of one series, in reading order, in pieces."""
         told = self._teller.tell(located, packs, bulk_root)
         yield MAGIC + _chunk(b"META", zlib.compress(b"[" + b",".join(told) + b"]", _DEFLATE))
-        yield self._lead(located, wanted.lead)
+        try:
+            yield self._lead(located, wanted.lead)
+        except Damaged as error:  # who asks for the frame itself is told so
+            log.error("the lead image of a preview is left out: %s", error)
         for pack in sorted(packs, key=lambda one: one.generation):
             if pack.preview is not None:
                 mine = {at.sop_uid for at in located if at.landed.blob_id == pack.blob_id}
@@ -127,7 +130,8 @@ class Previewer:
         found: dict[str, list[list[int]]] = {}
         for key, mine in packs.items():
             for at, records in _records(self._stock, key, mine):
-                found[at.sop_uid] = [[*record.ends, record.length] for record in records]
+                if records:
+                    found[at.sop_uid] = [[*record.ends, record.length] for record in records]
         return {at.sop_uid: found[at.sop_uid] for at in located if at.sop_uid in found}
 
 
@@ -169,5 +173,9 @@ def _records(
         if end - at <= _RECORDS_RUN:
             window = stock.blobs.read(key, at, end - at)
     for one, entry, records in places:
-        if records is not None:
+        if records is None:
+            continue
+        try:
             yield one, frame_records(read, entry, 1, records.count)
+        except Damaged as error:
+            log.error("an instance is left out of a preview: %s", error)
