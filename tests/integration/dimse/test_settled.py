@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from lightwell.domain.archive.model import Level, Located, Target
 from lightwell.domain.peers.model import PeerType
-from lightwell.gateways.dimse.ahead import AHEAD, Ahead
+from lightwell.gateways.dimse.ahead import LARGEST, Ahead
 from lightwell.testing.builders import BuiltInstance, a_study
 from lightwell.testing.dimse_house import LOOPBACK, DimseHouse, fetch, keys, store
 from lightwell.testing.scp import ScriptedScp
@@ -123,22 +122,33 @@ def places(house: DimseHouse, study: list[BuiltInstance]) -> list[Located]:
 def test_a_few_are_made_ready_and_each_once(house: DimseHouse) -> None:
     found = places(house, settled(house))
     made: list[str] = []
-    begun = threading.Semaphore(0)
 
-    def body(located: Located, syntax: str) -> Iterator[bytes]:
-        made.append(located.sop_uid)
-        begun.release()
-        yield located.sop_uid.encode()
-        yield syntax.encode()
+    def make_ready(some: Sequence[Located]) -> None:
+        made.extend(one.sop_uid for one in some)
 
-    ahead = Ahead(body, house.rooming.archive.length)
+    # As if each were a megabyte: four make a batch, and two batches are under way.
+    ahead = Ahead(make_ready, lambda _located: 1 << 20)
+    for _ in range(5):
+        ahead.want(found)
     for one in found:
-        ahead.want(one, EXPLICIT_LE)
-        ahead.want(one, EXPLICIT_LE)
-    for _ in range(AHEAD):
-        assert begun.acquire(timeout=30)
-    assert sorted(made) == sorted(one.sop_uid for one in found[:AHEAD])
-    for one in found:
-        assert list(ahead.take(one, EXPLICIT_LE)) == [one.sop_uid.encode(), EXPLICIT_LE.encode()]
-    assert len(made) == len(found)
+        ahead.wait(one)
+    assert made == [one.sop_uid for one in found]
     ahead.close()
+    large = Ahead(make_ready, lambda _located: LARGEST + 1)
+    large.want(found)
+    large.wait(found[0])
+    assert len(made) == len(found)
+    large.close()
+
+
+def test_what_is_ready_is_decoded_once(house: DimseHouse) -> None:
+    study = settled(house)
+    archive = house.rooming.archive
+    found = places(house, study)
+    archive.make_ready(found)
+    assert all(
+        archive.frame_kept(one, 1) == b.dataset[-20_000:]
+        for one, b in zip(found, study, strict=True)
+    )
+    for one, built in zip(found, study, strict=True):
+        assert b"".join(archive.data_set(one, one.syntax)) == built.dataset

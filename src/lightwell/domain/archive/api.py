@@ -317,6 +317,11 @@ class Archive:
             return reading.EXPLICIT_LE
         return located.syntax
 
+    def make_ready(self, located: Sequence[Located]) -> None:
+        """These are read soon, from this process: settled frames are decoded together and remembered for a
+        while. A hint: trouble shows when the object itself is read. Blocking."""
+        reading.make_ready(self._stock, located)
+
     def length(self, located: Located) -> int:
         """Bytes of the data set as it was received."""
         return reading.data_set_length(located)

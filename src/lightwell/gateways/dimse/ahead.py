@@ -1,62 +1,67 @@
-"""Settled objects made ready while the one before them is on the wire.
+"""Settled objects made ready while those before them are on the wire.
 
 To give a coded object back takes a codec in another process, to send it takes the network: one after the
-other both would wait. So the next few small ones are rebuilt in a thread; large ones are sent as they are
-made. What comes out, and every error, is what `sending.body` gives.
+other both would wait. So the frames of the next small ones are decoded together, in a thread; large ones are
+decoded as they are sent. A hint and no more: what is sent, and every error, comes from `sending.body`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from lightwell.domain.archive.model import Located
 
-AHEAD: Final = 3  # objects
-LARGEST: Final = 8 << 20  # bytes of an object that is made ready
-THREADS: Final = 2
-
-Body = Callable[[Located, str], Iterator[bytes]]
+AHEAD: Final = 24  # objects that are looked at
+BATCH: Final = 4 << 20  # bytes of objects decoded together
+LARGEST: Final = 4 << 20  # of one of them
+UNDER_WAY: Final = 2  # batches
 
 
 class Ahead:
     """Of one retrieval; used by one thread. `close` when it is over."""
 
-    def __init__(self, body: Body, length: Callable[[Located], int]) -> None:
-        self._body = body
+    def __init__(
+        self, make_ready: Callable[[Sequence[Located]], None], length: Callable[[Located], int]
+    ) -> None:
+        self._make_ready = make_ready
         self._length = length
         self._threads: ThreadPoolExecutor | None = None
-        self._ready: dict[tuple[str, str], tuple[Located, Future[list[bytes]]]] = {}
+        self._batches: dict[str, Future[None]] = {}  # by the SOP Instance UIDs not sent yet
 
-    def want(self, located: Located, syntax: str) -> None:
-        """Begin with an object that is to be sent soon; what is quick to read is left alone."""
-        key = (located.sop_uid, syntax)
-        if located.landed.coded is None or key in self._ready or len(self._ready) >= AHEAD:
+    def want(self, upcoming: Sequence[Located]) -> None:
+        """These are sent next, in this order: begin with some. What is quick to read is left alone."""
+        waiting = {id(made) for made in self._batches.values()}
+        if len(waiting) >= UNDER_WAY:
             return
-        if self._length(located) > LARGEST:
+        batch: list[Located] = []
+        size = 0
+        for one in upcoming:
+            if one.landed.coded is None or one.sop_uid in self._batches:
+                continue
+            length = self._length(one)
+            if length <= LARGEST:
+                batch.append(one)
+                size += length
+            if size >= BATCH:
+                break
+        if not batch:
             return
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="ahead")
-        made = self._threads.submit(lambda: list(self._body(located, syntax)))
-        self._ready[key] = (located, made)
+            self._threads = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+        made = self._threads.submit(self._make_ready, batch)
+        self._batches |= dict.fromkeys((one.sop_uid for one in batch), made)
 
-    def take(self, located: Located, syntax: str) -> Iterator[bytes]:
-        """The data set, made ready or not. Raises LightwellError, as it is read."""
-        known, made = self._ready.pop((located.sop_uid, syntax), (None, None))
-        if made is None or known is None or _state(known) != _state(located):
-            yield from self._body(located, syntax)
-            return
-        yield from made.result()
+    def wait(self, located: Located) -> None:
+        """Until this one is ready, if it was begun with."""
+        made = self._batches.pop(located.sop_uid, None)
+        if made is not None:
+            made.exception()  # whatever it was: reading the object says it
 
     def close(self) -> None:
-        """Forget what was not taken; waits for what is being made."""
-        self._ready.clear()
+        """Forget what was not sent; waits for what is being made."""
+        self._batches.clear()
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
             self._threads = None
-
-
-def _state(located: Located) -> tuple[object, ...]:
-    """What a correction, or another place of the bytes, changes."""
-    return located.version, located.edits, located.landed.blob_id, located.landed.sha256

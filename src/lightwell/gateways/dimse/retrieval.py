@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -159,12 +159,8 @@ class _SameAssociation:
             if context.requestor_scp
         ]
 
-    def prepare(self, one: Chosen) -> None:
-        if one.located.landed.coded is None:
-            return
-        context = choose(self._exchange.rooms, one.located, self._contexts)
-        if context is not None:
-            self._ahead.want(one.located, context.transfer_syntax)
+    def prepare(self, upcoming: Sequence[Chosen]) -> None:
+        self._ahead.want([one.located for one in upcoming])
 
     def close(self) -> None:
         """Give threads back."""
@@ -232,16 +228,8 @@ class _Destination:
         """The association for the first object. Raises Unreachable."""
         self._open(self._group_of[self._operations.chosen[0].located.sop_class])
 
-    def prepare(self, one: Chosen) -> None:
-        connection = self._connection
-        if one.located.landed.coded is None or connection is None:
-            return
-        if self._group_of[one.located.sop_class] != self._group:
-            return
-        contexts = connection.association.contexts.values()
-        context = choose(self._exchange.rooms, one.located, contexts)
-        if context is not None:
-            self._ahead.want(one.located, context.transfer_syntax)
+    def prepare(self, upcoming: Sequence[Chosen]) -> None:
+        self._ahead.want([one.located for one in upcoming])
 
     def deliver(self, selection: Selection, one: Chosen) -> int:
         try:

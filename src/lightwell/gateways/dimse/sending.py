@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from lightwell.dicom.uids import syntax_of
@@ -96,7 +95,7 @@ def body(rooms: Rooms, located: Located, syntax: str) -> Iterator[bytes]:
 
 def ahead_of(rooms: Rooms) -> Ahead:
     """For one retrieval."""
-    return Ahead(partial(body, rooms), rooms.archive.length)
+    return Ahead(rooms.archive.make_ready, rooms.archive.length)
 
 
 def send_object(
@@ -114,9 +113,8 @@ def send_object(
     too late, Ended when the association is over.
     """
     if ahead is not None:
-        chunks = ahead.take(located, context.transfer_syntax)
-    else:
-        chunks = body(rooms, located, context.transfer_syntax)
+        ahead.wait(located)
+    chunks = body(rooms, located, context.transfer_syntax)
     first = next(chunks, b"")  # whatever is wrong with a small object is found out here
     size = 0
 

@@ -7,6 +7,7 @@ pending response may be sent while an object is under way.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -41,8 +42,8 @@ class RequestorGone(Exception):
 class Courier(Protocol):
     """Brings objects to their destination."""
 
-    def prepare(self, one: Chosen) -> None:
-        """This one is sent soon: begin with what can be done without the network."""
+    def prepare(self, upcoming: Sequence[Chosen]) -> None:
+        """These are sent next: begin with what can be done without the network."""
 
     def deliver(self, selection: Selection, one: Chosen) -> int:
         """Send one object; the status of its C-STORE response, or a failure status of our own.
@@ -104,8 +105,7 @@ class SubOperations:
     def run(self, courier: Courier) -> None:
         """Deliver every object in turn, and send the final response."""
         for number, one in enumerate(self.chosen):
-            for later in self.chosen[number : number + 1 + AHEAD]:
-                courier.prepare(later)
+            courier.prepare(self.chosen[number : number + AHEAD])
             if self._exchange.is_cancelled():
                 self._finish(CANCEL, NumberOfRemainingSuboperations=self._remaining)
                 return

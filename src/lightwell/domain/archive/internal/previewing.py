@@ -173,9 +173,7 @@ def _records(
         if end - at <= _RECORDS_RUN:
             window = stock.blobs.read(key, at, end - at)
     for one, entry, records in places:
-        if records is None:
-            continue
         try:
-            yield one, frame_records(read, entry, 1, records.count)
+            yield one, frame_records(read, entry, 1, records.count if records else 0)
         except Damaged as error:
             log.error("an instance is left out of a preview: %s", error)

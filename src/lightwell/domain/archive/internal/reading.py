@@ -7,8 +7,10 @@ a pack. What comes out is always what arrived.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from lightwell.dicom import tags
 from lightwell.dicom.encode import sequence_end
@@ -21,7 +23,7 @@ from lightwell.dicom.part10 import write_meta
 from lightwell.dicom.rewrite import explicit_le_chunks
 from lightwell.dicom.scanner import NeedMore, scan, scan_tail
 from lightwell.dicom.uids import HTJ2KLosslessRPCL, syntax_of
-from lightwell.domain.archive.coding import NotCoded
+from lightwell.domain.archive.coding import CodedFrame, NotCoded, PixelForm
 from lightwell.domain.archive.errors import Damaged, NoSuchFrame, Unreadable
 from lightwell.domain.archive.internal.packing import reading as packed
 from lightwell.domain.archive.internal.packing.coded import fragment_head
@@ -31,6 +33,7 @@ from lightwell.domain.archive.internal.packing.records import reduced, reduction
 from lightwell.domain.archive.internal.presenting import present, present_bytes
 from lightwell.domain.archive.internal.stock import Stock, entry_at
 from lightwell.domain.archive.model import Attributes, CoarseFrame, Located
+from lightwell.kernel.errors import LightwellError
 
 CHUNK = 1024 * 1024
 _LONG_HEAD = 12  # bytes of tag, VR, reserved and length in Explicit VR
@@ -75,7 +78,9 @@ def data_set_length(at: Located) -> int:
 def raw_chunks(stock: Stock, at: Located, start: int = 0) -> Iterator[bytes]:
     """The data set as received, from `start`, in pieces; not yet verified where it lies as received."""
     if at.landed.coded is not None:
-        for piece in packed.data_set(stock.reader(at.landed.key), entry_at(at), stock.coder):
+        for piece in packed.data_set(
+            stock.reader(at.landed.key), entry_at(at), stock.coder, partial(stock.decoded, at)
+        ):
             if start < len(piece):
                 yield bytes(piece[start:])
             start = max(start - len(piece), 0)
@@ -226,6 +231,26 @@ def _decoded(stock: Stock, at: Located, number: int) -> bytes:
     found = bytes(made)
     stock.keep_decoded(at, number, found)
     return found
+
+
+def make_ready(stock: Stock, many: Sequence[Located]) -> None:
+    """Decode the frames of coded instances in one batch, and remember them. Damage is left to who reads."""
+    wanted: list[tuple[Located, int]] = []
+    frames: list[tuple[PixelForm, CodedFrame]] = []
+    for at in many:
+        if at.landed.coded is None:
+            continue
+        with contextlib.suppress(LightwellError):
+            read, form = stock.reader(at.landed.key), Recipe.from_bytes(entry_at(at).recipe).form
+            if form.frames > packed.KNOWN_FRAMES:
+                continue
+            for number in range(1, form.frames + 1):
+                if stock.decoded(at, number) is None:
+                    frames.append((form, packed.coded_frame(read, stock.record(at, number))))
+                    wanted.append((at, number))
+    for (at, number), made in zip(wanted, stock.coder.decode(frames).result(), strict=True):
+        if not isinstance(made, NotCoded):
+            stock.keep_decoded(at, number, bytes(made))
 
 
 def stored_length(stock: Stock, at: Located, number: int) -> int:
