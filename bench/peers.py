@@ -14,8 +14,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.machine import Running, free_port, running, wait_for_port
@@ -33,6 +33,8 @@ class Peer:
     dimse: int = 0
     http: int = 0
     aet: str = "ANY"
+    data: Path = Path()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def roots(self) -> tuple[int, ...]:
@@ -40,24 +42,32 @@ class Peer:
 
 
 @contextlib.contextmanager
-def ours(folder: Path, *, workers: int = 2) -> Iterator[Peer]:
-    """Lightwell with the sender registered as a peer."""
+def ours(
+    folder: Path,
+    *,
+    workers: int = 2,
+    name: str = "lightwell",
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Peer]:
+    """Lightwell with the sender registered as a peer; `environment` is added to ours."""
+    surroundings = {**NODELAY, **(environment or {})}
     data, http, dimse = folder / "lightwell", free_port(), free_port()
     lightwell = [sys.executable, "-m", "lightwell.app.main"]
     command = [
         *lightwell, "serve", "--data", str(data), "--http", f"127.0.0.1:{http}",
-        "--dimse", f"127.0.0.1:{dimse}", "--workers", str(workers),
+        "--dimse", f"127.0.0.1:{dimse}", "--workers", str(workers), *options,
     ]  # fmt: skip
-    with running("lightwell", command, folder / "lightwell.log", env=NODELAY) as run:
+    with running(name, command, folder / "lightwell.log", env=surroundings) as run:
         wait_ready(http)
         subprocess.run(
             [*lightwell, "peer", "add", "LW_SENDER", "127.0.0.1:1", "--allow", "store,find,move,get",
              "--data", str(data)],
-            check=True, stdout=subprocess.DEVNULL,
+            check=True, stdout=subprocess.DEVNULL, env=surroundings,
         )  # fmt: skip
         pid = int((data / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0])
         run.others = (pid,)
-        yield Peer("lightwell", run, dimse, http, "LIGHTWELL")
+        yield Peer(name, run, dimse, http, "LIGHTWELL", data, surroundings)
 
 
 def wait_ready(http: int, seconds: float = 60) -> None:

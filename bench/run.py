@@ -2,6 +2,7 @@
 
     script/bench [ingest|stow|frames|settled|qido|growth|stored|first-image …] [--rounds N] [--large]
                  [--out FILE]
+    script/bench s3 [--rounds N] [--slices N]   our store on S3 against our local one: bench/s3.py
 
 Targets alternate and the order is reversed each round; a ratio is the median of the ratios paired by
 round. Prints a table; keeps everything as JSON under bench/results/.
@@ -485,11 +486,17 @@ MEASURES: dict[str, Callable[[Path, Figures, int], Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("measures", nargs="*", choices=[*MEASURES, []], default=[])
+    parser.add_argument("measures", nargs="*", choices=[*MEASURES, "s3", []], default=[])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--large", action="store_true", help="4 GiB object, 20,000-instance study")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--slices", type=int, default=1000, help="of the series that s3 counts")
     given = parser.parse_args()
+    if given.measures == ["s3"]:
+        from bench.s3 import main as s3
+
+        s3(min(given.rounds, 3), given.slices, given.out)
+        return
     if given.large:
         from bench.large import main as large
 

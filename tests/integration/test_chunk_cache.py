@@ -71,8 +71,8 @@ def remote() -> Remote:
     return Remote()
 
 
-def cached(remote: Remote, folder: Path, limit: int = LIMIT) -> CachedStore:
-    return CachedStore(remote, ChunkFolder(folder, limit, CHUNK), chunk=CHUNK)
+def cached(remote: Remote, folder: Path, limit: int = LIMIT, recent: int = 0) -> CachedStore:
+    return CachedStore(remote, ChunkFolder(folder, limit, CHUNK), chunk=CHUNK, recent=recent)
 
 
 def refuse() -> None:
@@ -335,6 +335,22 @@ def test_what_killed_writers_left_goes(remote: Remote, tmp_path: Path) -> None:
     store.sweep(0)
     assert not left.exists()
     assert young.exists()
+
+
+def test_small_reads_of_one_chunk_open_its_file_once(remote: Remote, tmp_path: Path) -> None:
+    key, data = a_key(), some_bytes(6 * CHUNK)
+    remote.put(key, data)
+    store = cached(remote, tmp_path, recent=2)
+    store.read(key)
+    for path in files(tmp_path):
+        path.unlink()
+    assert store.read(key, 4 * CHUNK, 2 * CHUNK) == data[4 * CHUNK :]
+    assert len(remote.fetched) == 2
+    store.read(key, 3 * CHUNK, 1)
+    assert len(remote.fetched) == 3, "two are kept, no more"
+    store.delete(key)
+    with pytest.raises(BlobMissing):
+        store.read(key, 3 * CHUNK, 1)
 
 
 def test_on_a_full_volume_nothing_is_kept_and_everything_is_read(

@@ -35,6 +35,7 @@ KINDS = frozenset({PACK, DERIVED, MANIFEST})
 """Landed objects are not among them: each is read about once before it is packed, and then it goes."""
 CHUNK = 512 * 1024
 BYPASS = 4 * 1024 * 1024
+RECENT = 16  # checked chunks in memory: neighbouring small reads check a file once
 _WAIT_SECONDS = 30.0  # far more than a fetch may take by its own deadline
 _DROPS_KNOWN = 4096
 
@@ -63,13 +64,17 @@ class CachedStore:
 
     quick = False
 
-    def __init__(self, inner: Fetching, folder: ChunkFolder, *, chunk: int = CHUNK) -> None:
-        """`folder` was made for chunks of the same size."""
+    def __init__(
+        self, inner: Fetching, folder: ChunkFolder, *, chunk: int = CHUNK, recent: int = RECENT
+    ) -> None:
+        """`folder` was made for chunks of the same size; `recent` of them stay in memory, too."""
         self._inner = inner
         self._folder = folder
         self._chunk = chunk
         self._lock = threading.Lock()
         self._flights: dict[tuple[str, int], Future[Chunk]] = {}
+        self._recent: OrderedDict[tuple[str, int], Chunk] = OrderedDict()
+        self._most_recent = recent
         self._epoch = 0  # counts drops, so that a fetch knows whether one came after its begin
         self._dropped: OrderedDict[str, int] = OrderedDict()
         self._forgotten = 0  # the last drop that `_dropped` does not hold any more
@@ -140,9 +145,16 @@ class CachedStore:
     def _gather(self, key: str, first: int, last: int) -> list[Chunk]:
         """These chunks of an object, from here or from the store; beyond its end they are empty."""
         found: dict[int, Chunk] = {}
+        with self._lock:
+            epoch = self._epoch
+            for number in range(first, last + 1):
+                if (chunk := self._recent.get((key, number))) is not None:
+                    self._recent.move_to_end((key, number))
+                    found[number] = chunk
         for number in range(first, last + 1):
-            if (chunk := self._folder.get(key, number)) is not None:
+            if number not in found and (chunk := self._folder.get(key, number)) is not None:
                 found[number] = chunk
+                self._remember(key, number, chunk, epoch)
         with self._lock:
             self._counts.hits += len(found)
             self._counts.hit_bytes += sum(len(chunk.data) for chunk in found.values())
@@ -219,10 +231,18 @@ class CachedStore:
     def _keep(self, key: str, number: int, chunk: Chunk, epoch: int) -> None:
         """Keep a chunk, unless its object was deleted since `epoch`."""
         self._folder.put(key, number, chunk)
-        with self._lock:
-            late = max(self._dropped.get(key, 0), self._forgotten) > epoch
-        if late:
+        if not self._remember(key, number, chunk, epoch):
             self._folder.drop(key)
+
+    def _remember(self, key: str, number: int, chunk: Chunk, epoch: int) -> bool:
+        """Keep a chunk in memory; False when its object was deleted since `epoch`."""
+        with self._lock:
+            if max(self._dropped.get(key, 0), self._forgotten) > epoch:
+                return False
+            self._recent[key, number] = chunk
+            while len(self._recent) > self._most_recent:
+                self._recent.popitem(last=False)
+        return True
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -249,6 +269,8 @@ class CachedStore:
                 _, self._forgotten = self._dropped.popitem(last=False)
             for flight in [name for name in self._flights if name[0] == key]:
                 del self._flights[flight]
+            for name in [name for name in self._recent if name[0] == key]:
+                del self._recent[name]
         self._folder.drop(key)
 
     # -- the rest is the store's -----------------------------------------------------------------

@@ -59,7 +59,7 @@ def _put_once(blobs: BlobStore, key: str, data: bytes) -> None:
     try:
         blobs.put(key, data)
     except BlobExists:
-        if blobs.read(key) != data:
+        if blobs.itself().read(key) != data:
             blobs.put(key, data, replace=True)
         else:
             blobs.confirm(key, len(data))
