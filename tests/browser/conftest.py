@@ -73,9 +73,9 @@ class Server:
         return f"http://127.0.0.1:{self.http}"
 
     def start(self) -> None:
-        """Start and wait until every door is open."""
+        """Start and wait until every door is open. Series settle when a test says so, not in its midst."""
         command = ["serve", "--http", f"127.0.0.1:{self.http}", "--dimse", f"127.0.0.1:{self.dimse}",
-                   "--workers", "1"]  # fmt: skip
+                   "--workers", "1", "--settle-after", "86400"]  # fmt: skip
         self.data.parent.mkdir(exist_ok=True)
         with (self.data.parent / f"{self.data.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
