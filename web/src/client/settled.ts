@@ -31,6 +31,12 @@ class Stream {
     return true;
   }
 
+  /** The whole came in one piece: nothing of what was here stays. */
+  replace(bytes: Uint8Array): void {
+    this.pieces = [bytes];
+    this.length = bytes.length;
+  }
+
   cutTo(length: number): void {
     const bytes = this.bytes().slice(0, length);
     this.pieces = [bytes];
@@ -199,7 +205,8 @@ export class SettledSeries {
     const end = shape?.planned[shape.levels - level];
     if (!stream || end === undefined || end <= stream.length) return;
     const part = await fetchCodestream(this.tenant, frame, [stream.length, end], { signal, priority: 'high' });
-    if (stream.total === null || stream.total === part.total) stream.add(part.from, part.bytes);
+    const same = stream.total === null || stream.total === part.total;
+    if (same && part.from > 0) stream.add(part.from, part.bytes);
   }
 
   /** Wait until a frame can be fetched in parts; false when it never will be. */
@@ -234,7 +241,8 @@ export class SettledSeries {
 
   private join(stream: Stream, part: CodestreamPart, frame: Frame): Prefix | null {
     if (stream.total !== null && stream.total !== part.total) return null;
-    if (!stream.add(part.from, part.bytes)) return null;
+    if (part.from === 0 && part.bytes.length === part.total) stream.replace(part.bytes);
+    else if (!stream.add(part.from, part.bytes)) return null;
     return wholePrefix(stream, frame);
   }
 
