@@ -1,3 +1,3 @@
-"""Durable work over several rooms. Its first bodies (settling a series) come with issue B; the seam is
-the change feed, which is written and sequenced from the first instance on.
+"""Durable work over several rooms. What starts it is the
+change feed, which is written and sequenced from the first instance on.
 """

@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from lightwell.access.context import Context
 from lightwell.app.commands.options import (
@@ -77,10 +77,17 @@ def list_(
         if as_json:
             console.print_json(json.dumps([job_to_json(job) for job in jobs]))
             return
-        table = Table("Job", "State", "Step", "Progress", "Attempts", "Error")
+        # The id is what `show`, `retry` and `cancel` want: folded where it is long, never cut.
+        table = Table(
+            Column("Job", overflow="fold", min_width=24), "State", "Progress", "Begun", "Error"
+        )
         for job in jobs:
             table.add_row(
-                job.id, job.state.value, job.step, progress_text(job), str(job.attempts), job.error
+                job.id,
+                job.state.value,
+                progress_text(job),
+                f"{job.created:%m-%d %H:%M}" if job.created else "",
+                job.error,
             )
         console.print(table)
 

@@ -65,6 +65,12 @@ def raise_no_installation(data: Path) -> NoReturn:
     """Raises Missing, with what to do."""
     if data.exists() and not data.is_dir():
         raise Invalid(f"{data} is not a folder.", remedy="Choose another --data.")
+    kinds = ("landed", "pack")
+    if any(next((data / "blobs").glob(f"*/*/{kind}/*"), None) for kind in kinds):
+        raise Missing(
+            f"The database of {data} is missing; its images are there.",
+            remedy="`lightwell reindex` makes the database again from them.",
+        )
     raise Missing(
         f"There is no Lightwell installation in {data}.",
         remedy="Give its folder with --data. `lightwell serve` makes a new one.",

@@ -35,8 +35,8 @@ TEXTS = {
     "I12": "nothing is left in staging by a dead process",
 }
 NOT_BUILT = {
-    "I9": "encryption at rest comes with issue D",
-    "I10": "second copies come with issue D",
+    "I9": "there is no encryption at rest yet",
+    "I10": "there are no second copies yet",
 }
 
 

@@ -43,6 +43,11 @@ def is_packed(key: str) -> bool:
     return key.split("/", 3)[2:3] == [PACK]
 
 
+def is_image(key: str) -> bool:
+    """Whether an object holds what was received, landed or packed."""
+    return key.split("/", 3)[2:3] in ([LANDED], [PACK])
+
+
 class BlobIds:
     """Random ids, a thousand in a row with the same first two bytes.
 
