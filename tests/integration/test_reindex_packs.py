@@ -121,7 +121,7 @@ async def test_b07_every_answer_is_equal_once_series_are_settled(
     await chores(house, context)
     if not landed:
         async with house.work.session() as connection:
-            await connection.execute("UPDATE lease SET closed = now()")
+            await connection.execute("UPDATE lease SET closed = now(), expires = now()")
         while await clear_gone(house.work, house.blobs, {context.tenant.key: context.tenant}):
             pass
     before = await everything(house, context)
@@ -158,7 +158,7 @@ async def test_the_highest_generation_is_taken_and_what_it_replaced_goes(
         await sound(fresh, context)
         async with fresh.work.session() as connection:
             await connection.execute("UPDATE blob_going SET after = now()")
-            await connection.execute("UPDATE lease SET closed = now()")
+            await connection.execute("UPDATE lease SET closed = now(), expires = now()")
         while await clear_gone(fresh.work, fresh.blobs, {context.tenant.key: context.tenant}):
             pass
         assert (len(keys(fresh, context, PACK)), keys(fresh, context, LANDED)) == (1, [])
@@ -198,7 +198,7 @@ async def test_a_generation_that_was_never_switched_to(
         await sound(fresh, context)
         async with fresh.work.session() as connection:
             await connection.execute("UPDATE blob_going SET after = now()")
-            await connection.execute("UPDATE lease SET closed = now()")
+            await connection.execute("UPDATE lease SET closed = now(), expires = now()")
         await clear_gone(fresh.work, fresh.blobs, {context.tenant.key: context.tenant})
         assert set(keys(fresh, context, PACK)) == taken
         assert not keys(fresh, context, LANDED)
@@ -317,7 +317,7 @@ async def test_a_pack_that_lost_what_belongs_to_it_is_read_and_settled_anew(
             assert after[built.sop_uid] == before[built.sop_uid]
         assert await settle_all(fresh, context) == 3
         async with fresh.work.session() as connection:
-            await connection.execute("UPDATE lease SET closed = now()")
+            await connection.execute("UPDATE lease SET closed = now(), expires = now()")
         while await clear_gone(fresh.work, fresh.blobs, tenants):
             pass
         assert len(keys(fresh, context, PACK)) == 1

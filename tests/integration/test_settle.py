@@ -202,7 +202,7 @@ async def test_what_nobody_refers_to_goes_after_its_grace_and_not_under_a_lease(
     for at in lease.instances.values():
         assert await served(house, at)
     async with house.work.session() as connection:
-        await connection.execute("UPDATE lease SET closed = now()")
+        await connection.execute("UPDATE lease SET closed = now(), expires = now()")
     assert await clear_gone(house.work, house.blobs, tenants) == 2
     assert not [key for key in keys if exists(house, key)]
     assert await clear_gone(house.work, house.blobs, tenants) == 0

@@ -307,3 +307,25 @@ async def test_what_is_remembered_of_a_request_ends_with_its_lease(house: Any) -
     await house.archive.reject(context, study, "113001", "wrong")
     assert (await house.get(url, native)).status_code == 404
     assert (await house.get(url, JPHC)).status_code == 404
+
+
+def sized(plan: object) -> int:
+    """Bytes of the texts that a plan's key holds."""
+    if isinstance(plan, tuple):
+        return sum(map(sized, plan))
+    return len(plan) if isinstance(plan, str | bytes) else 0
+
+
+async def test_plans_do_not_grow_with_what_a_client_says(house: Any) -> None:
+    await put(house, CT)
+    await house.settle(CT)
+    frames = next(
+        route.handler.__self__  # type: ignore[attr-defined]
+        for route in house.table
+        if route.template.endswith("/frames/{frames}")
+    )
+    for number in range(60):
+        host = f"localhost:{number:06d}" + "x" * 30_000
+        headers = {"accept": JPHC, "host": host}
+        assert (await house.client.get(f"{at(CT)}/frames/1", headers=headers)).status_code == 200
+    assert sum(sized(key) for plans in frames._plans.values() for key in plans) < 500_000

@@ -74,7 +74,7 @@ AND NOT EXISTS (SELECT 1 FROM qc_item q
                 WHERE q.tenant = g.tenant AND q.blob_id = g.blob_id AND q.resolved IS NULL)
 AND NOT EXISTS (SELECT 1 FROM study s JOIN lease l ON l.tenant = g.tenant AND l.study_uid = s.study_uid
                 WHERE s.tenant = g.tenant AND s.study_key = g.study_key
-                AND l.closed IS NULL AND l.granted < g.since)
+                AND (l.closed IS NULL OR l.expires > now()) AND l.granted < g.since)
 ORDER BY g.after LIMIT $1
 """
 

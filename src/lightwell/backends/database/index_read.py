@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _KEPT = (
     "SELECT i.sop_uid, s.study_uid, e.series_uid, i.sha256, i.blob_id, i.off, i.length, i.data_off,"
     " b.region, b.kind, b.length AS blob_length, b.inline IS NOT NULL AS is_inline,"
-    " 'current' AS state, i.rejected, i.sop_class, i.syntax, i.coded"
+    " 'current' AS state, i.rejected, i.sop_class, i.syntax, i.coded, i.received"
     " FROM instance i JOIN series e ON e.tenant = $1 AND e.series_key = i.series_key"
     " JOIN study s ON s.tenant = $1 AND s.study_key = i.study_key"
     " JOIN blob b ON b.tenant = $1 AND b.blob_id = i.blob_id"
@@ -48,7 +48,7 @@ _KEPT = (
     " UNION ALL"
     " SELECT q.sop_uid, q.study_uid, q.series_uid, q.sha256, q.blob_id, q.off, q.length, q.data_off,"
     " b.region, b.kind, b.length, coalesce(b.inline IS NOT NULL, false),"
-    " q.kind, NULL, q.sop_class, q.syntax, NULL::bytea"
+    " q.kind, NULL, q.sop_class, q.syntax, NULL::bytea, q.first_seen"
     " FROM qc_item q LEFT JOIN blob b ON b.tenant = $1 AND b.blob_id = q.blob_id"
     " WHERE q.tenant = $1 AND q.sop_uid = ANY($2::text[])"
     " AND q.kind <> 'quarantined' AND q.resolved IS NULL"
@@ -272,7 +272,7 @@ async def _edits_above(
         tenant.key,
         f"{study['issuer']}\\{study['pid']}",
         study_uid,
-        [entry.uid for entry in series.values()],
+        [f"{study_uid}\\{entry.uid}" for entry in series.values()],
     )
     base: Edits = {}
     if study["moved"]:
@@ -281,7 +281,7 @@ async def _edits_above(
         base = _layered_of(listed, Level.PATIENT, None)
     base = layered(base, _layered_of(listed, Level.STUDY, None))
     return {
-        key: layered(base, _layered_of(listed, Level.SERIES, entry.uid))
+        key: layered(base, _layered_of(listed, Level.SERIES, f"{study_uid}\\{entry.uid}"))
         for key, entry in series.items()
     }
 
@@ -308,9 +308,7 @@ def moved_edits(before: Attributes, now: Attributes) -> dict[str, JSONElement | 
 # A series or instance edit is kept by its own UID: the study it lies in is looked up.
 _OVERLAYS = (
     "SELECT o.*,"
-    " CASE o.level WHEN 'series' THEN (SELECT s.study_uid FROM series e JOIN study s"
-    "   ON s.tenant = $1 AND s.study_key = e.study_key"
-    '   WHERE e.tenant = $1 AND e.series_uid COLLATE "C" = o.target ORDER BY e.series_key LIMIT 1)'
+    " CASE o.level WHEN 'series' THEN split_part(o.target, chr(92), 1)"
     "  WHEN 'instance' THEN (SELECT s.study_uid FROM instance i JOIN study s"
     "   ON s.tenant = $1 AND s.study_key = i.study_key"
     "   WHERE i.tenant = $1 AND i.sop_uid = o.target ORDER BY i.version LIMIT 1) END AS study_uid,"

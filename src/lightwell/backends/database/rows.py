@@ -195,6 +195,7 @@ def known_instance(row: Row, tenant: str) -> KnownInstance:
         blob_length=row["blob_length"] or row["off"] + row["length"],
         syntax=row["syntax"],
         coded=row["coded"],
+        received=row["received"],
         rejected=row["rejected"],
         sop_class=row["sop_class"],
     )
@@ -224,7 +225,7 @@ def _target(row: Row) -> Target:
         return Target(level, study_uid=name)
     study_uid = row["study_uid"] or ""
     if level is Level.SERIES:
-        return Target(level, study_uid=study_uid, series_uid=name)
+        return Target(level, study_uid=study_uid, series_uid=name.partition("\\")[2])
     return Target(level, study_uid=study_uid, series_uid=row["series_uid"] or "", sop_uid=name)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightwell.access.context import Tenant
+from lightwell.backends.database.arrival_columns import as_text
 from lightwell.backends.database.pool import Database
 from lightwell.kernel.errors import Conflict, Invalid, Missing
 from lightwell.workflows.ports import COUNT_LIMIT, COUNTED, Arguments, Json, RunStatus, State
@@ -87,7 +88,7 @@ class PostgresEngine:
             row = await connection.fetchrow(
                 f"SELECT {_COLUMNS} FROM work_run WHERE tenant = $1 AND run_id = $2",
                 tenant.key,
-                run_id,
+                as_text(run_id),
             )
         if row is None:
             raise Missing("There is no such run.", remedy="`lightwell jobs list` names them.")

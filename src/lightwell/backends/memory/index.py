@@ -376,7 +376,7 @@ class _View:
         names = (
             (Level.PATIENT, "\\".join(study.patient)),
             (Level.STUDY, study.uid),
-            (Level.SERIES, series.uid),
+            (Level.SERIES, f"{study.uid}\\{series.uid}"),
         )
         above = [
             overlay.row.edits

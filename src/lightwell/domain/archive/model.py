@@ -158,6 +158,7 @@ class KnownInstance:
     sop_class: str = ""
     syntax: str = ""
     coded: bytes | None = None  # as in `Landed`
+    received: datetime | None = None  # when it first came
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,9 @@ class Target:
             return f"{self.issuer}\\{self.pid}"
         if self.level is Level.STUDY:
             return self.study_uid
-        return self.series_uid if self.level is Level.SERIES else self.sop_uid
+        if self.level is Level.SERIES:  # two studies may have a series of one UID
+            return f"{self.study_uid}\\{self.series_uid}"
+        return self.sop_uid
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,12 +104,15 @@ class Rebuild:
         tenant, report = act.context.tenant, Rebuilt()
         decisions: list[JournalEntry] = []
         holds: dict[str, Hold] = {}
+        repairs: dict[bytes, datetime] = {}
         async for entry in self._journal.entries(tenant):
             if entry.kind == "hold":
                 self._hold(entry, holds, report)
+            elif entry.kind == "repair":
+                self._repair(entry, repairs, report)
             elif entry.kind in _DECISIONS:
                 decisions.append(entry)
-        shelves, arrivals = await asyncio.to_thread(self._found, tenant, holds, report)
+        shelves, arrivals = await asyncio.to_thread(self._found, tenant, holds, repairs, report)
         playing = _Playing(self._archive, act.context, report, heard)
         async for step in self._in_order(arrivals, decisions, shelves, report):
             if isinstance(step, _Judged):
@@ -123,7 +126,11 @@ class Rebuild:
         return report
 
     def _found(
-        self, tenant: Tenant, holds: dict[str, Hold], report: Rebuilt
+        self,
+        tenant: Tenant,
+        holds: dict[str, Hold],
+        repairs: dict[bytes, datetime],
+        report: Rebuilt,
     ) -> tuple[Shelves, list[Arrival]]:
         """Everything that came once, by its time. Blocking."""
         listing = checking.listed(self._blobs, tenant)
@@ -131,6 +138,7 @@ class Rebuild:
         unreadable = report.damaged
         shelves = survey(self._blobs, tenant, report.fail)
         arrivals = replaying.with_packs(landed, shelves, report.fail)
+        arrivals = replaying.as_first_received(arrivals, repairs)
         report.found = len(arrivals) + unreadable
         return shelves, arrivals
 
@@ -172,6 +180,14 @@ class Rebuild:
             report.fail(f"journal entry of {entry.at:%F %T}", f"cannot be read: {error!r}")
         else:
             holds.setdefault(key, hold)
+
+    def _repair(self, entry: JournalEntry, repairs: dict[bytes, datetime], report: Rebuilt) -> None:
+        try:
+            digest, received = correcting.repair_from_json(entry.body)
+        except (KeyError, TypeError, ValueError) as error:
+            report.fail(f"journal entry of {entry.at:%F %T}", f"cannot be read: {error!r}")
+        else:
+            repairs[digest] = min(received, repairs.get(digest, received))
 
     async def _in_order(
         self,

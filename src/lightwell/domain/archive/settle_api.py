@@ -144,7 +144,7 @@ class Settling:
         arrivals = arrivals_of(blobs, tenant, chosen)
 
         def sources() -> Iterator[Source]:
-            tasks = (partial(source_of, self._stock, one, arrivals) for one in chosen)
+            tasks = (partial(source_of, self._stock, one, arrivals, self._folder) for one in chosen)
             return in_order(tasks, 1 if blobs.quick else AHEAD)
 
         def count(done: int) -> None:

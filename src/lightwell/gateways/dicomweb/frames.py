@@ -113,7 +113,7 @@ class Frames:
             if plan is not None:
                 return plan
         plan = await self._plan(x)
-        if sum(map(len, (*x.address, *x.accept))) <= LONGEST:
+        if sum(map(len, (*x.address, *x.accept, x.header("host")))) <= LONGEST:
             self._keep(asked, plan)
         return plan
 
@@ -125,7 +125,9 @@ class Frames:
             mine.clear()
         mine[asked] = plan
         self._plans.move_to_end(lease_id)
-        while len(self._plans) > LEASES:
+        while len(self._plans) > LEASES or (
+            len(self._plans) > 1 and sum(map(len, self._plans.values())) > PLANS
+        ):
             self._plans.popitem(last=False)
 
     async def _plan(self, x: Exchange) -> _Plan:

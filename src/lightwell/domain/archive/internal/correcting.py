@@ -160,6 +160,19 @@ class Hold:
     reason: str
 
 
+def repair_to_json(sha256: bytes, received: datetime) -> dict[str, Any]:
+    """A journal entry: this data set came first at this time, whatever its present copy says."""
+    return {"sha256": sha256.hex(), "received": received.isoformat()}
+
+
+def repair_from_json(body: dict[str, Any]) -> tuple[bytes, datetime]:
+    """The inverse. Raises KeyError, TypeError, ValueError."""
+    received = datetime.fromisoformat(body["received"])
+    if received.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return bytes.fromhex(body["sha256"]), received
+
+
 def hold_from_json(body: dict[str, Any], at: datetime) -> tuple[str, Hold]:
     """The inverse: the object's key and the decision on it."""
     return str(body["key"]), Hold(at, Outcome(body["outcome"]), str(body["reason"]))

@@ -330,6 +330,11 @@ class Keeper:
         act = Act(self._room, context, Action.ARCHIVE_INSTANCE_STORE)
         act.about(study_uid=known.study_uid, subject=sop_uid, detail="repaired by a repeat")
         row = RepairRow(sop_uid, lost, staged.landed)
+        if known.received is not None:
+            # What lies in the store says when the repeat came. A rejection between the two is still one
+            # of this image: a re-index must not take it for a later arrival.
+            body = correcting.repair_to_json(known.sha256, known.received)
+            await self._journal.append(context.tenant, "repair", body)
         done = await act.commit(
             (row,), (events.repaired(known.study_uid, known.series_uid, sop_uid),)
         )

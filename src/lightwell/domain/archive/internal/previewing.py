@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import orjson
 
-from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing import preview as stored
 from lightwell.domain.archive.internal.packing.reading import frame_records, frame_stream
 from lightwell.domain.archive.internal.packing.recipe import Recipe
@@ -24,6 +23,7 @@ from lightwell.domain.archive.internal.stock import Stock, entry_at
 from lightwell.domain.archive.internal.telling import BulkRoot, Teller
 from lightwell.domain.archive.model import Derived, Located, SeriesPack
 from lightwell.domain.archive.ports import BlobMissing
+from lightwell.kernel.errors import Broken
 
 log = logging.getLogger("lightwell.archive")
 
@@ -66,7 +66,7 @@ class Previewer:
         yield MAGIC + _chunk(b"META", zlib.compress(b"[" + b",".join(told) + b"]", _DEFLATE))
         try:
             yield self._lead(located, wanted.lead)
-        except Damaged as error:  # who asks for the frame itself is told so
+        except Broken as error:  # who asks for the frame itself is told so
             log.error("the lead image of a preview is left out: %s", error)
         for pack in sorted(packs, key=lambda one: one.generation):
             if pack.preview is not None:
@@ -108,7 +108,7 @@ class Previewer:
                 raw = stored.without(raw, head, level, mine)
             else:
                 stored.check(raw, head, level)
-        except (Damaged, BlobMissing) as error:
+        except (Broken, BlobMissing) as error:
             log.warning("a preview is left out: %s", error)
             return
         if raw:
@@ -175,5 +175,5 @@ def _records(
     for one, entry, records in places:
         try:
             yield one, frame_records(read, entry, 1, records.count if records else 0)
-        except Damaged as error:
+        except Broken as error:
             log.error("an instance is left out of a preview: %s", error)

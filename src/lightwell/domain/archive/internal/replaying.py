@@ -100,6 +100,23 @@ def arrivals(
     return found
 
 
+def as_first_received(arrivals: list[Arrival], repairs: Mapping[bytes, datetime]) -> list[Arrival]:
+    """The same in order, where a repeat took the place of a lost copy at the time of that copy."""
+    return sorted(_as_first(arrival, repairs) for arrival in arrivals) if repairs else arrivals
+
+
+def _as_first(arrival: Arrival, repairs: Mapping[bytes, datetime]) -> Arrival:
+    first = repairs.get(arrival.digest)
+    if first is None or arrival.hold is not None:
+        return arrival
+    return replace(
+        arrival,
+        at=min(arrival.at, first),
+        received=min(arrival.received, first),
+        instead=None if arrival.instead is None else _as_first(arrival.instead, repairs),
+    )
+
+
 def with_packs(
     landed: list[Arrival], shelves: Shelves, failed: Callable[[str, str], None]
 ) -> list[Arrival]:

@@ -81,10 +81,10 @@ def in_order(tasks: Iterable[Callable[[], T]], at_once: int) -> Iterator[T]:
                 one.cancel()
 
 
-def source_of(stock: Stock, at: Located, arrivals: Arrivals) -> Source:
+def source_of(stock: Stock, at: Located, arrivals: Arrivals, folder: str | None = None) -> Source:
     """One object for the packer. Raises Damaged when it does not say how it arrived."""
     if is_packed(at.landed.key):
-        reader: _Landed | _Rebuilt = _Rebuilt(stock, at)
+        reader: _Landed | _Rebuilt = _Rebuilt(stock, at, folder)
         arrival = arrivals.get(at.sop_uid)
     else:
         reader = _Landed(stock, at)
@@ -142,11 +142,18 @@ class _Rebuilt:
 
     stock: Stock
     at: Located
+    folder: str | None  # where a large one waits; None: the system\'s own
     _data: IO[bytes] | None = field(default=None, repr=False)
+
+    def __del__(self) -> None:
+        if self._data is not None:  # a large one, which the packer reads in pieces
+            self._data.close()
 
     def read(self, offset: int, length: int) -> bytes:
         if self._data is None:
-            self._data = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115 - see below
+            self._data = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - see below
+                max_size=SPOOL, dir=self.folder
+            )
             for piece in reading.verified_chunks(self.stock, self.at):
                 self._data.write(piece)
         self._data.seek(offset)

@@ -189,10 +189,13 @@ def _named(
     try:
         if pack.length != named.pack.length:
             raise Damaged(f"It has {pack.length} bytes, not {named.pack.length}.")
-        _contents(partial(blobs.read, pack.key), pack.length, manifest)
+        read = partial(blobs.read, pack.key)
+        _contents(read, pack.length, manifest)
+        if replace(manifest, blobs=None) != _inner(read, pack.length):
+            raise Damaged("The manifest is not the one that its pack holds.")
     except (BlobMissing, Broken) as error:
-        seen.findings.append((pack.key, error.message))
-        return seen
+        # Whichever of the two is wrong: the pack's own copy is asked next.
+        return _Seen(findings=[(pack.key, error.message)])
     seen.shelf = _shelf(pack, named.pack.blob_id, manifest)
     for blob in named.derived:
         key = _key(tenant, blob)

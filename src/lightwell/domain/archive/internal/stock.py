@@ -8,7 +8,7 @@ from functools import partial
 
 from lightwell.domain.archive.errors import NoSuchFrame
 from lightwell.domain.archive.internal.packing.index import Entry
-from lightwell.domain.archive.internal.packing.reading import frame_records
+from lightwell.domain.archive.internal.packing.reading import entry_front, frame_records
 from lightwell.domain.archive.internal.packing.records import FrameRecord
 from lightwell.domain.archive.internal.packing.rows import entry_of
 from lightwell.domain.archive.model import KnownInstance, Located
@@ -62,7 +62,10 @@ class Stock:
             if not 1 <= number <= count:
                 raise NoSuchFrame(f"There is no frame {number} in this object.")
             wanted = min(count - first + 1, RECORDS_TOGETHER)
-            found = tuple(frame_records(self.reader(at.landed.key), entry, first, wanted))
+            read = self.reader(at.landed.key)
+            # Sums of frames lie beside the frames; that both are this object's, only its header says.
+            entry_front(read, entry)
+            found = tuple(frame_records(read, entry, first, wanted))
             self._records.keep(key, found, RECORD_SIZE * len(found))
         if not first <= number < first + len(found):
             raise NoSuchFrame(f"There is no frame {number} in this object.")

@@ -20,6 +20,7 @@ from lightwell.domain.archive.internal.reading import effective_json
 from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.model import Derived, Located, SeriesPack
 from lightwell.domain.archive.ports import BlobMissing
+from lightwell.kernel.errors import Broken
 from lightwell.kernel.remembering import Remembered
 
 log = logging.getLogger("lightwell.archive")
@@ -71,7 +72,7 @@ class Teller:
         """The blob opened, read once; None when it cannot be: it is derived, the pack can do without."""
         try:
             return self._blobs.of((blob.key, blob.crc32c), lambda: self._open(blob)).again()
-        except (Damaged, BlobMissing) as error:
+        except (Broken, BlobMissing) as error:
             log.warning("metadata are read from the pack instead: %s", error)
             return None
 

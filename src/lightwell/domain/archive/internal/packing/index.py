@@ -141,7 +141,7 @@ def _parse(raw: bytes, length: int) -> Index:
             raise Damaged("The index of a pack has a version or a length that is not known here.")
         frames = _span(model["frames"], length)
         entries = tuple(_from_json(each, length) for each in model["entries"])
-    except (ValueError, KeyError, TypeError, binascii.Error, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, binascii.Error, RecursionError) as error:
         raise Damaged("The index of a pack makes no sense.") from error
     for entry in entries:
         if entry.records is not None and not _inside(entry.records, frames):

@@ -144,13 +144,26 @@ def read_manifest(raw: bytes) -> Manifest:
         return Manifest(
             study_uid=str(model["study"]),
             series_uid=str(model["series"]),
-            generation=int(model["generation"]),
-            packed=datetime.fromisoformat(model["packed"]),
+            generation=_whole(model["generation"], 2**31),
+            packed=_moment(model["packed"]),
             entries=tuple(_from_json(each) for each in model["entries"]),
             blobs=_named(model["blobs"]) if model["v"] == NAMING else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged("A manifest makes no sense.") from error
+
+
+def _whole(number: Any, below: int = 2**63) -> int:
+    if type(number) is not int or not 0 <= number < below:
+        raise TypeError("not a whole number within its bounds")
+    return number
+
+
+def _moment(text: Any) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return moment
 
 
 def _from_json(model: dict[str, Any]) -> ManifestEntry:
@@ -162,9 +175,9 @@ def _from_json(model: dict[str, Any]) -> ManifestEntry:
         sop_class=str(model["class"]),
         syntax=str(model["syntax"]),
         stored=str(model["stored"]),
-        offset=int(model["at"]),
-        length=int(model["len"]),
-        size=int(model["size"]),
+        offset=_whole(model["at"]),
+        length=_whole(model["len"]),
+        size=_whole(model["size"]),
         sha256=bytes.fromhex(model["sha256"]),
         reason=Reason(model["reason"]) if "reason" in model else None,
         arrival=arrival,

@@ -106,7 +106,11 @@ def _parse(block: bytes) -> tuple[str, int, bytes]:
         name = block[:100].rstrip(b"\0").decode("ascii")
     except ValueError:
         raise Damaged("A header of a pack is damaged.") from None
-    if wanted != sum(block[:148]) + 8 * 32 + sum(block[156:]) or block[257:262] != b"ustar":
+    if (
+        size < 0
+        or wanted != sum(block[:148]) + 8 * 32 + sum(block[156:])
+        or block[257:262] != b"ustar"
+    ):
         raise Damaged("A header of a pack is damaged.")
     return name, size, block[156:157]
 
