@@ -115,7 +115,8 @@ async def test_landed_objects_are_read_ahead_and_derived_ones_put_together(
     await all_there(house, context, study, objects)
     heads = proxy.heads
     first = next(n for n, h in enumerate(heads) if b"/derived/" in h or b"/manifest/" in h)
-    assert [h[:3] for h in heads[first : first + 3]] == [b"PUT"] * 3, (
+    # The manifest comes after them: where it lies, a generation is whole.
+    assert [h[:3] for h in heads[first : first + 2]] == [b"PUT"] * 2, (
         "none waits for another's HEAD"
     )
 
