@@ -364,7 +364,9 @@ def test_on_a_full_volume_nothing_is_kept_and_everything_is_read(
     monkeypatch.setattr(chunks, "volume_space", lambda folder: FreeSpace(1000, 30))
     assert store.read(key) == data
     store.close()
-    assert len(files(tmp_path)) == 10, "half of it made room"
+    left = files(tmp_path)
+    assert len(left) <= 10, "half of it made room, once or more often"
+    assert all(int(path.name.rsplit("-", 1)[1], 16) < 20 for path in left), "nothing was added"
 
 
 def test_a_folder_that_somebody_emptied_is_filled_again(remote: Remote, tmp_path: Path) -> None:
