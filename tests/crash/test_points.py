@@ -17,7 +17,9 @@ import httpx
 from lightwell.kernel.crashpoints import POINTS, VARIABLE
 
 UPLOADS = 3
-WANTED = os.environ.get("LIGHTWELL_CRASH_POINTS", " ".join(POINTS)).split()
+# Those of an arrival; settling has points of its own (test_settle_points.py).
+ARRIVAL = [point for point in POINTS if point.startswith("k")]
+WANTED = os.environ.get("LIGHTWELL_CRASH_POINTS", " ".join(ARRIVAL)).split()
 
 
 def test_a_crash_at_every_point_of_both_doors(ward: Any, new_objects: Callable[..., Any]) -> None:

@@ -104,12 +104,10 @@ def test_neighbours_that_are_missing_come_in_one_request(remote: Remote, tmp_pat
     store = cached(remote, tmp_path)
     store.read(key, 2 * CHUNK, 1)
     assert store.read(key) == data
-    assert remote.fetched == [
-        (2 * CHUNK, CHUNK),
-        (0, CHUNK),  # the first chunk of a read to the end says where that is
-        (CHUNK, CHUNK),
-        (3 * CHUNK, 3 * CHUNK),
-    ]
+    first, *front, last = remote.fetched
+    assert (first, last) == ((2 * CHUNK, CHUNK), (3 * CHUNK, 3 * CHUNK))
+    # The first chunk of a read to the end says where that is, unless it was known by then.
+    assert front in ([(0, CHUNK), (CHUNK, CHUNK)], [(0, 2 * CHUNK)])
 
 
 def test_large_reads_and_landed_objects_go_past(remote: Remote, tmp_path: Path) -> None:
