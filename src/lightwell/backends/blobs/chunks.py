@@ -125,6 +125,9 @@ class ChunkFolder:
             )  # or somebody emptied the cache
             self._write(fresh, (head, chunk.data))
             os.rename(fresh, path)
+            # Only now: an unfinished file of that age would be swept as one that a kill left.
+            moment = self._now() - LEAD_SECONDS
+            os.utime(path, (moment, moment))
         except OSError:
             _remove(fresh)
             return
@@ -202,13 +205,11 @@ class ChunkFolder:
         return Chunk(data, total)
 
     def _write(self, path: str, parts: tuple[bytes, bytes]) -> None:
-        """A file that is not yet seen, with the time of a new chunk."""
+        """A file that is not yet seen."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             if os.writev(descriptor, parts) != sum(len(part) for part in parts):
                 raise OSError(errno.EIO, "a chunk was not written to its end")
-            moment = self._now() - LEAD_SECONDS
-            os.utime(descriptor, (moment, moment))
         finally:
             os.close(descriptor)
 
