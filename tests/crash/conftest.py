@@ -199,10 +199,11 @@ class Server:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a `lightwell` command on this data folder."""
         return subprocess.run(
             [sys.executable, "-m", "lightwell.app.main", *arguments, "--data", str(self.data)],
+            env={**os.environ, **environment},
             capture_output=True,
             text=True,
             timeout=180,
