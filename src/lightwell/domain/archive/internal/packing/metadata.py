@@ -205,7 +205,11 @@ def _plan(raw: bytes, head: HeadElements, edits: Edits) -> list[tuple[int, int, 
     at = 0
     for tag, new in sorted(laid.items()):
         place = bisect_left(tags, tag)
-        plan.append((at, place, new))
+        if place == at and plan:  # nothing of the instance lies between the two: one piece
+            first, last, before = plan[-1]
+            plan[-1] = (first, last, b",".join(filter(None, (before, new))))
+        else:
+            plan.append((at, place, new))
         at = place + (place < len(tags) and tags[place] == tag)
     plan.append((at, len(tags), b""))
     return plan
