@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lightwell.gateways.console.api import HINTED_SERIES
 from lightwell.testing.builders import a_study
 
 CT = a_study(
@@ -137,6 +138,19 @@ async def test_the_study_list(full: Any) -> None:
     rest = (await full.get(f"/api/v1/studies?limit=2&cursor={page['next_cursor']}")).json()
     assert [item["study_uid"] for item in rest["items"]] == [US.study_uid]
     assert rest["next_cursor"] is None
+
+
+async def test_the_list_tells_the_series_of_studies_that_have_few(house: Any) -> None:
+    many = a_study("P3", seed=7)
+    for _ in range(HINTED_SERIES + 1):
+        many = many.with_series("MR", instances=1)
+    for study in (CT, many):
+        assert (await house.post(*(b.part10 for b in study.objects()))).status_code == 200
+    rows = {row["study_uid"]: row for row in (await house.get("/api/v1/studies")).json()["items"]}
+    assert rows[CT.study_uid]["hints"] == [
+        {"series_uid": CT.series_uid(), "modality": "CT", "number": 1, "instances": 3}
+    ]
+    assert (rows[many.study_uid]["series"], rows[many.study_uid]["hints"]) == (13, [])
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ export interface StudyItem {
   readonly patientChanged: boolean;
   readonly institution: string;
   readonly thumbnail: string | null;
+  /** Its series as far as they were told with the list: UID, modality, number, images. */
+  readonly hints: readonly SeriesItem[];
 }
 
 export interface SeriesItem {
@@ -85,6 +87,7 @@ function studyItem(value: unknown): StudyItem {
     patientChanged: o['patient_changed'] === true,
     institution: text(o['institution']),
     thumbnail: localUrl(o['thumbnail']),
+    hints: list(o['hints']).map(seriesItem).filter((s) => s.series),
   };
 }
 

@@ -1,6 +1,6 @@
 /** The study list: search, filter, sort, scroll on, open. */
 import { useEffect, useLayoutEffect, useRef, type ReactElement } from 'react';
-import type { Tenant } from '../client/console';
+import type { StudyItem, Tenant } from '../client/console';
 import { listPath, viewerPath } from '../client/place';
 import { approach } from '../store/approach';
 import { navigate } from '../store/navigation';
@@ -205,9 +205,12 @@ function useCursorInView(cursor: string | null): void {
 }
 
 /** The row that the keyboard is on is fetched ahead, as the one under the pointer is. */
-function useApproach(tenant: string | null, cursor: string | null): void {
+function useApproach(tenant: string | null, items: readonly StudyItem[], cursor: string | null): void {
+  const latest = useRef(items);
+  latest.current = items;
   useEffect(() => {
-    if (cursor) approach(tenant, cursor);
+    const study = latest.current.find((item) => item.study === cursor);
+    if (study) approach(tenant, study);
   }, [tenant, cursor]);
 }
 
@@ -247,7 +250,7 @@ export function StudyList({ tenant, tenants, demo, onIdle }: Props): ReactElemen
   }, [store]);
   useListKeys(store, tenant, search);
   useCursorInView(state.cursor);
-  useApproach(tenant, state.cursor);
+  useApproach(tenant, state.items, state.cursor);
   useIdle(state.loading === null, onIdle);
   const first = state.loading === 'first' && state.items.length === 0;
   return (

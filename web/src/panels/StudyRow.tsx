@@ -57,14 +57,14 @@ export const StudyRow = memo(function StudyRow({ study, tenant, current }: Props
       data-study-uid={study.study}
       data-current={current || undefined}
       onClick={open}
-      onPointerEnter={() => approach(tenant, study.study)}
+      onPointerEnter={() => approach(tenant, study)}
       onPointerLeave={retreat}
       onPointerDown={(event) => {
-        if (event.button === 0) press(tenant, study.study);
+        if (event.button === 0) press(tenant, study);
       }}
       onPointerCancel={release}
       onDragStart={release}
-      onFocus={() => approach(tenant, study.study)}
+      onFocus={() => approach(tenant, study)}
     >
       <Thumbnail url={study.thumbnail} />
       <span className="cell cell-patient">

@@ -1,5 +1,5 @@
 /** What is fetched before a study is opened: while a row is looked at, and at the press of the button. */
-import { fetchStudy, type SeriesItem, type StudyDetail } from '../client/console';
+import { fetchStudy, type SeriesItem, type StudyDetail, type StudyItem } from '../client/console';
 import { SettledSeries, type PreviewWish } from '../client/settled';
 
 /** Modalities whose objects are not pictures to scroll; what the strip says about them. */
@@ -48,7 +48,7 @@ export async function readStudy(tenant: string | null, study: string, signal: Ab
 
 /** The series that will hang first, as far as one can tell without its metadata. */
 export function likelyFirst(items: readonly SeriesItem[]): SeriesItem | null {
-  const pictures = items.filter((item) => !NOT_PICTURES[item.modality]);
+  const pictures = [...items].sort(byNumber).filter((item) => !NOT_PICTURES[item.modality]);
   const long = pictures.find((item) => item.instances > 1 || !SLICED.has(item.modality));
   return long ?? pictures[0] ?? null;
 }
@@ -66,12 +66,17 @@ export class Approach {
   private series: SettledSeries | null = null;
   private taken = false;
 
+  /** @param hints series that the list has told, so that the first need not wait for the study */
   constructor(
     private readonly tenant: string | null,
     readonly study: string,
+    hints: readonly SeriesItem[],
   ) {
     // Only a head start: a failure shows itself when the study is really opened.
-    this.found = this.fetch().catch(() => null);
+    this.found = this.fetch(hints).catch(() => {
+      this.series?.close();
+      return null;
+    });
   }
 
   get fresh(): boolean {
@@ -91,11 +96,18 @@ export class Approach {
     this.series?.close();
   }
 
-  private async fetch(): Promise<Early> {
+  private async fetch(hints: readonly SeriesItem[]): Promise<Early> {
+    this.lead(likelyFirst(hints));
     const study = await readStudy(this.tenant, this.study, this.life.signal);
-    const first = likelyFirst(study.seriesItems);
-    if (first && !this.life.signal.aborted) this.series = openSeries(this.tenant, this.study, first);
+    this.lead(likelyFirst(study.seriesItems));
     return { study, series: this.series };
+  }
+
+  /** Ask for this series, unless it is the one that is on its way. */
+  private lead(item: SeriesItem | null): void {
+    if (!item || this.series?.uid === item.series || this.life.signal.aborted) return;
+    this.series?.close();
+    this.series = openSeries(this.tenant, this.study, item);
   }
 }
 
@@ -103,18 +115,20 @@ let current: { readonly tenant: string | null; readonly approach: Approach } | n
 let timer: ReturnType<typeof setTimeout> | undefined;
 let pressed = false;
 
-function start(tenant: string | null, study: string): void {
+type Looked = Pick<StudyItem, 'study' | 'hints'>;
+
+function start(tenant: string | null, { study, hints }: Looked): void {
   clearTimeout(timer);
   if (current?.tenant === tenant && current.approach.study === study && current.approach.fresh) return;
   current?.approach.close();
-  current = { tenant, approach: new Approach(tenant, study) };
+  current = { tenant, approach: new Approach(tenant, study, hints) };
 }
 
 /** A row is looked at: fetched ahead after a short rest, and given up when another one is. */
-export function approach(tenant: string | null, study: string): void {
+export function approach(tenant: string | null, study: Looked): void {
   clearTimeout(timer);
   // The press of a link focuses it, too.
-  if (pressed && current?.approach.study === study) return;
+  if (pressed && current?.approach.study === study.study) return;
   pressed = false;
   timer = setTimeout(() => start(tenant, study), REST);
 }
@@ -128,7 +142,7 @@ export function retreat(): void {
 }
 
 /** A row is pressed: no time to rest. */
-export function press(tenant: string | null, study: string): void {
+export function press(tenant: string | null, study: Looked): void {
   start(tenant, study);
   pressed = true;
 }

@@ -28,6 +28,7 @@ from lightwell.gateways.console.views import (
     StudyDetail,
     StudyPage,
     TenantView,
+    hinted,
     job_counts,
     job_subject,
     job_view,
@@ -47,6 +48,7 @@ SERIES_LIMIT = 1000
 # What the lists show beyond the attributes every study search returns: Institution Name, Study
 # Description; for series the Body Part Examined.
 _STUDY_EXTRAS = (0x00080080, 0x00081030)
+HINTED_SERIES = 12  # a study of more is told of its series when it is opened
 _SERIES_EXTRAS = (0x00180015, 0x0008103E)
 # Of what a job is about: Series and Study Description.
 _SUBJECT_EXTRAS = (0x0008103E, 0x00081030)
@@ -122,8 +124,14 @@ def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
             modality=modality,
         )
         page = await archive.find(who, query)
-        items = [study_row(found, prefix) for found in page.items]
-        return StudyPage(items=items, next_cursor=page.next_cursor)
+        rows = [study_row(found, prefix) for found in page.items]
+        few = tuple(row.study_uid for row in rows if 0 < row.series <= HINTED_SERIES)
+        if few:
+            # With them the page asks for the first images at the click, not one round trip later.
+            limit = len(few) * HINTED_SERIES
+            below = build_query(Level.SERIES, (), study_uids=few, limit=limit)
+            rows = hinted(rows, (await archive.find(who, below)).items)
+        return StudyPage(items=rows, next_cursor=page.next_cursor)
 
     @app.get(f"{PREFIX}/studies/{{study_uid}}", summary="One study and its series")
     async def one_study(who: Who, prefix: Prefix, study_uid: str) -> StudyDetail:

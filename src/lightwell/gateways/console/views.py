@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -47,10 +47,20 @@ class StudyFacts(BaseModel):
     thumbnail: str
 
 
+class SeriesHint(BaseModel):
+    """What the page must know of a series to fetch it before the study is opened."""
+
+    series_uid: str
+    modality: str
+    number: int | None
+    instances: int
+
+
 class StudyRow(StudyFacts):
-    """A row of the study list."""
+    """A row of the study list. `hints`: its series, when they are few."""
 
     series: int
+    hints: list[SeriesHint] = []
 
 
 class SeriesRow(BaseModel):
@@ -246,6 +256,21 @@ def study_row(found: Found, prefix: str) -> StudyRow:
     )
 
 
+def hinted(rows: list[StudyRow], series: Iterable[Found]) -> list[StudyRow]:
+    """The rows with what was found of their series."""
+    hints: dict[str, list[SeriesHint]] = {}
+    for found in series:
+        a = found.attributes
+        hint = SeriesHint(
+            series_uid=found.series_uid,
+            modality=text_of(a, "00080060"),
+            number=count_of(a, "00200011"),
+            instances=count_of(a, "00201209") or 0,
+        )
+        hints.setdefault(found.study_uid, []).append(hint)
+    return [row.model_copy(update={"hints": hints.get(row.study_uid, [])}) for row in rows]
+
+
 def series_row(found: Found, prefix: str) -> SeriesRow:
     """A match at series level."""
     a = found.attributes
@@ -264,5 +289,5 @@ def series_row(found: Found, prefix: str) -> SeriesRow:
 
 def study_detail(found: Found, series: list[SeriesRow], prefix: str) -> StudyDetail:
     """A study with its series."""
-    row = study_row(found, prefix).model_dump(exclude={"series"})
+    row = study_row(found, prefix).model_dump(exclude={"series", "hints"})
     return StudyDetail(**row, series=series)
