@@ -1,7 +1,8 @@
 """A running server and a real Chromium: what these tests see is what a user sees.
 
 Every page is watched: an error in its console, an exception, a dialog or a request to another origin
-fails the test it happened in.
+fails the test it happened in. `LIGHTWELL_TEST_DRAWING=gl` draws by WebGL in all of them; else the viewer
+decides, which on a machine without a graphics card is the other way.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ SCREEN_SECONDS = 20.0  # until a picture is as it should be, on a busy machine
 REPOSITORY = Path(__file__).resolve().parents[2]
 STATIC = REPOSITORY / "src" / "lightwell" / "app" / "static"
 CHROMIUM = next((p for n in ("chromium", "chromium-browser") if (p := shutil.which(n))), None)
+DRAWING = os.environ.get("LIGHTWELL_TEST_DRAWING", "")
 FLAGS = [
     "--no-sandbox",
     "--disable-quic",
@@ -231,11 +233,20 @@ def open_context(chromium: Browser, watched: Watched) -> Iterator[Callable[..., 
         def opened(**options: Any) -> BrowserContext:
             context = chromium.new_context(**options)
             context.set_default_timeout(SCREEN_SECONDS * 1000)
+            if DRAWING:
+                draw_by(context, DRAWING)
             stack.callback(context.close)
             watched.watch(context)
             return context
 
         yield opened
+
+
+def draw_by(context: BrowserContext, means: str) -> None:
+    """Every page of a context draws by `gl` or on a `canvas`."""
+    # A blank page has no storage.
+    script = f"try {{ localStorage.setItem('lightwell.drawing', '{means}') }} catch {{}}"
+    context.add_init_script(script)
 
 
 @pytest.fixture

@@ -106,6 +106,26 @@ export function cameraFor(
   };
 }
 
+/** Affine map x' = a x + c y + e, y' = b x + d y + f, in the order of `CanvasRenderingContext2D.setTransform`. */
+export type Affine = readonly [a: number, b: number, c: number, d: number, e: number, f: number];
+
+/**
+ * Where the image lies on the canvas: from image pixels, (0, 0) being the outer corner of the first one, to
+ * CSS pixels. Shows the same as `cameraFor` of the same values.
+ */
+export function affineFor(image: ImageExtent, canvas: Size, p: Placement, zoom: number, pan: Vec2): Affine {
+  const { right, down } = screenAxes(p);
+  const k = zoom / fitScale(image, canvas, p);
+  const [a, b, c, d] = [
+    image.spacing[0] * right[0] * k,
+    image.spacing[0] * down[0] * k,
+    image.spacing[1] * right[1] * k,
+    image.spacing[1] * down[1] * k,
+  ];
+  const [x, y] = [image.columns / 2, image.rows / 2];
+  return [a, b, c, d, canvas.width / 2 + pan[0] - a * x - c * y, canvas.height / 2 + pan[1] - b * x - d * y];
+}
+
 /** Screen pixels (CSS) per image column at this zoom: 1 = one to one. */
 export function magnification(image: ImageExtent, canvas: Size, p: Placement, zoom: number): number {
   return (image.spacing[0] * zoom) / fitScale(image, canvas, p);

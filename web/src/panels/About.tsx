@@ -45,8 +45,9 @@ export function About(): ReactElement {
         <h2>Lightwell {__LIGHTWELL_VERSION__}</h2>
         <p className="caution">Not a cleared medical device. Not for primary diagnosis.</p>
         <p>
-          An open-source picture archive and viewer (Apache-2.0). Images are drawn by Cornerstone3D
-          and vtk.js. The brightness of this screen is neither measured nor calibrated here.
+          An open-source picture archive and viewer (Apache-2.0). Images are decoded and drawn by Cornerstone3D
+          and vtk.js, and by the processor alone where there is no graphics card. The brightness of this screen
+          is neither measured nor calibrated here.
         </p>
         <h3>Keys</h3>
         <Keys />

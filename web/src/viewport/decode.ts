@@ -5,6 +5,7 @@ import { RequestFailure } from '../client/http';
 import { withRgbMarker } from '../dicom-model/codestream';
 import type { PixelLayout } from '../dicom-model/instance';
 import type { Samples } from '../dicom-model/pixels';
+import { startCodecs } from './library';
 
 const RAW = new Set(['1.2.840.10008.1.2', '1.2.840.10008.1.2.1', '1.2.840.10008.1.2.1.99']);
 const JPEG_BASELINE = '1.2.840.10008.1.2.4.50';
@@ -37,6 +38,7 @@ interface DecodedFrame {
 }
 
 function decodeInWorker(encoded: EncodedFrame, layout: PixelLayout): Promise<DecodedFrame> {
+  startCodecs();
   const imageFrame = {
     samplesPerPixel: layout.samples,
     photometricInterpretation: layout.photometric,

@@ -6,22 +6,14 @@
  * makes the orientation labels. Values are handed over after the modality transform, as
  * MONOCHROME2: inversion and windows are decided by `stack-view.ts`.
  */
-import { Enums, init, metaData, RenderingEngine, utilities, type Types } from '@cornerstonejs/core';
-import { init as initCodecs } from '@cornerstonejs/dicom-image-loader';
-import { RequestFailure } from '../client/http';
-import type { Frame } from '../dicom-model/instance';
+import { Enums, metaData, RenderingEngine, utilities, type Types } from '@cornerstonejs/core';
 import type { ImageExtent } from '../geometry/view';
 import { frameKey } from './frame-cache';
-import type { LoadedFrame } from './images';
+import { extentOf, type LoadedFrame } from './images';
+import { startCodecs } from './library';
 
 let engine: RenderingEngine | null = null;
 const drawn = new Map<string, LoadedFrame>();
-
-/** Size of an image in mm, or in pixel widths when nothing says how large a pixel is. */
-export function extentOf(frame: Frame): ImageExtent {
-  const { rows, columns } = frame.instance.layout;
-  return { rows, columns, spacing: frame.spacing ?? [frame.aspect, 1] };
-}
 
 /** Pixels as drawn: those of the image, or larger ones over exactly the same area. */
 function gridOf(loaded: LoadedFrame): ImageExtent & { readonly first: readonly [number, number] } {
@@ -74,17 +66,10 @@ function provide(type: string, imageId: string): object | undefined {
   return undefined;
 }
 
-/** Start rendering and codecs, once. @throws RequestFailure when the browser cannot draw. */
+/** Start rendering, once. */
 export function renderingEngine(): RenderingEngine {
   if (engine) return engine;
-  const canvas = document.createElement('canvas');
-  if (!canvas.getContext('webgl2')) {
-    throw new RequestFailure('This browser cannot draw images (no WebGL 2).', 'Turn on hardware acceleration or use another browser.');
-  }
-  const small = matchMedia('(pointer: coarse)').matches;
-  init({ isMobile: small, rendering: { webGlContextCount: small ? 1 : 4 } } as Parameters<typeof init>[0]);
-  const cores = navigator.hardwareConcurrency || 2;
-  initCodecs({ maxWebWorkers: Math.max(1, Math.min(4, cores - 1)) });
+  startCodecs();
   metaData.addProvider(provide, 10_000);
   engine = new RenderingEngine('lightwell');
   return engine;

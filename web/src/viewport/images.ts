@@ -8,6 +8,7 @@ import type { Grid } from '../dicom-model/enlarge';
 import type { Frame, LookupTable, PixelLayout } from '../dicom-model/instance';
 import { greyPixels, signedInput, tableEntries, type ColourPixels, type GreyPixels, type Samples } from '../dicom-model/pixels';
 import type { VoiCurve } from '../dicom-model/voi';
+import type { ImageExtent } from '../geometry/view';
 import { codecPool } from './codec-pool';
 import { decodeSamples } from './decode';
 
@@ -23,6 +24,12 @@ export interface LoadedFrame {
   readonly final: boolean;
   readonly syntax: string;
   readonly bytes: number;
+}
+
+/** Size of an image in mm, or in pixel widths when nothing says how large a pixel is. */
+export function extentOf(frame: Frame): ImageExtent {
+  const { rows, columns } = frame.instance.layout;
+  return { rows, columns, spacing: frame.spacing ?? [frame.aspect, 1] };
 }
 
 const LOSSY_SYNTAXES = new Set([

@@ -1,5 +1,4 @@
 /** One viewport: which image is on screen, how it lies there, and how bright it is. */
-import { Enums, utilities, type Types } from '@cornerstonejs/core';
 import { isAbort, RequestFailure } from '../client/http';
 import type { SettledSeries } from '../client/settled';
 import { atLevel } from '../dicom-model/enlarge';
@@ -11,9 +10,10 @@ import * as view from '../geometry/view';
 import { draggedWindow, type Window } from '../geometry/window';
 import { Signal } from '../store/signal';
 import { play } from './cine';
-import { cornerstoneImage, extentOf, forgetImage, renderingEngine } from './engine';
+import { openSurface } from './drawing';
 import type { FrameCache } from './frame-cache';
-import type { LoadedFrame } from './images';
+import { extentOf, type LoadedFrame } from './images';
+import type { Surface } from './surface';
 
 export interface ViewState {
   readonly stack: Stack | null;
@@ -74,7 +74,7 @@ export const frameTimesOf = (stack: Stack): readonly number[] =>
 
 export class StackView {
   readonly state = new Signal<ViewState>(START);
-  private readonly viewport: Types.IStackViewport;
+  private readonly surface: Surface;
   private readonly resize: ResizeObserver;
   private readonly seriesWindows = new Map<string, Voi>();
   private stackVoi: Voi | null = null;
@@ -84,30 +84,21 @@ export class StackView {
   private stopListening: (() => void) | null = null;
   private inFlight = 0;
   private direction = 1;
-  private imageId: string | null = null;
   private stopCine: (() => void) | null = null;
   private disposed = false;
 
   constructor(
     private readonly element: HTMLDivElement,
-    private readonly id: string,
+    id: string,
     private readonly cache: FrameCache,
   ) {
-    const engine = renderingEngine();
-    engine.enableElement({
-      viewportId: id,
-      type: Enums.ViewportType.STACK,
-      element,
-      defaultOptions: { background: [0, 0, 0] },
-    });
-    this.viewport = engine.getViewport(id) as Types.IStackViewport;
+    this.surface = openSurface(element, id, this.painted);
     this.resize = new ResizeObserver(() => {
       if (this.disposed) return;
-      engine.resize(true, false);
+      this.surface.resized();
       this.draw();
     });
     this.resize.observe(element);
-    element.addEventListener(Enums.Events.IMAGE_RENDERED, this.painted);
   }
 
   dispose(): void {
@@ -115,10 +106,8 @@ export class StackView {
     this.stop();
     this.stopListening?.();
     this.cache.leave(this);
-    this.element.removeEventListener(Enums.Events.IMAGE_RENDERED, this.painted);
     this.resize.disconnect();
-    if (this.imageId) forgetImage(this.imageId);
-    renderingEngine().disableElement(this.id);
+    this.surface.dispose();
   }
 
   /** Put a stack on screen; the picture before it is covered until the first image is here. */
@@ -380,9 +369,11 @@ export class StackView {
     const { dataset } = this.element;
     if (!shown) {
       delete dataset['quality'];
+      delete dataset['shown'];
       return;
     }
-    const { image } = shown;
+    const { image, index } = shown;
+    dataset['shown'] = String(index + 1);
     const { rows, columns } = image.frame.instance.layout;
     const isLead = this.settled?.lead?.sop === image.frame.sop && this.settled.lead.frame === image.frame.frame;
     dataset['quality'] = image.final ? 'final' : isLead ? 'lead' : 'coarse';
@@ -422,22 +413,18 @@ export class StackView {
 
   /** Draw an image and say so in one change of state: readers hear once of each frame. */
   private present(image: LoadedFrame, index: number, also: Partial<ViewState> = {}): void {
-    const before = this.imageId;
     try {
-      const csImage = cornerstoneImage(image);
-      this.imageId = csImage.imageId;
-      this.viewport.renderImageObject(csImage);
+      this.surface.show(image);
     } catch (error) {
       this.state.patch({ failure: toFailure(error), shown: null });
       return;
     }
-    if (before && before !== this.imageId) forgetImage(before);
     const next = { ...this.state.value, ...also, shown: { index, image }, failure: null };
     const voi = this.voiFor(next);
     this.paint({ ...next, voi });
     const magnification = this.aim(next) ?? next.magnification;
     this.state.set({ ...next, voi, magnification });
-    this.viewport.render();
+    this.surface.draw();
   }
 
   /** The user's window, else the stack's (slices of one volume share it), else the image's own. */
@@ -458,42 +445,28 @@ export class StackView {
     const voi = this.voiFor(now);
     this.paint({ ...now, voi });
     this.state.patch({ voi });
-    this.viewport.render();
+    this.surface.draw();
   }
 
   /** Brightness and interpolation of what is on screen. */
   private paint({ shown, voi, inverted, smooth }: ViewState): void {
-    const { InterpolationType } = Enums;
-    const interpolationType = smooth ? InterpolationType.LINEAR : InterpolationType.NEAREST;
     if (!shown || !voi) {
-      this.viewport.setProperties({ voiRange: { lower: 0, upper: 255 }, interpolationType });
+      this.surface.look({ curve: null, range: { lower: 0, upper: 255 }, smooth });
       return;
     }
     const { inverse, modality } = shown.image.frame.instance;
     // PET is read as dark uptake on white.
     const negative = (inverse !== (modality === 'PT')) !== inverted;
     const range = rangeOf(voi);
-    this.viewport.setProperties({ voiRange: range, interpolationType });
-    this.setCurve(voi, range, negative);
-  }
-
-  /** Hand the grey curve to the actor itself: linear, sigmoid and table alike, inverted or not. */
-  private setCurve(voi: Voi, range: { lower: number; upper: number }, negative: boolean): void {
-    const actor = this.viewport.getDefaultActor()?.actor as unknown as GreyActor | undefined;
-    const curve = utilities.createLinearRGBTransferFunction(range);
-    curve.removeAllPoints();
-    for (const [value, grey] of curvePoints(voi, range)) {
-      const shade = negative ? 1 - grey : grey;
-      curve.addRGBPoint(value, shade, shade, shade);
-    }
-    actor?.getProperty().setRGBTransferFunction(0, curve);
+    const curve = curvePoints(voi, range).map(([value, grey]) => [value, negative ? 1 - grey : grey] as const);
+    this.surface.look({ curve, range, smooth });
   }
 
   private draw(): void {
     const magnification = this.aim(this.state.value);
     if (magnification === null) return;
     if (magnification !== this.state.value.magnification) this.state.patch({ magnification });
-    this.viewport.render();
+    this.surface.draw();
   }
 
   /** Point the camera; returns the magnification, or null when there is nothing to look at. */
@@ -501,11 +474,7 @@ export class StackView {
     const canvas = { width: this.element.clientWidth, height: this.element.clientHeight };
     if (!shown || this.disposed || canvas.width === 0 || canvas.height === 0) return null;
     const extent = extentOf(shown.image.frame);
-    this.viewport.setCamera(view.cameraFor(extent, canvas, placement, zoom, pan));
+    this.surface.aim({ extent, canvas, placement, zoom, pan });
     return view.magnification(extent, canvas, placement, zoom);
   }
-}
-
-interface GreyActor {
-  getProperty(): { setRGBTransferFunction(index: number, curve: unknown): void };
 }

@@ -1,8 +1,10 @@
 /** Everything that is slow the first time, done before the first image is wanted. */
 import { Enums, type Types } from '@cornerstonejs/core';
 import { codecPool } from './codec-pool';
+import { meansOfDrawing } from './drawing';
 import { cornerstoneImage, forgetImage, renderingEngine } from './engine';
 import type { LoadedFrame } from './images';
+import { startCodecs } from './library';
 
 const ID = 'warm';
 const SIDE = 16;
@@ -62,5 +64,6 @@ export function warmUp(): void {
   if (warm) return;
   warm = true;
   codecPool().warm();
-  drawOnce();
+  if (meansOfDrawing() === 'graphics card') drawOnce();
+  else startCodecs();
 }

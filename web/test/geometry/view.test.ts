@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cameraFor, fitScale, magnification, panForZoomAt, UPRIGHT, type Placement } from '../../src/geometry/view';
+import { affineFor, cameraFor, fitScale, magnification, panForZoomAt, UPRIGHT, type Placement } from '../../src/geometry/view';
 
 const image = { columns: 100, rows: 50, spacing: [2, 2] as const };
 const canvas = { width: 400, height: 400 };
@@ -36,6 +36,27 @@ describe('camera', () => {
     expect([x, y]).toEqual([94, 39]);
     const turned = cameraFor(image, canvas, { rotation: 90, flipped: false }, 1, [10, 0]).focalPoint;
     expect(turned[1]).toBeGreaterThan(49);
+  });
+});
+
+describe('the affine map', () => {
+  const odd = { columns: 100, rows: 60, spacing: [2, 3] as const };
+  const window = { width: 640, height: 360 };
+  const placements = ([0, 90, 180, 270] as const).flatMap((rotation) => [true, false].map((flipped) => ({ rotation, flipped })));
+
+  it.each(placements)('shows what the camera shows: %o', (placement) => {
+    for (const [zoom, pan] of [[1, [0, 0]], [2.5, [30, -12]]] as const) {
+      const [a, b, c, d, e, f] = affineFor(odd, window, placement, zoom, pan);
+      const { focalPoint, viewUp, viewPlaneNormal, parallelScale } = cameraFor(odd, window, placement, zoom, pan);
+      // The camera's own right: up x normal.
+      const right = [viewUp[1] * viewPlaneNormal[2], -viewUp[0] * viewPlaneNormal[2]] as const;
+      const k = window.height / 2 / parallelScale;
+      for (const [u, v] of [[0, 0], [100, 0], [100, 60], [37, 12.5]] as const) {
+        const [x, y] = [(u - 0.5) * 2 - focalPoint[0], (v - 0.5) * 3 - focalPoint[1]];
+        expect(a * u + c * v + e).toBeCloseTo(window.width / 2 + (x * right[0] + y * right[1]) * k, 9);
+        expect(b * u + d * v + f).toBeCloseTo(window.height / 2 - (x * viewUp[0] + y * viewUp[1]) * k, 9);
+      }
+    }
   });
 });
 
