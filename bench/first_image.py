@@ -56,7 +56,7 @@ WATCH = """
   small.width = small.height = 24;
   const pen = small.getContext('2d', { willReadFrequently: true });
   const look = () => {
-    for (const canvas of document.querySelectorAll('canvas.cornerstone-canvas')) {
+    for (const canvas of document.querySelectorAll('canvas.cornerstone-canvas, canvas.software-canvas')) {
       if (canvas.width < 128 || canvas.height < 128) continue;
       pen.drawImage(canvas, 0, 0, 24, 24);
       const { data } = pen.getImageData(0, 0, 24, 24);

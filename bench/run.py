@@ -1,6 +1,6 @@
 """All measures of the table in README, as ratios from one run.
 
-    script/bench [ingest|stow|frames|settled|qido|growth|stored|first-image …] [--rounds N] [--large]
+    script/bench [ingest|stow|frames|settled|qido|growth|stored|first-image|reading …] [--rounds N] [--large]
                  [--out FILE]
     script/bench s3 [--rounds N] [--slices N]   our store on S3 against our local one: bench/s3.py
 
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import first_image, peers
+from bench import first_image, peers, reading
 from bench.machine import cpu_seconds
 from bench.objects import BOUNDARY, ct_slices, small_objects, stow_body, written
 from bench.peers import NODELAY, Peer
@@ -481,6 +481,7 @@ MEASURES: dict[str, Callable[[Path, Figures, int], Any]] = {
     "growth": growth,
     "stored": stored,
     "first-image": first_image.measure,
+    "reading": reading.measure,
 }
 
 
@@ -528,6 +529,7 @@ def main() -> None:
         "cpu_seconds_per_gb": figures.cpu,
         "growth": more.get("growth"),
         "first_image_ms": more.get("first-image"),
+        "reading": more.get("reading"),
     }
     out.write_text(json.dumps(body, indent=1) + "\n")
     print(f"kept in {out}", file=sys.stderr)
