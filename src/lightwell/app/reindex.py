@@ -16,6 +16,7 @@ from typing import Any
 from lightwell.access.actions import Action
 from lightwell.access.context import Tenant, system_context
 from lightwell.access.operation import Act
+from lightwell.app.binding import bind_anew
 from lightwell.app.settings import Settings
 from lightwell.app.wiring import House, furnish, open_house
 from lightwell.backends.database.chores import flush_inline, roll_up_deltas
@@ -65,6 +66,7 @@ async def reindex(
     house = open_house(settings, info)
     try:
         await _restore_tenants(house)
+        await bind_anew(house)
     finally:
         await house.close()
     await furnish(settings, info)

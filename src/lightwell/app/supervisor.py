@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from lightwell.app.binding import check_bound
 from lightwell.app.data_folder import held_by_server, make_data_folder
 from lightwell.app.database_access import DatabaseHold
 from lightwell.app.generation import Generation
@@ -28,12 +29,10 @@ from lightwell.app.heartbeat import forget_beats
 from lightwell.app.logs import log_to_file
 from lightwell.app.recovery import recheck_recent
 from lightwell.app.settings import Endpoint, Settings
-from lightwell.app.wiring import House, furnish, open_house
-from lightwell.backends.database.clearing import holds_objects
+from lightwell.app.wiring import furnish, open_house
 from lightwell.backends.database.roles import ConnectionInfo
 from lightwell.backends.engine.schema import migrate_engine
-from lightwell.domain.archive.keys import is_image
-from lightwell.kernel.errors import Conflict, Invalid, LightwellError
+from lightwell.kernel.errors import Invalid, LightwellError
 
 log = logging.getLogger("lightwell.supervisor")
 
@@ -235,31 +234,13 @@ async def prepare(settings: Settings, info: ConnectionInfo, say: Say) -> None:
     await migrate_engine(info)
     house = open_house(settings, info)
     try:
-        await check_known(house)
+        await check_bound(house)
         await forget_beats(house)
         if info.recovered:
             say("The last stop was not clean: looking at what was stored last.")
             await recheck_recent(house)
     finally:
         await house.close()
-
-
-async def check_known(house: House) -> None:
-    """Raises Conflict when the store holds images and the database knows of none at all.
-
-    A lost database must not come up as an empty archive: whoever looks would take the images for lost,
-    and senders would be told that nothing of theirs is here.
-    """
-    if await holds_objects(house.info):
-        return
-    stranded = await asyncio.to_thread(
-        lambda: any(is_image(info.key) for info in house.blobs.list(""))
-    )
-    if stranded:
-        raise Conflict(
-            "The store holds images, and the database knows of none: it is new, or another one's.",
-            remedy="Run `lightwell reindex` with the same --data; it makes the database again.",
-        )
 
 
 def _settled(settings: Settings, dimse: socket.socket) -> Settings:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from lightwell.access.context import Context
+from lightwell.app.binding import check_bound
 from lightwell.app.data_folder import make_data_folder
 from lightwell.app.database_access import database
 from lightwell.app.logs import log_to_terminal
@@ -103,6 +104,8 @@ def with_house(
     async def go() -> T:
         house = open_house(settings, info)
         try:
+            if founds:
+                await check_bound(house)
             owner = await house.tenants.named(tenant)
             return await work(house, house.operator(owner, user_name()))
         finally:

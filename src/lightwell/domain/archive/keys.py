@@ -12,6 +12,8 @@ DERIVED = "derived"
 MANIFEST = "manifest"
 JOURNAL = "journal"
 
+STORE_ID = "store-id"  # beside the regions: which store this is
+
 KIND_NUMBERS = {1: LANDED, 2: PACK, 3: DERIVED, 4: MANIFEST}  # as blob rows say it
 
 
