@@ -133,12 +133,12 @@ def rates(folder: Path, server: SeaweedFS, figures: run.Figures, rounds: int) ->
             study = study_of(files)
             order = (local, remote) if turn % 2 == 0 else (remote, local)
             for target in order:
-                spent, theirs = cpu_seconds(*target.roots), cpu_seconds(server.pid)
-                rate = run.send(target, files, 4)
-                figures.add(INGEST, target.name, rate)
+                theirs = cpu_seconds(server.pid)
+                sent = run.send(target, files, 4)
+                figures.add(INGEST, target.name, sent.rate)
                 of = figures.cpu.setdefault(INGEST, {})
-                spent, theirs = cpu_seconds(*target.roots) - spent, cpu_seconds(server.pid) - theirs
-                of.setdefault(target.name, []).append(spent * 1000 / SLICES)
+                theirs = cpu_seconds(server.pid) - theirs
+                of.setdefault(target.name, []).append(sent.cpu * 1000 / SLICES)
                 if target is remote:
                     of.setdefault("SeaweedFS", []).append(theirs * 1000 / SLICES)
             shutil.rmtree(folder / "in")

@@ -230,6 +230,10 @@ class _AckLog:
             os.close(self._descriptor)
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 def send(
     files: Sequence[PartTenFile],
     target: Target,
@@ -238,6 +242,7 @@ def send(
     processes: int = 1,
     ack_log: Path | None = None,
     preload: bool = False,
+    announce: Callable[[], None] = _nothing,
 ) -> Report:
     """Send *files* over parallel associations and report on each file.
 
@@ -246,15 +251,19 @@ def send(
     with its part of the associations, so that the sender does not run out of one core.
     A lost association fails the file it was sending; the rest goes over a new one, until none can be
     had any more. With ``preload`` all files are read and hashed before the clock starts, so that a
-    benchmark measures the peer and not our disk; they must then fit into memory.
+    benchmark measures the peer and not our disk; they must then fit into memory. *announce* runs in
+    the moment before the clock starts; with several processes in one of them, so that it must be a
+    function of a module.
     """
     if processes <= 1:
-        return _send_in_threads(files, target, associations, ack_log, preload, _no_wait)
-    return _send_in_processes(files, target, associations, processes, ack_log, preload)
+        return _send_in_threads(files, target, associations, ack_log, preload, announce)
+    return _send_in_processes(files, target, associations, processes, ack_log, preload, announce)
 
 
-def _no_wait() -> None:
-    """One process has nobody to wait for."""
+def say_ready() -> None:
+    """Tell whoever reads our standard output that everything is loaded."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
 
 
 def _send_in_processes(
@@ -264,9 +273,10 @@ def _send_in_processes(
     processes: int,
     ack_log: Path | None,
     preload: bool,
+    announce: Callable[[], None],
 ) -> Report:
     context = get_context("spawn")
-    barrier = context.Barrier(processes)
+    barrier = context.Barrier(processes, announce)
     each = max(1, associations // processes)
     children = []
     for index in range(processes):
@@ -447,6 +457,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-pdu", type=int, default=DEFAULT_MAX_PDU)
     parser.add_argument("--acks", type=Path, help="append each acknowledgement to this file")
     parser.add_argument("--preload", action="store_true", help="read all files before the start")
+    parser.add_argument("--announce", action="store_true", help="print `ready` before the start")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     files, left_out = find_files(options.files)
@@ -460,6 +471,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         processes=options.processes,
         ack_log=options.acks,
         preload=options.preload,
+        announce=say_ready if options.announce else _nothing,
     )
     summary = {**report.summary(), "left_out": left_out}
     if options.json:
