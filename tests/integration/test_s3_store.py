@@ -177,6 +177,7 @@ def test_the_server_itself_dies_or_stops_and_comes_back(tmp_path: Path, kind: st
             server.kill()
         else:
             signal_to(server, signal.SIGSTOP)
+            wait_until_stopped(server.pid)
         began = time.monotonic()
         with pytest.raises(StoreUnavailable):
             store.read("a/0")
@@ -195,6 +196,17 @@ def test_the_server_itself_dies_or_stops_and_comes_back(tmp_path: Path, kind: st
         assert store.length("a/late") == MEMORY_BYTES + 1
     finally:
         server.kill()
+
+
+def wait_until_stopped(pid: int) -> None:
+    """The signal is on its way when `kill` returns: a thread may still be answering."""
+    threads = Path("/proc", str(pid), "task")
+    deadline = time.monotonic() + 10
+    while any(
+        (task / "stat").read_text().rpartition(")")[2].split()[0] != "T" for task in threads.iterdir()
+    ):
+        assert time.monotonic() < deadline, "the server does not stop"
+        time.sleep(0.01)
 
 
 def signal_to(server: SeaweedFS, number: signal.Signals) -> None:
