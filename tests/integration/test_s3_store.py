@@ -203,7 +203,8 @@ def wait_until_stopped(pid: int) -> None:
     threads = Path("/proc", str(pid), "task")
     deadline = time.monotonic() + 10
     while any(
-        (task / "stat").read_text().rpartition(")")[2].split()[0] != "T" for task in threads.iterdir()
+        (task / "stat").read_text().rpartition(")")[2].split()[0] != "T"
+        for task in threads.iterdir()
     ):
         assert time.monotonic() < deadline, "the server does not stop"
         time.sleep(0.01)

@@ -20,6 +20,7 @@ from lightwell.backends.blobs import open_store
 from lightwell.backends.blobs.cached import CachedStore
 from lightwell.backends.blobs.chunks import ChunkFolder
 from lightwell.backends.blobs.memory import MemoryStore
+from lightwell.backends.blobs.tiered import TieredStore
 from lightwell.domain.archive.ports import (
     BlobExists,
     BlobMissing,
@@ -39,13 +40,15 @@ def seaweed() -> Iterator[SeaweedFS]:
         yield server
 
 
-@pytest.fixture(params=["memory", "local", "s3", "cached-memory", "cached-s3"])
+@pytest.fixture(params=["memory", "local", "s3", "cached-memory", "cached-s3", "tiered"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
     made: BlobStore
     if request.param == "memory":
         made = MemoryStore()
     elif request.param == "local":
         made = open_store(str(tmp_path / "blobs"), tmp_path / "staging")
+    elif request.param == "tiered":
+        made = TieredStore(MemoryStore(), MemoryStore())
     elif request.param == "cached-memory":  # chunks so small that every range meets several
         made = CachedStore(MemoryStore(), ChunkFolder(tmp_path / "cache", MIB, 7), chunk=7)
     else:

@@ -12,11 +12,13 @@ class Action(StrEnum):
     ARCHIVE_INDEX_REBUILD = "archive:index:rebuild"  # made the index anew from the store
     ARCHIVE_INSTANCE_RETRIEVE = "archive:instance:retrieve"  # was given a lease to read images
     ARCHIVE_INSTANCE_STORE = "archive:instance:store"  # stored an object
+    ARCHIVE_SERIES_COOL = "archive:series:cool"  # moved a pack to the cool store
     ARCHIVE_SERIES_SETTLE = "archive:series:settle"  # packed a quiet series
     ARCHIVE_STATISTICS_READ = "archive:statistics:read"  # read totals
     ARCHIVE_STORE_CHECK = "archive:store:check"  # checked what is kept against its invariants
     ARCHIVE_STUDY_CORRECT = "archive:study:correct"  # corrected patient or study attributes
     ARCHIVE_STUDY_QUERY = "archive:study:query"  # searched
+    ARCHIVE_STUDY_RECALL = "archive:study:recall"  # moved packs back from the cool store
     ARCHIVE_STUDY_REJECT = "archive:study:reject"  # took images out of every clinical list
     ARCHIVE_STUDY_RESTORE = "archive:study:restore"  # put rejected images back
     ARCHIVE_STUDY_UNDO = "archive:study:undo"  # undid a correction

@@ -52,6 +52,8 @@ class Generation:
             "settle_after": s.settle_after,
             "landed_grace": s.landed_grace,
             "store_url": s.store_url,
+            "cool_store_url": s.cool_store_url,
+            "cool_after": s.cool_after,
             "cache_bytes": s.cache_bytes,
             "open_to_network": s.open_to_network,
             # Never the owner: a door must not be able to step around row-level security.
@@ -83,6 +85,8 @@ def read_generation() -> Generation:
         settle_after=body["settle_after"],
         landed_grace=body["landed_grace"],
         store_url=body["store_url"],
+        cool_store_url=body["cool_store_url"],
+        cool_after=body["cool_after"],
         cache_bytes=body["cache_bytes"],
         open_to_network=body["open_to_network"],
     )

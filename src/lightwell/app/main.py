@@ -91,6 +91,14 @@ def serve(
             envvar="LIGHTWELL_LANDED_GRACE", help="Seconds that what was packed stays besides."
         ),
     ] = 24 * 3600.0,
+    cool_after: Annotated[
+        float,
+        typer.Option(
+            envvar="LIGHTWELL_COOL_AFTER",
+            help="Days without anybody opening a study until its packs go to the cool store, if one is"
+            " named (LIGHTWELL_COOL_STORE_URL).",
+        ),
+    ] = 180.0,
     cache_bytes: Annotated[
         int | None,
         typer.Option(
@@ -127,6 +135,7 @@ def serve(
             work_at_once=work_at_once,
             settle_after=settle_after,
             landed_grace=landed_grace,
+            cool_after=cool_after,
             cache_bytes=cache_bytes,
             open_to_network=open_to_network,
         )

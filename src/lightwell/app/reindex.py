@@ -17,6 +17,7 @@ from lightwell.access.actions import Action
 from lightwell.access.context import Tenant, system_context
 from lightwell.access.operation import Act
 from lightwell.app.binding import bind_anew
+from lightwell.app.cooling import find_cool
 from lightwell.app.settings import Settings
 from lightwell.app.wiring import House, furnish, open_house
 from lightwell.backends.database.chores import flush_inline, roll_up_deltas
@@ -103,6 +104,7 @@ async def _rebuild(settings: Settings, info: ConnectionInfo, heard: Heard) -> Re
             report.peers += await _restore_peers(house, tenant)
             context = system_context(tenant, "reindex")
             report.tenants[tenant.name] = await rebuild.run(context, heard)
+        await find_cool(house)
         while await roll_up_deltas(house.work):
             pass
     finally:

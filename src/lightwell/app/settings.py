@@ -73,6 +73,8 @@ class Settings:
     landed_grace: float = 24 * 3600.0  # seconds that what was packed is kept besides
     database_url: str | None = None
     store_url: str | None = None  # s3://…; None: the data folder's `blobs/`
+    cool_store_url: str | None = None  # s3://… or a folder: where packs go that nobody opens
+    cool_after: float = 180.0  # days without anybody opening them
     cache_bytes: int | None = None  # of chunks of a bucket; None: a share of the volume, 0: none
     open_to_network: bool = False  # HTTP has no accounts yet: beyond loopback only when asked for
 
@@ -113,6 +115,8 @@ def checked(settings: Settings) -> Settings:
         raise Invalid("LIGHTWELL_SETTLE_AFTER is a number of seconds from 1 to 604800.")
     if not 0 <= settings.landed_grace <= 366 * 24 * 3600:
         raise Invalid("LIGHTWELL_LANDED_GRACE is a number of seconds from 0 to 31622400.")
+    if not 0 < settings.cool_after <= 100 * 366:
+        raise Invalid("LIGHTWELL_COOL_AFTER is a number of days, more than 0.")
     if settings.cache_bytes is not None and not (
         settings.cache_bytes == 0 or settings.cache_bytes >= LEAST_CACHE
     ):

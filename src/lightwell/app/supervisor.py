@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from lightwell.app.binding import check_bound
+from lightwell.app.cooling import check_cool
 from lightwell.app.data_folder import held_by_server, make_data_folder
 from lightwell.app.database_access import DatabaseHold
 from lightwell.app.generation import Generation
@@ -235,6 +236,7 @@ async def prepare(settings: Settings, info: ConnectionInfo, say: Say) -> None:
     house = open_house(settings, info)
     try:
         await check_bound(house)
+        await check_cool(house)
         await forget_beats(house)
         if info.recovered:
             say("The last stop was not clean: looking at what was stored last.")

@@ -16,6 +16,7 @@ from lightwell.access.context import Context, Tenant, operator_context, system_c
 from lightwell.app.settings import Settings
 from lightwell.backends.blobs import open_store
 from lightwell.backends.blobs.journal import BlobJournal
+from lightwell.backends.blobs.tiered import TieredStore
 from lightwell.backends.codecs.frame_coder import PoolFrameCoder
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.backends.database.committer import GroupCommitter
@@ -93,13 +94,7 @@ class House:
 def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True) -> House:
     """Put the rooms together. Call on the loop that will use them; nothing connects yet but a bucket."""
     clock = SystemClock()
-    blobs = open_store(
-        settings.blobs,
-        settings.staging,
-        cache=settings.cache / "chunks",
-        cache_bytes=settings.cache_bytes,
-        examine=examine,
-    )
+    blobs = _stores(settings, examine)
     codecs = DecoderPool(CODECS)
     coder = PoolFrameCoder(codecs)
     database = Database(info)
@@ -142,6 +137,22 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         coder=coder,
         _tasks=[],
     )
+
+
+def _stores(settings: Settings, examine: bool) -> BlobStore:
+    """The store, with the cool one behind it where one is named."""
+    opened = [
+        open_store(
+            location,
+            settings.staging,
+            cache=settings.cache / "chunks",
+            cache_bytes=settings.cache_bytes,
+            examine=examine,
+        )
+        for location in (settings.blobs, settings.cool_store_url)
+        if location is not None
+    ]
+    return opened[0] if len(opened) == 1 else TieredStore(*opened)
 
 
 def use_threads() -> None:

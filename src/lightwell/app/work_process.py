@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import uvloop
 
+from lightwell.app.cooling import CoolingDuty
 from lightwell.app.courier import deliver_commitments
 from lightwell.app.durable import Durable
 from lightwell.app.generation import Generation, die_with_parent, read_generation
@@ -105,6 +106,7 @@ async def run(generation: Generation) -> None:
         every(1.0, "statistics", lambda: _analyse(house), stop),
         every(30.0, "leases", lambda: close_leases(house.work), stop),
         every(5.0, "what was packed", lambda: _clear(house), stop),
+        every(60.0, "cool store", CoolingDuty(house).step, stop),
         every(1.0, "commitments", lambda: deliver_commitments(house), stop),
         every(3600.0, "staging", lambda: _sweep(house), stop),
         *durable.tasks(stop),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from lightwell.app.commands import (
+    cooling_commands,
     fsck_commands,
     import_commands,
     reindex_commands,
@@ -20,4 +21,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("reindex")(reindex_commands.reindex_)
     app.command("settle")(settle_commands.settle)
     app.command("unpack")(settle_commands.unpack)
+    app.command("cool")(cooling_commands.cool)
+    app.command("recall")(cooling_commands.recall)
     app.command("stats")(stats_commands.stats)

@@ -45,6 +45,7 @@ def settings_from(data: Path, **given: Any) -> Settings:
         basic,
         database_url=os.environ.get("LIGHTWELL_DATABASE_URL"),
         store_url=os.environ.get("LIGHTWELL_STORE_URL"),
+        cool_store_url=os.environ.get("LIGHTWELL_COOL_STORE_URL") or None,
         **given,
     )
 

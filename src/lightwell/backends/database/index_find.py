@@ -361,9 +361,9 @@ class PostgresCandidates:
         attributes = "e.attributes" if below else "NULL::jsonb"
         listed = await self._fetch(
             "SELECT false AS is_delta, e.study_key, e.series_key, e.series_uid, e.modality, e.number,"
-            f" e.version, {attributes} AS attributes, e.n_instances, e.n_rejected"
+            f" e.version, e.cool, {attributes} AS attributes, e.n_instances, e.n_rejected"
             " FROM series e WHERE e.tenant = $1 AND e.study_key = ANY($2::bigint[])"
-            " UNION ALL SELECT true, d.study_key, d.series_key, NULL, NULL, NULL, NULL, NULL,"
+            " UNION ALL SELECT true, d.study_key, d.series_key, NULL, NULL, NULL, NULL, NULL, NULL,"
             " sum(d.n)::bigint, sum(d.rejected)::bigint"
             " FROM study_delta d WHERE d.tenant = $1 AND d.study_key = ANY($2::bigint[])"
             " GROUP BY d.study_key, d.series_key",

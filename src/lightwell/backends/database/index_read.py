@@ -193,11 +193,13 @@ async def contents(
 
 
 _PACKS = (
-    "SELECT e.series_uid, g.generation, g.pack,"
+    "SELECT e.series_uid, g.generation, g.pack, g.cooled IS NOT NULL AS cool,"
+    " k.region AS k_region, k.length AS k_length, k.crc32c AS k_crc,"
     " m.blob_id AS m_id, m.region AS m_region, m.length AS m_length, m.crc32c AS m_crc,"
     " v.blob_id AS v_id, v.region AS v_region, v.length AS v_length, v.crc32c AS v_crc"
     " FROM study s JOIN series e ON e.tenant = $1 AND e.study_key = s.study_key"
     " JOIN series_pack g ON g.tenant = $1 AND g.series_key = e.series_key"
+    " JOIN blob k ON k.tenant = $1 AND k.blob_id = g.pack"
     " JOIN blob m ON m.tenant = $1 AND m.blob_id = g.metadata"
     " LEFT JOIN blob v ON v.tenant = $1 AND v.blob_id = g.preview"
     " WHERE s.tenant = $1 AND s.study_uid = $2 AND ($3::text IS NULL OR e.series_uid = $3)"

@@ -12,7 +12,7 @@ from lightwell.access.context import Tenant
 from lightwell.backends.database.arrival_columns import as_text
 from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.archive.keys import KIND_NUMBERS, PACK
-from lightwell.domain.archive.model import ArrivalRow, PackRow
+from lightwell.domain.archive.model import ArrivalRow, PackClassRow, PackRow
 
 if TYPE_CHECKING:
     from lightwell.backends.database.pool import Connection
@@ -48,6 +48,21 @@ SELECT $1, b.blob_id, $3, $4 FROM blob b WHERE b.tenant = $1 AND b.blob_id = ANY
 AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.tenant = $1 AND i.blob_id = b.blob_id)
 AND NOT EXISTS (SELECT 1 FROM qc_item q WHERE q.tenant = $1 AND q.blob_id = b.blob_id AND q.resolved IS NULL)
 ON CONFLICT DO NOTHING
+"""
+_COOL = """
+UPDATE series e SET cool = c.cool
+FROM (SELECT k, EXISTS (SELECT 1 FROM series_pack p WHERE p.tenant = $1 AND p.series_key = k
+                        AND p.cooled IS NOT NULL) AS cool
+      FROM unnest($2::bigint[]) k) c
+WHERE e.tenant = $1 AND e.series_key = c.k AND e.cool <> c.cool
+"""
+_CLASS = """
+UPDATE series_pack p SET cooled = CASE WHEN $5 THEN now() END
+FROM study s JOIN series e ON e.tenant = $1 AND e.study_key = s.study_key
+JOIN unnest($3::text[], $4::int[]) u(series_uid, generation) ON u.series_uid = e.series_uid
+WHERE s.tenant = $1 AND s.study_uid = $2
+AND p.tenant = $1 AND p.series_key = e.series_key AND p.generation = u.generation
+RETURNING p.series_key
 """
 # Instances that a re-index has just written: they lie in packs, and a rival may be judged by them at once.
 _FOUND = """
@@ -140,8 +155,25 @@ async def write_pack(connection: Connection, change: ChangeSet, row: PackRow) ->
         moved["bytes"],
     )
     emptied = await connection.fetchval(_EMPTIED, tenant, series, row.generation) or []
+    await connection.execute(_COOL, tenant, [series])
     replaced = [blob.blob_id for blob in row.replaced]
     going = [*moved["was"], *emptied, *replaced]
     await connection.execute(_GOING, tenant, going, study, row.clear_after)
     await tell_stale(connection, tenant, row.study_uid)
     return True
+
+
+async def write_pack_class(connection: Connection, change: ChangeSet, row: PackClassRow) -> bool:
+    """Say where packs lie; one that was merged into another meanwhile needs no word."""
+    tenant = change.tenant.key
+    moved = await connection.fetch(
+        _CLASS,
+        tenant,
+        as_text(row.study_uid),
+        [as_text(uid) for uid, _ in row.packs],
+        [generation for _, generation in row.packs],
+        row.cool,
+    )
+    series = sorted({one["series_key"] for one in moved})
+    await connection.execute(_COOL, tenant, series)
+    return bool(moved)

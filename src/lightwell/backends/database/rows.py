@@ -16,7 +16,7 @@ from lightwell.domain.archive.finding import (
     layered,
     visible_series,
 )
-from lightwell.domain.archive.keys import DERIVED, KIND_NUMBERS, LANDED, blob_key
+from lightwell.domain.archive.keys import DERIVED, KIND_NUMBERS, LANDED, PACK, blob_key
 from lightwell.domain.archive.model import (
     Attributes,
     Derived,
@@ -80,6 +80,7 @@ def series_entry(row: Row, added: int = 0, rejected: int = 0) -> SeriesEntry:
         number=row["number"],
         visible=row["n_instances"] + added,
         rejected=row["n_rejected"] + rejected,
+        cool=row["cool"],
         attributes=attributes_of(row["attributes"]),
         version=row["version"],
     )
@@ -157,7 +158,11 @@ def series_pack(row: Row, tenant: str) -> SeriesPack:
         made.append(Derived(key, row[f"{kind}_length"], row[f"{kind}_crc"]))
     metadata, preview = made
     assert metadata is not None  # NOT NULL, and joined
-    return SeriesPack(row["series_uid"], row["generation"], row["pack"], metadata, preview)
+    key = blob_key(row["k_region"], tenant, PACK, row["pack"])
+    pack = Derived(key, row["k_length"], row["k_crc"])
+    return SeriesPack(
+        row["series_uid"], row["generation"], row["pack"], metadata, preview, pack, row["cool"]
+    )
 
 
 def instance_entry(row: Row, series: SeriesEntry, where: Callable[[], Located]) -> InstanceEntry:

@@ -16,7 +16,7 @@ import orjson
 from lightwell.access.audit import AuditRecord
 from lightwell.access.commit import ChangeSet, Event, FactsChanged
 from lightwell.backends.database.arrival_columns import as_json, as_text
-from lightwell.backends.database.pack_writer import write_pack
+from lightwell.backends.database.pack_writer import write_pack, write_pack_class
 from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.archive.columns import patient_columns, series_columns, study_columns
 from lightwell.domain.archive.model import (
@@ -25,6 +25,7 @@ from lightwell.domain.archive.model import (
     LeaseUseRow,
     Level,
     OverlayRow,
+    PackClassRow,
     PackRow,
     QCRow,
     RejectionRow,
@@ -537,6 +538,7 @@ _WRITERS: dict[type, Callable[[Connection, ChangeSet, Any], Awaitable[bool]]] = 
     WithdrawRow: _withdraw,
     RepairRow: _repair,
     PackRow: write_pack,
+    PackClassRow: write_pack_class,
     OverlayRow: _overlay,
     RejectionRow: _rejection,
     LeaseRow: _lease,

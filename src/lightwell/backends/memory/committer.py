@@ -37,6 +37,7 @@ from lightwell.domain.archive.model import (
     LeaseUseRow,
     Level,
     OverlayRow,
+    PackClassRow,
     PackRow,
     QCRow,
     RejectionRow,
@@ -255,9 +256,23 @@ def _pack(database: MemoryDatabase, tables: TenantTables, row: PackRow) -> bool:
         for blob in (row.metadata, row.preview)
     )
     assert metadata is not None  # a pack has one always
-    pack = SeriesPack(row.series_uid, row.generation, row.pack.blob_id, metadata, preview)
+    itself = Derived(
+        blob_key(region, tenant, PACK, row.pack.blob_id), row.pack.length, row.pack.crc32c
+    )
+    pack = SeriesPack(row.series_uid, row.generation, row.pack.blob_id, metadata, preview, itself)
     tables.packs.put((*place, row.generation), pack)
     return True
+
+
+def _pack_class(database: MemoryDatabase, tables: TenantTables, row: PackClassRow) -> bool:
+    found = False
+    for series_uid, generation in row.packs:
+        place = (row.study_uid, series_uid, generation)
+        pack = tables.packs.draft(place)
+        if pack is not None:
+            tables.packs.put(place, replace(pack, cool=row.cool))
+            found = True
+    return found
 
 
 # --- corrections ----------------------------------------------------------------------------------
@@ -384,6 +399,7 @@ _WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] = {
     WithdrawRow: _withdraw,
     RepairRow: _repair,
     PackRow: _pack,
+    PackClassRow: _pack_class,
     OverlayRow: _overlay,
     RejectionRow: _rejection,
     LeaseRow: _lease,

@@ -309,6 +309,7 @@ class _View:
                     rejected=rejected,
                     attributes=dict(record.attributes),
                     version=record.version,
+                    cool=any(pack.cool for pack in self.tables.packs_of(*place)),
                 )
             )
         if shown_only:

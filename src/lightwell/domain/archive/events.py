@@ -58,6 +58,16 @@ def series_settled(study_uid: str, series_uid: str, generation: int) -> Event:
     )
 
 
+def series_cooled(study_uid: str, series_uid: str) -> Event:
+    """A pack of a series has gone to the cool store: it is read more slowly, and is NEARLINE."""
+    return Event("SeriesCooled", {"study": study_uid, "series": series_uid})
+
+
+def series_recalled(study_uid: str, series_uid: str) -> Event:
+    """It has come back."""
+    return Event("SeriesRecalled", {"study": study_uid, "series": series_uid})
+
+
 def commitment_requested(peer: str, transaction_uid: str) -> Event:
     """A peer asks us to take responsibility."""
     return Event("CommitmentRequested", {"peer": peer, "transaction": transaction_uid})

@@ -387,6 +387,15 @@ class PackRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PackClassRow:
+    """Packs of a study that have moved between the stores; `packs` are (series UID, generation)."""
+
+    study_uid: str
+    packs: tuple[tuple[str, int], ...]
+    cool: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CommitmentRow:
     """A storage commitment request (PS3.4 J.3) to be answered in a new association."""
 
@@ -463,6 +472,8 @@ class SeriesPack:
     blob_id: uuid.UUID  # `Landed.blob_id` of its instances
     metadata: Derived
     preview: Derived | None
+    pack: Derived  # itself
+    cool: bool = False  # it lies in the cool store
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from lightwell.domain.archive.query import Found
 
 STUDY_UID, SERIES_UID, SOP_UID, SOP_CLASS = 0x0020000D, 0x0020000E, 0x00080018, 0x00080016
 MODALITY, MODALITIES, SOP_CLASSES = 0x00080060, 0x00080061, 0x00080062
+AVAILABILITY = "00080056"
 PATIENT_STUDIES, PATIENT_SERIES, PATIENT_INSTANCES = 0x00201200, 0x00201202, 0x00201204
 
 # Attributes that we compute, by the level they describe (PS3.4 C.3.4, PS3.18 tables 10.6.3-3 to -5).
@@ -59,6 +60,7 @@ class SeriesEntry:
     rejected: int = 0
     attributes: Attributes = field(default_factory=dict)
     version: int = 0
+    cool: bool = False  # a pack of it lies in the cool store
 
     @property
     def order(self) -> tuple[bool, int, str]:
@@ -112,6 +114,11 @@ def _element(vr: str, *values: str | int) -> JSONElement:
     return {"vr": vr, "Value": list(values)} if values else {"vr": vr}
 
 
+def _availability(cool: bool) -> JSONElement:
+    """Instance Availability (PS3.3 C.4.23.1.1): at once, or with some delay."""
+    return _element("CS", "NEARLINE" if cool else "ONLINE")
+
+
 def patient_attributes(patient: PatientEntry) -> Attributes:
     """Effective patient attributes, with counts where they were asked for."""
     computed: Attributes = {}
@@ -128,7 +135,7 @@ def study_attributes(study: StudyEntry) -> Attributes:
     modalities = sorted({entry.modality for entry in study.series if entry.modality})
     computed: Attributes = {
         "0020000D": _element("UI", study.uid),
-        "00080056": _element("CS", "ONLINE"),
+        AVAILABILITY: _availability(any(entry.cool for entry in study.series)),
         "00080061": _element("CS", *modalities),
         "00201206": _element("IS", len(study.series)),
         "00201208": _element("IS", study.visible),
@@ -143,6 +150,7 @@ def series_attributes(above: Attributes, series: SeriesEntry) -> Attributes:
     return {
         **above,
         **series.attributes,
+        AVAILABILITY: _availability(series.cool),
         "0020000E": _element("UI", series.uid),
         "00201209": _element("IS", series.visible),
     }
@@ -156,6 +164,7 @@ def instance_attributes(
     Effective values of the upper levels win over what this object's header says of them.
     """
     row: Attributes = {
+        AVAILABILITY: _availability(instance.series.cool),
         "00080016": _element("UI", instance.sop_class),
         "00080018": _element("UI", instance.sop_uid),
         "00083002": _element("UI", instance.syntax),
