@@ -1,6 +1,7 @@
 /** The study list: search, filter, sort, scroll on, open. */
 import { useEffect, useLayoutEffect, useRef, type ReactElement } from 'react';
 import type { StudyItem, Tenant } from '../client/console';
+import type { RequestFailure } from '../client/http';
 import { listPath, viewerPath } from '../client/place';
 import { approach } from '../store/approach';
 import { navigate } from '../store/navigation';
@@ -151,6 +152,12 @@ function Empty({ store, state, elsewhere }: EmptyProps): ReactElement {
   );
 }
 
+/** A question that cannot be answered is not asked again: it has to be changed. */
+function Failed({ failure, store }: { readonly failure: RequestFailure; readonly store: StudyListStore }): ReactElement {
+  const again = failure.status === 400 ? {} : { action: { label: 'Try again', onPress: () => void store.reload() } };
+  return <Notice alert title={failure.what} advice={failure.advice} {...again} />;
+}
+
 /** Ask for the next page when the end of the list comes near. */
 function EndOfList({ store, loading }: { store: StudyListStore; loading: boolean }): ReactElement {
   const mark = useRef<HTMLDivElement>(null);
@@ -290,7 +297,7 @@ export function StudyList({ tenant, tenants, demo, onIdle }: Props): ReactElemen
       >
         <Heading store={store} sort={state.query.sort} />
         {state.failure && state.items.length === 0 ? (
-          <Notice alert title={state.failure.what} advice={state.failure.advice} action={{ label: 'Try again', onPress: () => void store.reload() }} />
+          <Failed failure={state.failure} store={store} />
         ) : first ? (
           <Skeleton />
         ) : (
@@ -302,7 +309,7 @@ export function StudyList({ tenant, tenants, demo, onIdle }: Props): ReactElemen
         )}
         {!state.loading && !state.failure && state.items.length === 0 && <Empty store={store} state={state} elsewhere={demo ? undefined : tenants.find((t) => t.demo)} />}
         {state.failure && state.items.length > 0 && (
-          <Notice alert title={state.failure.what} advice={state.failure.advice} action={{ label: 'Try again', onPress: () => void store.reload() }} />
+          <Failed failure={state.failure} store={store} />
         )}
         {state.next && !state.failure && <EndOfList store={store} loading={state.loading === 'more'} />}
       </main>

@@ -84,8 +84,18 @@ function ActionButtons({ view, state, viewer }: { view: StackView; state: ViewSt
     smooth: state.smooth,
   };
   const many = (state.stack?.frames.length ?? 0) > 1;
+  const play = (
+    <IconButton
+      icon={state.playing ? 'pause' : 'play'}
+      label={state.playing ? 'Stop' : 'Play'}
+      shortcut={keyName('cine')}
+      pressed={state.playing}
+      onPress={() => view.togglePlay()}
+    />
+  );
   return (
     <>
+      {many && play}
       <WindowChoice view={view} state={state} />
       {BUTTONS.map(({ action, icon }) => (
         <IconButton
@@ -98,14 +108,6 @@ function ActionButtons({ view, state, viewer }: { view: StackView; state: ViewSt
           onPress={() => ACTIONS[action].run(view, viewer)}
         />
       ))}
-      <IconButton
-        icon={state.playing ? 'pause' : 'play'}
-        label={state.playing ? 'Stop' : 'Play'}
-        shortcut={keyName('cine')}
-        pressed={state.playing}
-        disabled={!many}
-        onPress={() => view.togglePlay()}
-      />
     </>
   );
 }

@@ -18,6 +18,8 @@ export const NO_QUERY: StudyQuery = { text: '', modality: '', from: '', to: '', 
 
 const FRESH = 30_000;
 
+const BACKWARDS = new RequestFailure('The first date is after the last one.', 'Change one of them.', 400);
+
 const asFailure = (error: unknown): RequestFailure =>
   error instanceof RequestFailure
     ? error
@@ -45,8 +47,14 @@ export class StudyListStore {
 
   /** Change the query; typing waits a moment so that each letter is not a request. */
   search(part: Partial<StudyQuery>, wait = 0): void {
-    this.state.patch({ query: { ...this.state.value.query, ...part } });
+    const query = { ...this.state.value.query, ...part };
+    this.state.patch({ query });
     if (this.timer) clearTimeout(this.timer);
+    if (query.from && query.to && query.from > query.to) {
+      this.request?.abort();
+      this.state.patch({ items: [], next: null, total: null, cursor: null, loading: null, failure: BACKWARDS });
+      return;
+    }
     this.timer = setTimeout(() => void this.load(null), wait);
   }
 
@@ -95,7 +103,10 @@ export class StudyListStore {
       this.state.patch({ items, next: page.next, total, loading: null });
     } catch (error) {
       if (isAbort(error) || request.signal.aborted) return;
-      this.state.patch({ loading: null, failure: asFailure(error) });
+      const failure = asFailure(error);
+      // Rows of another question must not stand under this one; those of the same one may, when a server is away.
+      const stale = cursor === null && failure.status !== null && failure.status < 500;
+      this.state.patch({ loading: null, failure, ...(stale && { items: [], next: null, total: null, cursor: null }) });
     }
   }
 }

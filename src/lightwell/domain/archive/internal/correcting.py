@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lightwell.dicom import tags
+from lightwell.dicom.conforming import objection
+from lightwell.dicom.dictionary import keyword_of
 from lightwell.domain.archive.internal.presenting import layered, present
 from lightwell.domain.archive.levels import UNTOUCHABLE, level_of
 from lightwell.domain.archive.model import (
@@ -23,6 +26,7 @@ from lightwell.domain.archive.model import (
 )
 from lightwell.kernel.errors import Conflict, Invalid
 
+SEXES = ("M", "F", "O")  # PS3.3 C.7.1.1
 REASON_LIMIT = 1000
 EDIT_LIMIT = 200
 
@@ -59,6 +63,20 @@ def check_edits(target: Target, edits: Edits, reason: str) -> None:
             raise Invalid(
                 f"Attribute {name} belongs to the {level_of(tag).value}, not to the {target.level.value}.",
                 remedy=f"Correct it on the {level_of(tag).value}.",
+            )
+        _check_element(tag, edits[name])
+
+
+def _check_element(tag: int, element: JSONElement | None) -> None:
+    """What a correction says is written into every copy that leaves: it must be DICOM."""
+    for value in (element or {}).get("Value", ()):
+        trouble = objection(str((element or {}).get("vr", "")), value)
+        if not trouble and tag == tags.PatientSex and value not in SEXES:
+            trouble = f"is not one of {', '.join(SEXES)}"
+        if trouble:
+            raise Invalid(
+                f"The value for {keyword_of(tag) or f'{tag:08X}'} {trouble}.",
+                remedy="Nothing was changed; give it in the form that DICOM has for it.",
             )
 
 

@@ -192,8 +192,15 @@ def file_meta(at: Located, syntax_uid: str) -> bytes:
 
 def frame_index(at: Located) -> FrameIndex:
     """Where the frames lie. Raises NoSuchFrame when the object has none we can tell apart."""
-    if at.frame_index is None or at.pixel_offset is None:
-        raise NoSuchFrame("This object has no frames that can be told apart.")
+    if at.pixel_offset is None:
+        raise NoSuchFrame(
+            "This object has no pixel data.", remedy="There is no picture in it to be shown."
+        )
+    if at.frame_index is None:
+        raise NoSuchFrame(
+            "This object has no frames that can be told apart.",
+            remedy="It is kept as it came; other programs may be able to read it.",
+        )
     try:
         return FrameIndex.from_bytes(at.frame_index)
     except DicomError as error:
