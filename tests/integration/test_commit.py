@@ -179,6 +179,44 @@ async def test_same_pixels_other_header_is_a_candidate(house: House, context: Co
     assert (await house.archive.totals(context)).candidates == 1
 
 
+async def test_a_repeat_of_what_rots_where_it_landed_takes_its_place(
+    house: House, context: Context
+) -> None:
+    built = a_study().with_series("CT", instances=1, rows=256, columns=256).only()
+    await put(house, context, built)
+    key = (await house.archive.locate(context, built.study_uid)).instances[built.sop_uid].landed.key
+    data = bytearray(house.blobs.read(key))
+    data[-500] ^= 16
+    house.blobs.put(key, bytes(data), replace=True)
+    assert (await put(house, context, built)).reason == "repaired"
+    house.archive.forget(context, "")
+    again = (await house.archive.locate(context, built.study_uid)).instances[built.sop_uid]
+    assert b"".join(house.archive.data_set(again, again.syntax)) == built.dataset
+
+
+async def test_an_identity_given_twice_is_held(house: House, context: Context) -> None:
+    """Each reader would take another of the two; what is said twice alike is only a defect."""
+    for number, (second, outcome) in enumerate(
+        ((b"OTHER1", Outcome.HELD), (b"PID001", Outcome.STORED))
+    ):
+        built = a_study(patient="PID001", seed=number).with_series("CT", instances=1).only()
+        head = b"\x10\x00\x20\x00LO\x06\x00"
+        at = built.dataset.index(head + b"PID001") + len(head) + 6
+        twice = built.dataset[:at] + head + second + built.dataset[at:]
+        announced = Announced(built.sop_class, built.sop_uid, built.syntax, "TEST")
+        writer = house.archive.stage(context, announced)
+        writer.write(twice)
+        verdict = await house.archive.store(context, writer)
+        assert verdict.outcome is outcome, (second, verdict)
+
+
+async def test_several_patient_ids_are_nobody_elses(house: House, context: Context) -> None:
+    await put(house, context, a_study(patient="MV1").with_series("CT", instances=1).only())
+    two = a_study(patient="X", seed=3).with_attributes(PatientID=["MV1", "MV2"])
+    await put(house, context, two.with_series("CT", instances=1).only())
+    assert await count(house, context.tenant, "patient") == 2
+
+
 async def test_a_study_claimed_by_another_patient_is_held(house: House, context: Context) -> None:
     mine = a_study(patient="A").with_series("CT", instances=2)
     first, second = mine.objects()

@@ -320,6 +320,27 @@ async def test_a_lost_pack_is_mended_by_a_repeat_and_settled_again(
     assert await broken(house, context) == []
 
 
+async def test_a_repeat_of_what_rots_in_a_pack_takes_its_place(
+    house: House, context: Context
+) -> None:
+    """H18: the length of a pack says nothing of its bits, and a repeat that is acknowledged is kept."""
+    study = a_study("P1", "HOSP").with_series("CT", instances=2, **BIG)
+    objects = await keep_all(house, context, study)
+    await settle(house, context, study)
+    first = (await located(house, context, study))[0]
+    data = bytearray(house.blobs.read(first.landed.key))
+    data[first.landed.offset + first.landed.length - 2000] ^= 1
+    house.blobs.put(first.landed.key, bytes(data), replace=True)
+    with pytest.raises(Damaged):
+        await served(house, first)
+    assert await keep(house, context, objects[1]) is Outcome.DUPLICATE
+    assert await keep(house, context, objects[0]) is Outcome.DUPLICATE
+    places = await located(house, context, study)
+    assert [is_packed(at.landed.key) for at in places] == [False, True]
+    for at, built in zip(places, objects, strict=True):
+        assert await served(house, at) == built.dataset
+
+
 async def test_a_study_given_to_another_patient_says_so_from_the_blob(
     house: House, context: Context
 ) -> None:

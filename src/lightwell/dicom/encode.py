@@ -11,6 +11,7 @@ import binascii
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from lightwell.dicom import charsets as cs
@@ -107,7 +108,11 @@ class ElementEncoder:
         attribute are left out. Raises DicomError."""
         if not isinstance(json, Mapping):
             raise DicomError("A DICOM JSON data set must be an object.")
-        keyed = sorted((parse_key(key), element) for key, element in json.items())
+        keyed = sorted(
+            ((parse_key(key), element) for key, element in json.items()), key=itemgetter(0)
+        )
+        if len({tag for tag, _ in keyed}) < len(keyed):
+            raise DicomError("An attribute is given twice.")
         return b"".join(
             self.element(tag, element, depth)
             for tag, element in keyed

@@ -111,6 +111,18 @@ async def test_broken_json_is_400(house: Any, body: bytes) -> None:
     assert response.status_code == 400
 
 
+async def test_a_tag_in_two_spellings_fails_alone(house: Any) -> None:
+    model, _ = described(a_study("P1").with_series("CT"), "x")
+    del model["7FE00010"]
+    model["0020000d"] = {"vr": "UI", "Value": ["1.2.3"]}
+    response = await house.client.post(
+        "/dicomweb/studies",
+        content=json.dumps([model]),
+        headers={"content-type": "application/dicom+json"},
+    )
+    assert response.status_code in (400, 409), response.text
+
+
 async def test_too_much_is_413(house: Any) -> None:
     value = ("application/octet-stream", "x", bytes(65 << 20))
     assert (await send(house, [], value))[0] == 413

@@ -166,6 +166,38 @@ def test_a_retrieval_of_everything_and_nothing_is_refused(
     assert got.objects == {}
 
 
+def test_every_key_that_is_given_narrows(house: DimseHouse) -> None:
+    mine = _study(house, 1, seed=1, patient="P1")[0]
+    other = _study(house, 1, seed=2, patient="P2")[0]
+    offers = [(mine.sop_class, EXPLICIT_LE)]
+
+    def got(**wanted: Any) -> set[str]:
+        answer = fetch(house, offers, keys(**wanted), model=PATIENT_ROOT_GET)
+        assert answer.final.status == SUCCESS
+        return set(answer.objects)
+
+    study = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": other.study_uid}
+    series = {"QueryRetrieveLevel": "SERIES", "SeriesInstanceUID": other.series_uid}
+    image = {"QueryRetrieveLevel": "IMAGE", "SOPInstanceUID": other.sop_uid}
+    elsewhere = [mine.study_uid, "1.2.3"]
+    assert got(PatientID="P2", **study) == {other.sop_uid}
+    assert got(PatientID="P2", **series) == got(PatientID="P2", **image) == {other.sop_uid}
+    for given in (
+        {"PatientID": "P1", **study},
+        {"PatientID": "P1", **series},
+        {"PatientID": "P1", "StudyInstanceUID": other.study_uid, **series},
+        {"StudyInstanceUID": elsewhere, **series},
+        {"PatientID": "P1", **image},
+        {"StudyInstanceUID": elsewhere, "SeriesInstanceUID": "1.2.3", **image},
+        {"StudyInstanceUID": other.study_uid, "SeriesInstanceUID": ["1.2.3", "1.2.4"], **image},
+    ):
+        assert got(**given) == set(), given
+    two = {"QueryRetrieveLevel": "PATIENT", "PatientID": ["P1", "P2"]}
+    answer = fetch(house, offers, keys(**two), model=PATIENT_ROOT_GET)
+    assert answer.final.status == IDENTIFIER_DOES_NOT_MATCH_SOP_CLASS
+    assert answer.objects == {}
+
+
 def test_a_patient_id_of_two_issuers_names_nobody(house: DimseHouse) -> None:
     for seed, issuer in enumerate(("A", "B"), start=1):
         _study(house, 1, seed=seed, patient="SAME", issuer=issuer)

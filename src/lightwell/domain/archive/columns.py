@@ -24,6 +24,13 @@ def first(attributes: Attributes, tag: str) -> str:
     return plain(values[0])[:TEXT_LIMIT]
 
 
+def every(attributes: Attributes, tag: str) -> str:
+    """All values as text, joined by backslashes as in a data set; '' when absent."""
+    element = attributes.get(tag)
+    values = element.get("Value") if element else None
+    return "\\".join(map(plain, values or ()))[:TEXT_LIMIT]
+
+
 def plain(value: Any) -> str:
     """One DICOM JSON value as text (PS3.18 F.2.2)."""
     if value is None:

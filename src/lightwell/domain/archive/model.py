@@ -140,6 +140,10 @@ class Staged:
 # --- what the archive knows -----------------------------------------------------------------------
 
 
+AMBIGUOUS = "identity-given-twice"
+"""Defect of an object that says two things of whose it is, or of what."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownInstance:
     """An object with the same SOP Instance UID that is kept already (visible or as a QC item)."""

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 # An issuer that we made up to keep IDs apart begins so; it is never sent to anybody.
 PRIVATE = "~"
+_STATED = "\\"  # in front of one that was stated and looks like that
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,14 @@ def compare(known: PatientFacts, claimed: PatientFacts) -> Agreement:
     return Agreement.DIFFERS
 
 
+def _spelled(stated: str) -> str:
+    """A stated issuer as a key: one that looks like ours must not open another sender's patients.
+
+    No value of a data set holds a backslash, so that no other issuer is spelled so.
+    """
+    return _STATED + stated if stated.startswith(PRIVATE) else stated
+
+
 def issuer_for(stated: str, given: str | None, *, source: str, pid: str, study_uid: str) -> str:
     """The issuer an object's patient ID is read with.
 
@@ -73,9 +82,9 @@ def issuer_for(stated: str, given: str | None, *, source: str, pid: str, study_u
     """
     if not pid:
         return f"{PRIVATE}study:{study_uid}"
-    return stated or given or f"{PRIVATE}{source}"
+    return _spelled(stated) or given or f"{PRIVATE}{source}"
 
 
 def public_issuer(issuer: str) -> str:
     """What may be sent to others as Issuer of Patient ID: nothing for an issuer we made up."""
-    return "" if issuer.startswith(PRIVATE) else issuer
+    return "" if issuer.startswith(PRIVATE) else issuer.removeprefix(_STATED)

@@ -76,16 +76,16 @@ def _count(name: str, value: str) -> int:
     return int(value)
 
 
-_LIKE_A_KEYWORD = re.compile(r"[A-Z][A-Za-z]{2,63}(\.|\Z)")
+# What other parts of the standard put into a query string, and what keeps caches apart.
+_NO_KEYS: Final = re.compile(r"accept|accept-?charset|charset|_.*", re.IGNORECASE)
 
 
 def parse(pairs: Iterable[tuple[str, str]]) -> Asked:
     """Read the parameters of a search (PS3.18 8.3.4).
 
-    A name that is neither a parameter nor an attribute is ignored, as the standard wants (2.1 of our
-    map, rule 14), but one that is written like an attribute keyword and is none is refused: ignoring
-    a mistyped `PatientIDD` would show every patient. Eight hexadecimal digits always are an attribute.
-    Raises Invalid.
+    A name that is neither a parameter nor an attribute is refused: ignoring a mistyped `patientidd`
+    or `PatientID[]` would show every patient. Eight hexadecimal digits are an attribute, if they may be
+    one of a data set. Raises Invalid.
     """
     asked = Asked()
     for name, value in pairs:
@@ -107,9 +107,10 @@ def parse(pairs: Iterable[tuple[str, str]]) -> Asked:
             case "multiplevaluematching":
                 asked.multiple_value_matching = _flag(name, value)
             case _:
-                if (path := attribute_path(name)) is not None:
+                path = attribute_path(name)
+                if path is not None and path[0] >> 16 >= 8:
                     asked.keys.append((path, value))
-                elif _LIKE_A_KEYWORD.match(name):
+                elif not _NO_KEYS.fullmatch(name):
                     raise Invalid(
                         f"There is no attribute {name[:64]}.", remedy="Check its spelling (PS3.6)."
                     )

@@ -103,39 +103,52 @@ def _scopes(rooms: Rooms, actor: Context, identifier: Identifier) -> Iterator[Sc
     wanted = identifier.uids(UNIQUE_KEYS[level])
     if not wanted:
         raise Invalid("The unique key of the retrieve level is missing.")
+    above = _patient_keys(identifier)
     studies = identifier.uids(tags.StudyInstanceUID)
-    if level is Level.STUDY:
+    series = identifier.uids(tags.SeriesInstanceUID)
+    if level is Level.STUDY and not above:
         yield from ((study, None, ()) for study in wanted)
-    elif len(studies) == 1 and level is Level.SERIES:
-        yield from ((studies[0], series, ()) for series in wanted)
-    elif len(studies) == 1:
-        series = identifier.uids(tags.SeriesInstanceUID)
-        yield studies[0], series[0] if len(series) == 1 else None, wanted
+    elif level is Level.SERIES and not above and len(studies) == 1:
+        yield from ((studies[0], one, ()) for one in wanted)
+    elif level is Level.INSTANCE and not above and len(studies) == 1 and len(series) <= 1:
+        yield studies[0], series[0] if series else None, wanted
     else:
-        yield from _relational(rooms, actor, level, wanted)
+        if level is not Level.STUDY and studies:
+            above.append(((tags.StudyInstanceUID,), "UI", list(studies)))
+        if level is Level.INSTANCE and series:
+            above.append(((tags.SeriesInstanceUID,), "UI", list(series)))
+        yield from _looked_up(rooms, actor, level, wanted, above)
 
 
-def _relational(
-    rooms: Rooms, actor: Context, level: Level, wanted: tuple[str, ...]
+def _looked_up(
+    rooms: Rooms, actor: Context, level: Level, wanted: tuple[str, ...], above: list[Key]
 ) -> Iterator[Scope]:
-    """Series or instances without their study: look up where they are."""
-    series: dict[tuple[str, str], list[str]] = {}
-    keys: list[Key] = [((UNIQUE_KEYS[level],), "UI", list(wanted))]
+    """What no single study, or more than that, says where it is: every key that was given narrows."""
+    series: dict[tuple[str, str | None], list[str]] = {}
+    keys: list[Key] = [((UNIQUE_KEYS[level],), "UI", list(wanted)), *above]
     for found in _find(rooms, actor, level, keys):
-        series.setdefault((found.study_uid, found.series_uid), []).append(found.sop_uid)
+        series.setdefault((found.study_uid, found.series_uid or None), []).append(found.sop_uid)
     for (study_uid, series_uid), sop_uids in series.items():
         yield study_uid, series_uid, tuple(sop_uids) if level is Level.INSTANCE else ()
 
 
+def _patient_keys(identifier: Identifier) -> list[Key]:
+    """The keys of the patient level that were given; unique ones, so without lists and wildcards."""
+    keys: list[Key] = []
+    for tag in (tags.PatientID, tags.IssuerOfPatientID):
+        values = [value for value in identifier.header.strings(tag) if value != "*"]
+        if len(values) > 1 or any(mark in value for value in values for mark in "*?"):
+            raise Invalid("A retrieval takes one Patient ID, without wildcards.")
+        if values:
+            keys.append(((tag,), "LO", values[0]))
+    return keys
+
+
 def _studies_of_patient(rooms: Rooms, actor: Context, identifier: Identifier) -> list[str]:
     """The studies of one patient. An ID that several issuers have given names nobody."""
-    pid = identifier.text(tags.PatientID)
-    if not pid or "*" in pid or "?" in pid:
+    keys = _patient_keys(identifier)
+    if not keys or keys[0][0] != (tags.PatientID,):
         raise Invalid("A retrieval of a patient needs one Patient ID, without wildcards.")
-    keys: list[Key] = [((tags.PatientID,), "LO", pid)]
-    issuer = identifier.text(tags.IssuerOfPatientID)
-    if issuer:
-        keys.append(((tags.IssuerOfPatientID,), "LO", issuer))
     found = list(_find(rooms, actor, Level.STUDY, keys))
     if len({(study.issuer, study.pid) for study in found}) > 1:
         raise Invalid(

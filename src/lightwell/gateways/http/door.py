@@ -87,7 +87,7 @@ class Door:
         prefix, path, name = split_tenant(raw.decode("latin-1").partition("?")[0])
         found = self._table.find(scope["method"], path)
         if isinstance(found, Matched):
-            tenant = await self._tenant_named(name or DEFAULT_TENANT)
+            tenant = await self._tenant_named(DEFAULT_TENANT if name is None else name)
             exchange = Exchange(
                 scope, receive, send, tenant=tenant, prefix=prefix, names=found.names
             )
@@ -108,7 +108,7 @@ class Door:
         self, scope: Scope, receive: Receive, send: Send, prefix: str, path: str, name: str | None
     ) -> None:
         """Hand over to the framework application, with the tenant found and its prefix taken off."""
-        tenant = await self._tenant_named(name or DEFAULT_TENANT)
+        tenant = await self._tenant_named(DEFAULT_TENANT if name is None else name)
         inner = {
             **scope,
             "path": path,

@@ -89,6 +89,8 @@ def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
             "This server answers to localhost and to addresses only."
             " Behind a proxy that guards it, start it with --open-to-network.",
         )
+    if scope["method"] not in _HARMLESS and _from_another_site(headers, limits):
+        return Objection(403, "A page of another site asked for this.")
     lengths = [value for name, value in headers if name.lower() == b"content-length"]
     chunked = any(name.lower() == b"transfer-encoding" for name, _ in headers)
     if len(lengths) > 1 or (lengths and chunked):
@@ -106,6 +108,23 @@ def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
     if any(bad in lowered for bad in (b"%2f", b"%5c", b"%00", b"\\", b"\0")):
         return Objection(400, "The URL holds an encoded slash, a backslash or a null character.")
     return None
+
+
+_HARMLESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def _from_another_site(headers: list[tuple[bytes, bytes]], limits: DoorLimits) -> bool:
+    """Whether a browser says that a page from elsewhere makes this request (Fetch Metadata, RFC 6454).
+
+    Without accounts nothing else tells it from one of ours; programs say neither.
+    """
+    said = {name.lower(): value for name, value in headers}
+    if said.get(b"sec-fetch-site") == b"cross-site":
+        return True
+    origin = said.get(b"origin")
+    if origin is None or not limits.local:
+        return False
+    return not names_this_machine(origin.partition(b"://")[2])
 
 
 class Body:

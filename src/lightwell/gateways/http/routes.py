@@ -64,6 +64,7 @@ def split_tenant(path: str) -> tuple[str, str, str | None]:
     """`/t/demo/dicomweb/x` -> ('/t/demo', '/dicomweb/x', 'demo'); without a tenant ('', path, None)."""
     if not path.startswith("/t/"):
         return "", path, None
+    # An empty name is the name of no tenant, never the default one.
     name, slash, rest = path[3:].partition("/")
     return f"/t/{name}", slash + rest, name
 

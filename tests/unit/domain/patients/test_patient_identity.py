@@ -20,6 +20,12 @@ from lightwell.domain.patients.model import (
         ("", "PEER", "1", "PEER"),
         ("", None, "1", "~CT1"),
         ("HOSPITAL", "PEER", "", "~study:1.2"),
+        (
+            "~CT1",
+            None,
+            "1",
+            "\\~CT1",
+        ),  # says what we would make up for CT1's patients, and is none of them
     ],
 )
 def test_the_issuer_of_an_id(stated: str, given: str | None, pid: str, expected: str) -> None:
@@ -28,6 +34,7 @@ def test_the_issuer_of_an_id(stated: str, given: str | None, pid: str, expected:
 
 def test_an_issuer_of_ours_never_leaves() -> None:
     assert public_issuer("~CT1") == ""
+    assert public_issuer("\\~CT1") == "~CT1"
     assert public_issuer("HOSPITAL") == "HOSPITAL"
 
 

@@ -183,7 +183,7 @@ def test_flags_and_pages() -> None:
     asked = parse(
         query_parameters(
             b"limit=5&offset=10&fuzzymatching=true&emptyvaluematching=TRUE&includefield=all"
-            b"&includefield=00081030,PatientSize&multiplevaluematching=false&nonsense=1"
+            b"&includefield=00081030,PatientSize&multiplevaluematching=false&_=1700000000"
         )
     )
     assert (asked.limit, asked.offset, asked.fuzzy, asked.empty_value_matching) == (
@@ -211,6 +211,18 @@ def test_prior_search_by_patient_id_never_widens(key: str) -> None:
     """OHIF looks for priors by `00100020`; an attribute in any spelling is a key, never ignored."""
     assert 0x00100020 in ask(f"{key}=4711")
     assert ask("99990010=x") == {0x99990010: (Match.SINGLE, ("x",))}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "patientidd", "patientsname", "Patient_ID", "PatientID[]", "PatientID%20", "%20PatientID",
+        "00100020%20", "0x00100020", "00020003", "nonsense",
+    ],
+)  # fmt: skip
+def test_a_key_nobody_knows_is_refused_and_not_passed_over(name: str) -> None:
+    with pytest.raises(Invalid):
+        parse(query_parameters(f"{name}=P1".encode()))
 
 
 def test_parents_are_keys() -> None:

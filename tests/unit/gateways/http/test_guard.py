@@ -69,6 +69,30 @@ def test_heads(made: dict[str, Any], status: int | None) -> None:
     assert (found.status if found else None) == status
 
 
+FOREIGN = (b"origin", b"http://evil.example")
+OURS = (b"origin", b"http://127.0.0.1:8042")
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "local", "status"),
+    [
+        ("POST", [(b"sec-fetch-site", b"cross-site")], False, 403),
+        ("DELETE", [(b"Sec-Fetch-Site", b"cross-site")], True, 403),
+        ("POST", [(b"sec-fetch-site", b"same-origin"), OURS], True, None),
+        ("POST", [FOREIGN], True, 403),
+        ("POST", [(b"origin", b"null")], True, 403),
+        ("POST", [FOREIGN], False, None),  # behind a proxy that has a name of its own
+        ("POST", [], True, None),  # a program
+        ("GET", [FOREIGN, (b"sec-fetch-site", b"cross-site")], True, None),  # a link to us
+    ],
+)
+def test_a_page_of_another_site_changes_nothing(
+    method: str, headers: list[tuple[bytes, bytes]], local: bool, status: int | None
+) -> None:
+    found = objection(scope(method, headers=headers), DoorLimits(local=local))
+    assert (found.status if found else None) == status
+
+
 def script(*messages: Message | None) -> Callable[[], Awaitable[Message]]:
     """A `receive` that plays messages; None is silence."""
     left = list(messages)

@@ -6,7 +6,14 @@ branch names its reason as a code that the QC list and the tests use.
 
 from __future__ import annotations
 
-from lightwell.domain.archive.model import Decision, Described, Known, KnownInstance, Outcome
+from lightwell.domain.archive.model import (
+    AMBIGUOUS,
+    Decision,
+    Described,
+    Known,
+    KnownInstance,
+    Outcome,
+)
 from lightwell.domain.patients.model import Agreement, PatientFacts, compare, differing
 
 # Rejection codes (PS3.16 CID 7011) after which the same object may not come again (IOCM, RAD-66).
@@ -52,6 +59,8 @@ def _admit_same(same: KnownInstance) -> Decision:
 
 
 def _admit_new(arrival: Described, known: Known) -> Decision:
+    if AMBIGUOUS in arrival.instance.defects:
+        return Decision(Outcome.HELD, AMBIGUOUS)
     if known.study_patient is not None and known.study_patient != arrival.patient.key:
         return Decision(Outcome.HELD, "study-of-other-patient")
     flags: tuple[str, ...] = ()

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from threading import Lock
 
 from lightwell.dicom import tags
+from lightwell.dicom.defects import Flaw
 from lightwell.dicom.header import Header
 from lightwell.dicom.json_model import selected_to_json
 from lightwell.dicom.uids import acceptable_uid
-from lightwell.domain.archive.columns import first
+from lightwell.domain.archive.columns import every, first
 from lightwell.domain.archive.errors import Unreadable
 from lightwell.domain.archive.internal.reading_header import ReadHeader
 from lightwell.domain.archive.levels import TAGS
 from lightwell.domain.archive.model import (
+    AMBIGUOUS,
     Announced,
     Attributes,
     Described,
@@ -30,6 +32,14 @@ from lightwell.domain.patients.model import PRIVATE, PatientFacts, issuer_for
 
 CACHE_SIZE = 1024
 IDENTITY_LIMIT = 256  # characters of an ID or a name that may be a key
+
+IDENTIFYING = frozenset(
+    {
+        tags.PatientID, tags.IssuerOfPatientID, tags.PatientName, tags.PatientBirthDate, tags.PatientSex,
+        tags.StudyInstanceUID, tags.SeriesInstanceUID, tags.SOPInstanceUID, tags.SOPClassUID,
+        tags.AccessionNumber, tags.SpecificCharacterSet,
+    }
+)  # fmt: skip
 
 _KEY_TAGS = (tags.SpecificCharacterSet, *(t for level in TAGS.values() for t in level))
 
@@ -75,7 +85,12 @@ class Describer:
             pixel_length=header.pixel_length,
             pixel_tag=header.pixel_tag,
             frame_index=read.frame_index,
-            defects=read.defects + _short_pixels(read) + _misnamed(announced, sop_uid),
+            defects=(
+                *read.defects,
+                *_short_pixels(read),
+                *_misnamed(announced, sop_uid),
+                *_ambiguous(header),
+            ),
         )
         return Described(
             patient=parents.patient,
@@ -127,7 +142,8 @@ def _parents_of(header: Header, announced: Announced, key: tuple[object, ...]) -
 
 
 def _identity(attributes: Attributes, announced: Announced, study_uid: str) -> PatientFacts:
-    pid = first(attributes, "00100020").strip()[:IDENTITY_LIMIT]
+    # Several values are no ID of anybody's (VM 1): together they are one that is nobody else's.
+    pid = every(attributes, "00100020").strip()[:IDENTITY_LIMIT]
     stated = first(attributes, "00100021").strip()[:IDENTITY_LIMIT]
     # An outside batch keeps its IDs to itself, also those that name an issuer we know: whether that is
     # the same patient is for a person to say (clinical.md 1).
@@ -171,6 +187,17 @@ def _misnamed(announced: Announced, sop_uid: str) -> tuple[str, ...]:
     """A file whose meta information names another instance (PS3.10 7.1) is kept, and says so."""
     wrong = announced.by_file and announced.sop_uid not in (None, sop_uid)
     return ("meta-names-another-instance",) if wrong else ()
+
+
+def _ambiguous(header: Header) -> tuple[str, ...]:
+    """An identifying attribute given twice, with two values: each reader would take another for it."""
+    twice = {d.tag for d in header.structure if d.code is Flaw.DUPLICATE} & IDENTIFYING
+    for tag in twice:
+        rows = (row for row in header.node.rows if row[0] == tag)
+        values = {bytes(header.data[row[3] : row[3] + row[4]]).rstrip(b"\0 ") for row in rows}
+        if len(values) > 1:
+            return (AMBIGUOUS,)
+    return ()
 
 
 def _short_pixels(read: ReadHeader) -> tuple[str, ...]:

@@ -303,13 +303,22 @@ class Keeper:
         """
         if not known.inline:
             try:
-                await asyncio.to_thread(self._blobs.confirm, known.key, known.blob_length)
-            except (BlobMissing, StoreBroken) as error:
+                await asyncio.to_thread(self._prove, known, described.instance.sop_uid)
+            except (BlobMissing, StoreBroken, Damaged) as error:
                 return await self._repair(context, staged, described, known, error)
         self._seen_again(context, described, known)
         proof = Stored(committed(False), vouching.sealed_before(known.key))
         verdict = _verdict(decision.outcome, described, decision.reason, stored=proof)
         return Placed(verdict, final=True)
+
+    def _prove(self, known: KnownInstance, sop_uid: str) -> None:
+        """Durable, and bit for bit what arrived: a length proves nothing of a disk that rots.
+
+        Raises BlobMissing, StoreBroken, Damaged. Blocking.
+        """
+        self._blobs.confirm(known.key, known.blob_length)
+        if vouching.digest_of(self._stock, known, sop_uid) != known.sha256:
+            raise Damaged("The first copy of an object is damaged.")
 
     async def _repair(
         self,
