@@ -210,6 +210,43 @@ async def test_an_identity_given_twice_is_held(house: House, context: Context) -
         assert verdict.outcome is outcome, (second, verdict)
 
 
+async def test_what_the_first_object_left_out_is_taken_from_the_next(
+    house: House, context: Context
+) -> None:
+    """H3, H10: a patient without a name is found by the one that came later, and can be contradicted."""
+
+    def one(seed: int, name: str, birth: str) -> BuiltInstance:
+        study = a_study(patient="BL1", name=name, seed=seed, PatientBirthDate=birth)
+        return study.with_series("CT", instances=1).only()
+
+    assert (await put(house, context, one(1, "", ""))).outcome is Outcome.STORED
+    assert (await put(house, context, one(2, "Ant^A", ""))).outcome is Outcome.STORED
+    assert (await put(house, context, one(3, "", "19700101"))).outcome is Outcome.STORED
+    assert (await put(house, context, one(4, "Bee^B", "19800202"))).outcome is Outcome.HELD
+    found = await house.archive.find(
+        context, build_query(Level.STUDY, [((0x00100010,), None, "Ant*")])
+    )
+    assert len(found.items) == 3
+    (shown,) = {str(one.attributes["00100010"]["Value"]) for one in found.items}
+    assert "Ant^A" in shown
+    assert {one.attributes["00100030"]["Value"][0] for one in found.items} == {"19700101"}
+
+
+async def test_what_was_corrected_is_not_filled_in_by_a_later_object(
+    house: House, context: Context
+) -> None:
+    first = a_study(patient="BL2", name="", seed=1).with_series("CT", instances=1).only()
+    await put(house, context, first)
+    page = await house.archive.find(context, build_query(Level.PATIENT, []))
+    target = Target(Level.PATIENT, issuer=page.items[0].issuer, pid="BL2")
+    corrected = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Right^One"}]}}
+    await house.archive.correct(context, target, corrected, "known to the ward")
+    second = a_study(patient="BL2", name="Wrong^One", seed=2).with_series("CT", instances=1).only()
+    assert (await put(house, context, second)).outcome is Outcome.STORED
+    page = await house.archive.find(context, build_query(Level.PATIENT, []))
+    assert page.items[0].attributes["00100010"] == corrected["00100010"]
+
+
 async def test_several_patient_ids_are_nobody_elses(house: House, context: Context) -> None:
     await put(house, context, a_study(patient="MV1").with_series("CT", instances=1).only())
     two = a_study(patient="X", seed=3).with_attributes(PatientID=["MV1", "MV2"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lightwell.access.commit import committed
-from lightwell.backends.blobs.memory import MemorySink, MemoryStore
+from lightwell.backends.blobs.memory import MemorySink
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal import keeping
 from lightwell.domain.archive.internal.keeping import Keeper
@@ -45,7 +45,7 @@ def test_a_sync_error_that_is_swallowed_is_missed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_duplicate_that_is_believed_unseen_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MemoryStore, "confirm", lambda self, key, length: None)
+    monkeypatch.setattr(Keeper, "_prove", lambda self, known, sop_uid: None)
     assert found("acknowledged and lost")
 
 

@@ -47,6 +47,7 @@ from lightwell.domain.archive.model import (
     Target,
     WithdrawRow,
 )
+from lightwell.domain.patients.model import completed
 
 Durable = Callable[[ChangeSet], Awaitable[None]]
 
@@ -133,14 +134,22 @@ def _put_patient(database: MemoryDatabase, tables: TenantTables, row: ArrivalRow
         record = PatientRecord(database.next_key(), row.patient, arrived, arrived, row.flags)
         tables.patients.put(row.patient.key, record)
         return
-    if replace(old.facts, issuer="", pid="") != replace(row.patient, issuer="", pid=""):
+    facts = completed(old.facts, row.patient)
+    if facts != row.patient:
         raise FactsChanged("the patient is known otherwise by now")
-    original = {**arrived, **old.original}
+    told = {tag for tag, element in old.original.items() if element.get("Value")}
+    said = {
+        tag: element
+        for tag, element in arrived.items()
+        if tag not in old.original or (tag not in told and element.get("Value"))
+    }
+    original = {**old.original, **said}
     target = Target(Level.PATIENT, issuer=row.patient.issuer, pid=row.patient.pid)
     tables.patients.put(
         row.patient.key,
         replace(
             old,
+            facts=facts,
             original=original,
             attributes=_effective(tables, target, original),
             flags=tuple(sorted({*old.flags, *row.flags})),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 # An issuer that we made up to keep IDs apart begins so; it is never sent to anybody.
@@ -53,6 +53,17 @@ def differing(known: PatientFacts, claimed: PatientFacts) -> tuple[str, ...]:
     if known.sex and claimed.sex and known.sex != claimed.sex:
         found.append("sex")
     return tuple(found)
+
+
+def completed(known: PatientFacts, claimed: PatientFacts) -> PatientFacts:
+    """What was known, with what only the newer object says: an ID whose first object had no name must
+    not stay without one, or nobody could ever contradict it."""
+    return replace(
+        known,
+        name=known.name or claimed.name,
+        birth=known.birth or claimed.birth,
+        sex=known.sex or claimed.sex,
+    )
 
 
 def compare(known: PatientFacts, claimed: PatientFacts) -> Agreement:

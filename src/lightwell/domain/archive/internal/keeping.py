@@ -41,6 +41,7 @@ from lightwell.domain.archive.model import (
     WithdrawRow,
 )
 from lightwell.domain.archive.ports import BlobMissing, Index, StoreBroken
+from lightwell.domain.patients.model import completed
 from lightwell.kernel.crashpoints import reach
 from lightwell.kernel.errors import LightwellError, Unavailable
 
@@ -61,13 +62,14 @@ _ASIDE = {
 class Placed:
     """How far an arrival has come when its bytes may still be on their way to the disk.
 
-    `done`: its row is committed. `final`: nothing of it is kept. Neither: it is kept aside, which is
-    done once the bytes are durable.
+    `done`: its row is committed. `final`: nothing of it is kept. Neither: it takes the place of the
+    damaged one it `repairs`, or is kept aside, which is done once the bytes are durable.
     """
 
     verdict: Verdict
     done: Committed | None = None
     final: bool = False
+    repairs: KnownInstance | None = None
     digest: bytes | None = None  # of its parents, when the row is committed
 
 
@@ -179,6 +181,14 @@ class Keeper:
             ) from proof
         if placed.done is not None:
             return self._stored(context, placed, proof)
+        if placed.repairs is not None:
+            try:
+                return await self._repair(context, staged, placed.repairs, placed, proof)
+            except FactsChanged as error:
+                writer.drop()  # only here is it certain that no row points to it
+                raise Unavailable(
+                    "Another copy of this object is just taking its place.", remedy="Send it again."
+                ) from error
         if staged.landed.form is not None:
             # Only what was visible is packed, and only an instance's row says how to rebuild it.
             raise Damaged("It was visible, and by what else came back it would be kept aside.")
@@ -268,7 +278,7 @@ class Keeper:
     ) -> Placed:
         instance = described.instance
         row = ArrivalRow(
-            patient=facts.patient or described.patient,
+            patient=completed(facts.patient or described.patient, described.patient),
             described=described,
             landed=staged.landed,
             received=staged.received,
@@ -305,7 +315,7 @@ class Keeper:
             try:
                 await asyncio.to_thread(self._prove, known, described.instance.sop_uid)
             except (BlobMissing, StoreBroken, Damaged) as error:
-                return await self._repair(context, staged, described, known, error)
+                return _to_repair(described, known, error)
         self._seen_again(context, described, known)
         proof = Stored(committed(False), vouching.sealed_before(known.key))
         verdict = _verdict(decision.outcome, described, decision.reason, stored=proof)
@@ -321,21 +331,16 @@ class Keeper:
             raise Damaged("The first copy of an object is damaged.")
 
     async def _repair(
-        self,
-        context: Context,
-        staged: Staged,
-        described: Described,
-        known: KnownInstance,
-        why: LightwellError,
-    ) -> Placed:
+        self, context: Context, staged: Staged, known: KnownInstance, placed: Placed, proof: Sealed
+    ) -> Verdict:
+        """Point the row to this copy, which is durable: until then the first one may be all there is.
+
+        Raises FactsChanged when another repeat was faster.
+        """
         lost = blob_of_key(known.key)
-        if known.state != "current" or lost is None:
-            raise Damaged(
-                "We keep this object aside, but its bytes are not whole; it was not acknowledged.",
-                remedy="Run `lightwell fsck`.",
-            ) from why
+        assert lost is not None  # `_to_repair` has looked
         log.error("bytes of %s are not whole; a repeat takes their place", known.key)
-        sop_uid = described.instance.sop_uid
+        sop_uid = placed.verdict.sop_uid
         act = Act(self._room, context, Action.ARCHIVE_INSTANCE_STORE)
         act.about(study_uid=known.study_uid, subject=sop_uid, detail="repaired by a repeat")
         row = RepairRow(sop_uid, lost, staged.landed)
@@ -347,7 +352,7 @@ class Keeper:
         done = await act.commit(
             (row,), (events.repaired(known.study_uid, known.series_uid, sop_uid),)
         )
-        return Placed(_verdict(Outcome.DUPLICATE, described, "repaired"), done)
+        return replace(placed.verdict, stored=Stored(done, proof))
 
     def _seen_again(self, context: Context, described: Described, known: KnownInstance) -> None:
         row = SeenAgainRow(described.instance.sop_uid, known.state, known.sha256)
@@ -412,6 +417,16 @@ class Keeper:
         act.about(subject=sop_uid, detail="unreadable")
         await act.commit((row,), (events.kept_aside("quarantined", "", sop_uid, "unreadable"),))
         return Verdict(Outcome.UNREADABLE, sop_class, sop_uid, reason=staged.failure)
+
+
+def _to_repair(described: Described, known: KnownInstance, why: LightwellError) -> Placed:
+    """What becomes of a repeat whose first copy is not whole. Raises Damaged when that is kept aside."""
+    if known.state != "current" or blob_of_key(known.key) is None:
+        raise Damaged(
+            "We keep this object aside, but its bytes are not whole; it was not acknowledged.",
+            remedy="Run `lightwell fsck`.",
+        ) from why
+    return Placed(_verdict(Outcome.DUPLICATE, described, "repaired"), repairs=known)
 
 
 def _ended(task: asyncio.Future[Any]) -> Any:
