@@ -19,6 +19,7 @@ from lightwell.backends.database.roles import Role
 from lightwell.backends.database.sequencer import GENESIS, chained, step
 from lightwell.domain.archive.model import Announced, Level, Outcome, Target, Verdict
 from lightwell.domain.archive.query_building import build_query
+from lightwell.domain.archive.reasons import sentence
 from lightwell.kernel.errors import Conflict, Invalid, Missing, Refused
 from lightwell.testing.builders import BuiltInstance, a_study
 
@@ -245,6 +246,25 @@ async def test_what_was_corrected_is_not_filled_in_by_a_later_object(
     assert (await put(house, context, second)).outcome is Outcome.STORED
     page = await house.archive.find(context, build_query(Level.PATIENT, []))
     assert page.items[0].attributes["00100010"] == corrected["00100010"]
+
+
+async def test_what_is_kept_aside_is_listed_with_its_reason(house: House, context: Context) -> None:
+    mine = a_study(patient="A").with_series("CT", instances=1, rows=64, columns=64)
+    await put(house, context, mine.only())
+    await put(house, context, mine.other_pixels().only())
+    foreign = a_study(patient="A", name="Else^X", seed=3, PatientBirthDate="19010101")
+    await put(house, context, foreign.with_series("CT", instances=1).only())
+    unreadable = house.archive.stage(
+        context, Announced("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "T")
+    )
+    unreadable.write(b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 192")  # and no UID
+    await house.archive.store(context, unreadable)
+    found = await house.archive.aside(context, 10)
+    assert [item.kind for item in found] == ["quarantined", "held", "conflict"]
+    held = found[1]
+    assert (held.reason, held.pid, held.patient_name) == ("patient-contradicts-id", "A", "Else^X")
+    assert all(sentence(item.kind, item.reason) != item.reason for item in found)
+    assert [item.kind for item in await house.archive.aside(context, 1)] == ["quarantined"]
 
 
 async def test_several_patient_ids_are_nobody_elses(house: House, context: Context) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 class Action(StrEnum):
     """What can be done. The comment is what an auditor reads."""
 
+    ARCHIVE_ASIDE_LIST = "archive:aside:list"  # read what is held, in conflict or unreadable
     ARCHIVE_COMMITMENT_REQUEST = "archive:commitment:request"  # asked us to take responsibility
     ARCHIVE_INDEX_REBUILD = "archive:index:rebuild"  # made the index anew from the store
     ARCHIVE_INSTANCE_RETRIEVE = "archive:instance:retrieve"  # was given a lease to read images

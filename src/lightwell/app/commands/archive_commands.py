@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from lightwell.app.commands import (
+    aside_commands,
     cooling_commands,
     fsck_commands,
     import_commands,
@@ -24,3 +25,4 @@ def add_to(app: typer.Typer) -> None:
     app.command("cool")(cooling_commands.cool)
     app.command("recall")(cooling_commands.recall)
     app.command("stats")(stats_commands.stats)
+    app.command("aside")(aside_commands.aside)

@@ -15,6 +15,7 @@ from lightwell.backends.database.index_find import PLANNING, PostgresCandidates,
 from lightwell.backends.database.pool import Database, translated
 from lightwell.domain.archive import finding
 from lightwell.domain.archive.model import (
+    AsideItem,
     Attributes,
     CommitmentRow,
     Known,
@@ -124,6 +125,10 @@ class PostgresIndex:
     async def rejections(self, tenant: Tenant, study_uid: str) -> list[RejectionRow]:
         async with self._reading(tenant) as connection:
             return await index_read.rejections(connection, tenant, study_uid)
+
+    async def aside(self, tenant: Tenant, limit: int) -> list[AsideItem]:
+        async with self._reading(tenant) as connection:
+            return await index_read.aside(connection, tenant, limit)
 
     async def totals(self, tenant: Tenant) -> Totals:
         async with self._reading(tenant) as connection:

@@ -16,6 +16,7 @@ from lightwell.backends.database.arrival_columns import as_text
 from lightwell.domain.archive.finding import SeriesEntry, layered, present
 from lightwell.domain.archive.keys import is_packed
 from lightwell.domain.archive.model import (
+    AsideItem,
     Attributes,
     CommitmentRow,
     Edits,
@@ -402,6 +403,17 @@ async def _instance_described(
 
 
 # --- sums and work --------------------------------------------------------------------------------
+
+
+_ASIDE = """
+SELECT kind, reason, study_uid, sop_uid, pid, patient_name, source, first_seen, seen FROM qc_item
+WHERE tenant = $1 AND resolved IS NULL ORDER BY item_id DESC LIMIT $2
+"""
+
+
+async def aside(connection: Connection, tenant: Tenant, limit: int) -> list[AsideItem]:
+    """See `ports.Index.aside`."""
+    return [AsideItem(*row) for row in await connection.fetch(_ASIDE, tenant.key, limit)]
 
 
 async def totals(connection: Connection, tenant: Tenant) -> Totals:

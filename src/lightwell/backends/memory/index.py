@@ -31,6 +31,7 @@ from lightwell.domain.archive.finding import (
 )
 from lightwell.domain.archive.keys import is_packed
 from lightwell.domain.archive.model import (
+    AsideItem,
     Attributes,
     CommitmentRow,
     JSONElement,
@@ -166,6 +167,23 @@ class MemoryIndex:
         rows = [r.row for r in self._database.of(tenant.key).rejections.values() if not r.undone]
         mine = [row for row in rows if row.target.study_uid == study_uid]
         return sorted(mine, key=lambda row: (row.at, row.reject_id))
+
+    async def aside(self, tenant: Tenant, limit: int) -> list[AsideItem]:
+        rows = [record.row for record in self._database.of(tenant.key).qc.values()]
+        return [
+            AsideItem(
+                kind=row.kind,
+                reason=row.reason,
+                study_uid=row.instance.study_uid if row.instance else "",
+                sop_uid=row.sop_uid,
+                pid=row.patient.pid if row.patient else "",
+                patient_name=row.patient.name if row.patient else "",
+                source=row.source,
+                first_seen=row.received,
+                seen=1,
+            )
+            for row in rows[::-1][:limit]
+        ]
 
     async def totals(self, tenant: Tenant) -> Totals:
         tables = self._database.of(tenant.key)

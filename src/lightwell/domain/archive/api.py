@@ -28,6 +28,7 @@ from lightwell.domain.archive.internal.telling import BulkRoot, Teller
 from lightwell.domain.archive.keys import BlobIds, is_packed
 from lightwell.domain.archive.model import (
     Announced,
+    AsideItem,
     Attributes,
     CoarseFrame,
     CommitmentRow,
@@ -138,6 +139,11 @@ class Archive:
     async def totals(self, act: Act) -> Totals:
         """What the tenant keeps."""
         return await self._index.totals(act.context.tenant)
+
+    @operation(Action.ARCHIVE_ASIDE_LIST)
+    async def aside(self, act: Act, limit: int) -> list[AsideItem]:
+        """What is kept and shown to nobody until a person decides, newest first."""
+        return await self._index.aside(act.context.tenant, limit)
 
     # --- reading ---------------------------------------------------------------------------------
 

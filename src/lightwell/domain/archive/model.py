@@ -238,6 +238,21 @@ class QCRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AsideItem:
+    """An object kept aside, as told to people; `reason` is a code, or a reader's words."""
+
+    kind: str  # as in `QCRow`
+    reason: str
+    study_uid: str
+    sop_uid: str
+    pid: str
+    patient_name: str
+    source: str
+    first_seen: datetime
+    seen: int  # times it came
+
+
+@dataclass(frozen=True, slots=True)
 class SeenAgainRow:
     """A duplicate: only counted."""
 

@@ -17,6 +17,7 @@ from typing import Protocol
 from lightwell.access.context import Tenant
 from lightwell.domain.archive.coding import CodedFrame, NotCoded, PixelForm
 from lightwell.domain.archive.model import (
+    AsideItem,
     Attributes,
     CommitmentRow,
     Known,
@@ -252,6 +253,9 @@ class Index(Protocol):
 
     async def rejections(self, tenant: Tenant, study_uid: str) -> list[RejectionRow]:
         """Rejections in force in one study."""
+
+    async def aside(self, tenant: Tenant, limit: int) -> list[AsideItem]:
+        """What is kept aside and waits for a person, newest first."""
 
     async def totals(self, tenant: Tenant) -> Totals:
         """What a tenant keeps."""
