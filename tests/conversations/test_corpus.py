@@ -387,7 +387,12 @@ def test_sending_again_changes_nothing(
             for shelf in everything
         ]
 
-    before, counts = seen(), served.stats()
+    def counted() -> dict[str, Any]:
+        """Without the bytes: series settle meanwhile, and are smaller then."""
+        tenants = served.stats()["tenants"].items()
+        return {name: {**totals, "bytes": None} for name, totals in tenants}
+
+    before, counts = seen(), counted()
     for shelf, _ in sent:
         again = send_all(served, shelf)
         assert not again.failed
@@ -395,7 +400,7 @@ def test_sending_again_changes_nothing(
     for shelf, _ in uploaded:
         assert stow(web, served.dicomweb(shelf.tenant), shelf.objects) == []
     assert seen() == before
-    assert served.stats() == counts
+    assert counted() == counts
 
 
 # ---- what is not well formed -----------------------------------------------------------------------
