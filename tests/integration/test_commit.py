@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
+from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
@@ -22,6 +24,9 @@ from lightwell.domain.archive.query_building import build_query
 from lightwell.domain.archive.reasons import sentence
 from lightwell.kernel.errors import Conflict, Invalid, Missing, Refused
 from lightwell.testing.builders import BuiltInstance, a_study
+
+if TYPE_CHECKING:
+    from tests.conftest import Installation
 
 RLS = [
     *("tenant", "site", "peer", "policy_rule", "patient", "patient_word", "study", "series"),
@@ -248,7 +253,9 @@ async def test_what_was_corrected_is_not_filled_in_by_a_later_object(
     assert page.items[0].attributes["00100010"] == corrected["00100010"]
 
 
-async def test_what_is_kept_aside_is_listed_with_its_reason(house: House, context: Context) -> None:
+async def test_what_is_kept_aside_is_listed_with_its_reason(
+    installation: Installation, house: House, context: Context
+) -> None:
     mine = a_study(patient="A").with_series("CT", instances=1, rows=64, columns=64)
     await put(house, context, mine.only())
     await put(house, context, mine.other_pixels().only())
@@ -265,6 +272,13 @@ async def test_what_is_kept_aside_is_listed_with_its_reason(house: House, contex
     assert (held.reason, held.pid, held.patient_name) == ("patient-contradicts-id", "A", "Else^X")
     assert all(sentence(item.kind, item.reason) != item.reason for item in found)
     assert [item.kind for item in await house.archive.aside(context, 1)] == ["quarantined"]
+    told = await asyncio.to_thread(installation.run, "aside", check=True)
+    assert "Birth date and family name are not those" in told.stdout
+    assert "3 kept aside." in told.stdout
+    listed = await asyncio.to_thread(
+        installation.run, "aside", "--json", "--limit", "2", check=True
+    )
+    assert [item["kind"] for item in json.loads(listed.stdout)] == ["quarantined", "held"]
 
 
 async def test_several_patient_ids_are_nobody_elses(house: House, context: Context) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import time
+import uuid
 
-from lightwell.access.context import system_context
+from lightwell.access.context import Tenant, system_context
 from lightwell.app.wiring import House
 from lightwell.backends.blobs.tiered import TieredStore
 from lightwell.backends.database.storage_classes import (
@@ -15,9 +16,8 @@ from lightwell.backends.database.storage_classes import (
 )
 from lightwell.domain.archive.cooling_api import Cooling
 from lightwell.domain.archive.keys import PACK, blob_of_key, kind_prefix
+from lightwell.domain.archive.ports import BlobStore
 from lightwell.kernel.errors import Conflict, Invalid, LightwellError
-
-log = logging.getLogger("lightwell.work")
 
 DAY_SECONDS = 86_400.0
 AGAIN_SECONDS = 3600.0  # before one that could not be moved is tried again
@@ -62,9 +62,13 @@ async def find_cool(house: House) -> None:
     if not isinstance(house.blobs, TieredStore):
         return
     for tenant in await house.tenants.everyone():
-        prefix = kind_prefix(tenant.region, tenant.name, PACK)
-        ids = [blob_of_key(info.key) for info in house.blobs.cool.list(prefix)]
-        await mark_cool(house.work, tenant.key, [one for one in ids if one is not None])
+        ids = await asyncio.to_thread(_packs_in, house.blobs.cool, tenant)
+        await mark_cool(house.work, tenant.key, ids)
+
+
+def _packs_in(store: BlobStore, tenant: Tenant) -> list[uuid.UUID]:
+    keys = (info.key for info in store.list(kind_prefix(tenant.region, tenant.name, PACK)))
+    return [blob_id for key in keys if (blob_id := blob_of_key(key)) is not None]
 
 
 class CoolingDuty:
