@@ -28,13 +28,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from lightwell.testing.builders import BuiltInstance
 
 START_SECONDS = 90.0
 STOP_SECONDS = 90.0
-SCREEN_SECONDS = 20.0  # until a picture is as it should be, on a busy machine
+SCREEN_SECONDS = 20.0  # until something on the screen is as it should be, on a busy machine
+expect.set_options(timeout=SCREEN_SECONDS * 1000)
 REPOSITORY = Path(__file__).resolve().parents[2]
 STATIC = REPOSITORY / "src" / "lightwell" / "app" / "static"
 CHROMIUM = next((p for n in ("chromium", "chromium-browser") if (p := shutil.which(n))), None)
