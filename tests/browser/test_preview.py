@@ -139,10 +139,7 @@ def test_a_preview_comes_first_and_nothing_jumps_when_it_is_final(
 def test_final_pixels_are_those_of_the_series_as_it_arrived(
     server: Server, desktop: Page, thorax: str, number: int
 ) -> None:
-    coded: dict[bool, int] = {
-        True: 0,
-        False: 0,
-    }  # frames asked for as HTJ2K, by "of the plain tenant"
+    coded = {True: 0, False: 0}  # requests of HTJ2K, by whether they are of the plain tenant
 
     def note(request: Request) -> None:
         if "1.2.840.10008.1.2.4.202" in request.headers.get("accept", ""):
