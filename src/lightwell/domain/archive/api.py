@@ -33,6 +33,7 @@ from lightwell.domain.archive.model import (
     CoarseFrame,
     CommitmentRow,
     Edits,
+    FrameRun,
     Lease,
     LeaseRow,
     LeaseUseRow,
@@ -284,6 +285,15 @@ class Archive:
     def frame(self, located: Located, number: int) -> bytes:
         """One frame's bytes as stored, 1-based. Raises NoSuchFrame. Blocking."""
         return reading.frame(self._stock, located, number)
+
+    def frame_run(self, located: Located, number: int) -> FrameRun | None:
+        """Where a frame, 1-based, lies in one piece as stored; None when it must be made. Reads nothing, and
+        serves as long as its lease. Raises NoSuchFrame."""
+        return reading.frame_run(located, number)
+
+    def run_bytes(self, run: FrameRun) -> bytes:
+        """The bytes of such a frame. Blocking."""
+        return self._blobs.read(run.key, run.offset, run.length)
 
     def frame_kept(self, located: Located, number: int) -> bytes | None:
         """The same of a settled frame that was decoded a while ago, in microseconds; else None."""

@@ -452,6 +452,15 @@ class Located:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameRun:
+    """A frame that lies in the store as it was received, in one piece: bytes of an object there."""
+
+    key: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class CoarseFrame:
     """A settled frame at a fraction of its size: little endian words of `bits`, pixel by pixel, colours as
     RGB; clamped as viewers do."""

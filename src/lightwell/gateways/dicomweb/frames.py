@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from lightwell.domain.archive.errors import NoSuchFrame
-from lightwell.domain.archive.model import Located
-from lightwell.gateways.dicomweb.pixels import frame_bytes, native_frames
+from lightwell.domain.archive.model import FrameRun, Located
+from lightwell.gateways.dicomweb.pixels import frame_bytes, native_frames, stored_run
 from lightwell.gateways.dicomweb.ranges import ACCEPTED, ranged, span_header, wanted_range
 from lightwell.gateways.dicomweb.resources import CHANNEL, Opened, Shelf, boundary_of, chosen
 from lightwell.gateways.http.asgi import Header
@@ -59,10 +59,12 @@ class _Plan:
     opened: Opened
     answer: Answer
     numbers: tuple[int, ...]
-    count: int  # frames there are
     etag: str
     headers: tuple[Header, ...]
     coded: bool  # as it lies in its pack
+    run: FrameRun | None  # where the only frame lies, if it is sent as it is stored
+    kind: str  # media type of the answer
+    around: tuple[bytes, bytes]  # what a multipart answer has before its first frame and after its last
 
     @property
     def located(self) -> Located:
@@ -87,19 +89,23 @@ class Frames:
         if x.has(plan.etag):
             await x.not_modified(headers)
             return
-        numbers, answer, located = plan.numbers, plan.answer, plan.located
-        if max(numbers) > plan.count:
-            raise NoSuchFrame(f"There is no frame {max(numbers)}: the object has {plan.count}.")
-        if plan.coded and not answer.multipart:
-            sent = await self._stored(x, located, numbers[0], answer, headers, plan.etag)
+        if plan.coded and not plan.answer.multipart:
+            sent = await self._stored(x, plan, headers)
             self._shelf.used(plan.opened, 1, sent)
             return
-        first = await frame_bytes(self._shelf, plan.opened, located, numbers[0], plan.syntax)
-        if not answer.multipart:
-            await ranged(x, first, answer.content_type, headers, plan.etag)
+        first = await self._first(plan)
+        if not plan.answer.multipart:
+            await ranged(x, first, plan.kind, headers, plan.etag)
         else:
             await self._parts(x, plan, first, headers)
         self._shelf.used(plan.opened, 1, len(first))
+
+    async def _first(self, plan: _Plan) -> bytes:
+        if plan.run is not None:
+            return await self._shelf.read_stored(self._shelf.archive.run_bytes, plan.run)
+        return await frame_bytes(
+            self._shelf, plan.opened, plan.located, plan.numbers[0], plan.syntax
+        )
 
     async def _planned(self, x: Exchange) -> _Plan:
         """What a request comes down to: remembered from an equal one while its lease is held."""
@@ -150,56 +156,54 @@ class Frames:
         form = (answer.content_type, str(answer.multipart), place)
         etag = opened.etag("frames", *form, *map(str, numbers))
         count = self._shelf.archive.frame_count(located)
+        if max(numbers) > count:
+            raise NoSuchFrame(f"There is no frame {max(numbers)}: the object has {count}.")
         headers = tuple(opened.headers(etag))
-        return _Plan(opened, answer, numbers, count, etag, headers, coded)
+        syntax = answer.transfer_syntax or EXPLICIT_VR_LITTLE_ENDIAN
+        run = stored_run(self._shelf, located, numbers[0], syntax) if len(numbers) == 1 else None
+        kind, around = answer.content_type, (b"", b"")
+        if answer.multipart:
+            boundary = boundary_of(etag)
+            kind = multipart.content_type(boundary, answer.media_type)
+            around = (_head(opened, answer, boundary, numbers[0]), multipart.closing(boundary))
+        return _Plan(opened, answer, numbers, etag, headers, coded, run, kind, around)
 
-    async def _stored(
-        self,
-        x: Exchange,
-        located: Located,
-        number: int,
-        answer: Answer,
-        headers: list[Header],
-        etag: str,
-    ) -> int:
+    async def _stored(self, x: Exchange, plan: _Plan, headers: list[Header]) -> int:
         """A coded frame, or bytes of it, as it is stored; of a range no more is read than the tile-parts
         it touches. Returns how many bytes were sent."""
         shelf, archive = self._shelf, self._shelf.archive
-        part = None
+        located, number, part = plan.located, plan.numbers[0], None
         if x.header("range"):
             length = await shelf.read_stored(archive.stored_length, located, number)
-            part = wanted_range(x, length, etag)
+            part = wanted_range(x, length, plan.etag)
         data = await shelf.read_stored(archive.stored_frame, located, number, part)
         headers.append(ACCEPTED)
         if part is not None:
             headers.append(span_header(part, length))
-        await x.reply(200 if part is None else 206, data, answer.content_type, headers)
+        await x.reply(200 if part is None else 206, data, plan.kind, headers)
         return len(data)
 
     async def _parts(self, x: Exchange, plan: _Plan, first: bytes, headers: list[Header]) -> None:
-        answer, located, boundary = plan.answer, plan.located, boundary_of(plan.etag)
-        kind = multipart.content_type(boundary, answer.media_type)
-        place = f"{plan.opened.url(located)}/frames"
-
-        def head(number: int) -> bytes:
-            return multipart.part_head(
-                boundary, answer.content_type, content_location=f"{place}/{number}"
-            )
-
-        numbers = plan.numbers
-        if len(numbers) == 1:
+        before, after = plan.around
+        if len(plan.numbers) == 1:
             # Three messages rather than one joined buffer: half a megabyte is not copied again.
-            parts = (head(numbers[0]), first, multipart.closing(boundary))
-            await x.pieces(200, parts, kind, headers)
+            await x.pieces(200, (before, first, after), plan.kind, headers)
             return
-        await x.start(200, kind, headers)
-        await x.write(head(numbers[0]))
+        await x.start(200, plan.kind, headers)
+        await x.write(before)
         await x.write(first)
-        for number in numbers[1:]:
-            data = await frame_bytes(self._shelf, plan.opened, located, number, plan.syntax)
-            await x.write(multipart.PART_END + head(number))
+        opened, boundary = plan.opened, boundary_of(plan.etag)
+        for number in plan.numbers[1:]:
+            data = await frame_bytes(self._shelf, opened, plan.located, number, plan.syntax)
+            await x.write(multipart.PART_END + _head(opened, plan.answer, boundary, number))
             await x.write(data)
-        await x.end(multipart.closing(boundary))
+        await x.end(after)
+
+
+def _head(opened: Opened, answer: Answer, boundary: str, number: int) -> bytes:
+    """What stands before a frame of a multipart answer."""
+    place = f"{opened.url(opened.instances[0])}/frames/{number}"
+    return multipart.part_head(boundary, answer.content_type, content_location=place)
 
 
 async def pixel_data(shelf: Shelf, x: Exchange, opened: Opened) -> None:

@@ -16,7 +16,7 @@ from lightwell.dicom.rewrite import apply_edits
 from lightwell.dicom.scanner import scan
 from lightwell.dicom.uids import syntax_of
 from lightwell.domain.archive.errors import NoSuchFrame
-from lightwell.domain.archive.model import JSONElement, Located
+from lightwell.domain.archive.model import FrameRun, JSONElement, Located
 from lightwell.gateways.dicomweb.ports import NativePixels, StoredFrame
 from lightwell.gateways.dicomweb.resources import Opened, Shelf
 from lightwell.gateways.http.problems import HttpProblem
@@ -66,18 +66,33 @@ async def stored_frame(shelf: Shelf, opened: Opened, located: Located, number: i
     return StoredFrame(attributes, located.syntax, number, data, first_bit)
 
 
+def stored_run(shelf: Shelf, located: Located, number: int, syntax: str) -> FrameRun | None:
+    """Where a frame in the negotiated transfer syntax lies in the store; None when it must be made of what
+    does. Raises NoSuchFrame."""
+    if not _as_received(located, syntax):
+        return None
+    index = native_frames(located)
+    if index is not None and index.frame_bits % 8:
+        return None
+    return shelf.archive.frame_run(located, number)
+
+
+def _as_received(located: Located, syntax: str) -> bool:
+    """Whether frames in this syntax are those that arrived."""
+    return located.syntax == syntax or (
+        syntax == EXPLICIT_VR_LITTLE_ENDIAN
+        and not syntax_of(located.syntax).encapsulated
+        and located.syntax != EXPLICIT_VR_BIG_ENDIAN
+    )
+
+
 async def frame_bytes(
     shelf: Shelf, opened: Opened, located: Located, number: int, syntax: str
 ) -> bytes:
     """One frame in the negotiated transfer syntax. Raises NoSuchFrame, HttpProblem 422."""
     if shelf.is_coded(located, syntax):
         return await shelf.read_stored(shelf.archive.stored_frame, located, number)
-    stored = syntax_of(located.syntax)
-    if located.syntax == syntax or (
-        syntax == EXPLICIT_VR_LITTLE_ENDIAN
-        and not stored.encapsulated
-        and located.syntax != EXPLICIT_VR_BIG_ENDIAN
-    ):
+    if _as_received(located, syntax):
         data = await received_frame(shelf, located, number)
         index = native_frames(located)
         if index is None or index.frame_bits % 8 == 0:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 
 from lightwell.access.context import Tenant
-from lightwell.gateways.http.asgi import Application, Message, Receive, Scope, Send, answer
+from lightwell.gateways.http.asgi import Answering, Application, Receive, Scope, Send, answer
 from lightwell.gateways.http.exchange import ClientGone, Exchange
 from lightwell.gateways.http.guard import DoorLimits, Guard
 from lightwell.gateways.http.problems import (
@@ -63,19 +63,13 @@ class Door:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        started = False
-
-        async def tracked(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        sending = Answering.of(send)
         try:
-            await self._serve(scope, receive, tracked)
+            await self._serve(scope, receive, sending)
         except ClientGone:
             log.info("request cut by the client: %s", scope["method"])
         except LightwellError as error:
-            if started:
+            if sending.started:
                 # Part of an answer is out. Raising makes the server cut the connection, which is the
                 # only way to tell the client that what it got is not whole.
                 raise
@@ -152,19 +146,13 @@ class Last:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        started = False
-
-        async def tracked(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        sending = Answering.of(send)
         try:
-            await self._inner(scope, receive, tracked)
+            await self._inner(scope, receive, sending)
         except Exception as error:
             trace = secrets.token_hex(8)
             log.error("unexpected (trace %s)", trace, exc_info=error)
-            if started or scope["type"] != "http":
+            if sending.started or scope["type"] != "http":
                 raise
             body = problem_body(500, "Something went wrong here; it was logged.", trace=trace)
             await answer(send, 500, body, PROBLEM_JSON)

@@ -14,6 +14,7 @@ from lightwell.gateways.http.problems import HttpProblem
 from lightwell.kernel.errors import Invalid
 
 PARAMETERS_LIMIT: Final = 256
+_ANYONE: Final = Actor(ActorKind.WEB, "local")
 _HOST: Final = re.compile(
     r"[A-Za-z0-9._-]{1,255}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,64}\](?::\d{1,5})?"
 )
@@ -131,8 +132,7 @@ class Exchange:
     def context(self, channel: str) -> Context:
         """Who acts. Until people have accounts: anyone who reaches this machine's web door."""
         client = self.scope.get("client") or ("",)
-        actor = Actor(ActorKind.WEB, "local")
-        return Context(self.tenant, actor, channel=channel, origin=str(client[0]))
+        return Context(self.tenant, _ANYONE, channel=channel, origin=str(client[0]))
 
     async def body(self) -> AsyncIterator[bytes]:
         """The request body in the pieces it comes in. Raises ClientGone when it is cut."""

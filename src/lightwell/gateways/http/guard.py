@@ -11,13 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from lightwell.gateways.http.asgi import Application, Message, Receive, Scope, Send, answer
+from lightwell.gateways.http.asgi import (
+    Answering,
+    Application,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    answer,
+)
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -80,9 +89,20 @@ def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
     what our URLs can never contain.
     """
     headers: list[tuple[bytes, bytes]] = list(scope["headers"])
-    if sum(len(name) + len(value) + 4 for name, value in headers) > limits.header:
+    size, chunked = 0, False
+    hosts: list[bytes] = []
+    lengths: list[bytes] = []
+    for name, value in headers:  # once: this is on the way of every request
+        size += len(name) + len(value) + 4
+        match name.lower():
+            case b"host":
+                hosts.append(value)
+            case b"content-length":
+                lengths.append(value)
+            case b"transfer-encoding":
+                chunked = True
+    if size > limits.header:
         return Objection(431, f"The request header is larger than {limits.header} bytes.")
-    hosts = (value for name, value in headers if name.lower() == b"host")
     if limits.local and not all(map(names_this_machine, hosts)):
         return Objection(
             421,
@@ -91,8 +111,6 @@ def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
         )
     if scope["method"] not in _HARMLESS and _from_another_site(headers, limits):
         return Objection(403, "A page of another site asked for this.")
-    lengths = [value for name, value in headers if name.lower() == b"content-length"]
-    chunked = any(name.lower() == b"transfer-encoding" for name, _ in headers)
     if len(lengths) > 1 or (lengths and chunked):
         return Objection(400, "The length of the request body is given more than once.")
     if lengths:
@@ -104,12 +122,12 @@ def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
     raw = bytes(scope.get("raw_path") or scope["path"].encode("utf-8", "replace"))
     if len(raw) + len(scope.get("query_string", b"")) > limits.path:
         return Objection(414, f"The URL is longer than {limits.path} bytes.")
-    lowered = raw.lower()
-    if any(bad in lowered for bad in (b"%2f", b"%5c", b"%00", b"\\", b"\0")):
+    if b"\\" in raw or b"\0" in raw or (b"%" in raw and _ENCODED.search(raw)):
         return Objection(400, "The URL holds an encoded slash, a backslash or a null character.")
     return None
 
 
+_ENCODED: Final = re.compile(rb"%(?:2f|5c|00)", re.IGNORECASE)
 _HARMLESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -198,28 +216,31 @@ class Guard:
             await self._inner(scope, receive, send)
             return
         body = Body(receive, self._limits)
-        started = False
-
-        async def tracked(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                if not body.finished and _has_body(scope) and not await body.drain():
-                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            await send(message)
-
+        sending = Answering.of(_draining(send, body) if _has_body(scope) else send)
         wrong = objection(scope, self._limits)
         if wrong is not None:
-            await refuse(tracked, wrong.status, wrong.text)
+            await refuse(sending, wrong.status, wrong.text)
             return
         try:
-            await self._inner(scope, body.receive, tracked)
+            await self._inner(scope, body.receive, sending)
         except (BodyTooSlow, BodyTooLarge) as problem:
             body.finished = True  # nothing more is read of it
-            if started:
+            if sending.started:
                 raise
             status = 408 if isinstance(problem, BodyTooSlow) else 413
-            await refuse(tracked, status, str(problem))
+            await refuse(sending, status, str(problem))
+
+
+def _draining(send: Send, body: Body) -> Send:
+    """A `send` that reads the rest of the request body before an answer begins."""
+
+    async def drained(message: Message) -> None:
+        if message["type"] == "http.response.start" and not body.finished:
+            if not await body.drain():
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        await send(message)
+
+    return drained
 
 
 def _has_body(scope: Scope) -> bool:

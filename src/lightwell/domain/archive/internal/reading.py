@@ -32,7 +32,7 @@ from lightwell.domain.archive.internal.packing.recipe import Recipe
 from lightwell.domain.archive.internal.packing.records import reduced, reduction_for
 from lightwell.domain.archive.internal.presenting import present, present_bytes
 from lightwell.domain.archive.internal.stock import Stock, entry_at
-from lightwell.domain.archive.model import Attributes, CoarseFrame, Located
+from lightwell.domain.archive.model import Attributes, CoarseFrame, FrameRun, Located
 from lightwell.kernel.errors import LightwellError
 
 CHUNK = 1024 * 1024
@@ -211,17 +211,40 @@ def frame(stock: Stock, at: Located, number: int) -> bytes:
     """One frame's bytes as received (1-based). Raises NoSuchFrame, Damaged."""
     if at.landed.coded is not None:
         return _decoded(stock, at, number)
-    index = frame_index(at)
-    try:
-        spans = index.spans(number)
-    except DicomError as error:
-        raise NoSuchFrame(f"There is no frame {number}.") from error
+    spans = _frame_spans(at, number)
     if syntax_of(at.syntax).deflated:
         return _inflated_frame(stock, at, spans)
+    _within(at, number, spans)
+    return b"".join(span(stock, at, offset, length) for offset, length in spans)
+
+
+def frame_run(at: Located, number: int) -> FrameRun | None:
+    """Where frame `number` (from 1) lies in the store, whole and as received; None when it does not: it is
+    coded, deflated, in fragments, or in the row. Raises NoSuchFrame."""
+    landed = at.landed
+    if landed.coded is not None or landed.inline is not None or syntax_of(at.syntax).deflated:
+        return None
+    spans = _frame_spans(at, number)
+    _within(at, number, spans)
+    if len(spans) != 1:
+        return None
+    offset, length = spans[0]
+    return FrameRun(landed.key, landed.offset + landed.data_offset + offset, length)
+
+
+def _frame_spans(at: Located, number: int) -> list[tuple[int, int]]:
+    """(offset, length) in the data set of what makes up a frame. Raises NoSuchFrame."""
+    try:
+        return frame_index(at).spans(number)
+    except DicomError as error:
+        raise NoSuchFrame(f"There is no frame {number}.") from error
+
+
+def _within(at: Located, number: int, spans: list[tuple[int, int]]) -> None:
+    """Raise NoSuchFrame for a frame that lies beyond the end of its object."""
     size = data_set_length(at)
     if any(offset + length > size for offset, length in spans):
         raise NoSuchFrame(f"Frame {number} lies beyond the end of the object.")
-    return b"".join(span(stock, at, offset, length) for offset, length in spans)
 
 
 def _decoded(stock: Stock, at: Located, number: int) -> bytes:
