@@ -49,9 +49,9 @@ class PostgresIndex:
         self._read_attributes = read_attributes
 
     @contextlib.asynccontextmanager
-    async def _reading(self, tenant: Tenant) -> AsyncIterator[Connection]:
+    async def _reading(self, tenant: Tenant, settings: str = "") -> AsyncIterator[Connection]:
         try:
-            async with self._database.transaction(tenant) as connection:
+            async with self._database.transaction(tenant, settings=settings) as connection:
                 yield connection
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             ours = translated(error)
@@ -61,8 +61,7 @@ class PostgresIndex:
 
     async def find(self, tenant: Tenant, query: Query) -> Page[Found]:
         asked = finding.plan(query)
-        async with self._reading(tenant) as connection:
-            await connection.execute(PLANNING)
+        async with self._reading(tenant, PLANNING) as connection:
             candidates = PostgresCandidates(connection, tenant, asked, self._read_attributes)
             return await finding.find(query, candidates)
 

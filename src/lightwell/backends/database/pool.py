@@ -132,13 +132,14 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def transaction(
-        self, tenant: Tenant, *, seconds: int = STATEMENT_SECONDS
+        self, tenant: Tenant, *, seconds: int = STATEMENT_SECONDS, settings: str = ""
     ) -> AsyncIterator[Connection]:
-        """A transaction that sees one tenant's rows. Commits unless the block raises."""
+        """A transaction that sees one tenant's rows. Commits unless the block raises. `settings` are further
+        `SET LOCAL` statements of ours, for the same round trip."""
         async with self.session() as connection:
             await connection.execute(
                 f"BEGIN; SELECT set_config('app.tenant', '{int(tenant.key)}', true); "
-                f"SET LOCAL statement_timeout = '{int(seconds)}s'"
+                f"SET LOCAL statement_timeout = '{int(seconds)}s'; {settings}"
             )
             try:
                 yield connection

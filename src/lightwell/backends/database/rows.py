@@ -31,6 +31,11 @@ from lightwell.domain.archive.model import (
     SeriesPack,
     Target,
 )
+from lightwell.kernel.remembering import Remembered
+
+_DECODED_BYTES = 16 << 20  # of decoded columns kept in a process: some thousand studies
+_IN_MEMORY = 10  # bytes in memory for each of the text, about
+_decoded: Remembered[Attributes] = Remembered(_DECODED_BYTES)
 
 
 class Row(Protocol):
@@ -53,6 +58,14 @@ def attributes_of(value: str | None) -> Attributes:
     return orjson.loads(value) if value else {}
 
 
+def entry_attributes(value: str | None) -> Attributes:
+    """The same for an entry of a search. Do not change it: the latest ones are remembered, for a study list
+    that is looked at is asked for again and again, and mostly says what it said before."""
+    if not value:
+        return {}
+    return _decoded.of(value, lambda: (orjson.loads(value), _IN_MEMORY * len(value)))
+
+
 def edits_of(value: str | None) -> dict[str, JSONElement | None]:
     """A jsonb column of edits; None removes."""
     return orjson.loads(value) if value else {}
@@ -65,7 +78,7 @@ def patient_entry(row: Row) -> PatientEntry:
         issuer=row["issuer"],
         pid=row["pid"],
         name_key=row["name_key"],
-        attributes=attributes_of(row["p_attributes"]),
+        attributes=entry_attributes(row["p_attributes"]),
         flags=tuple(row["flags"]),
         version=row["p_version"],
     )
@@ -81,7 +94,7 @@ def series_entry(row: Row, added: int = 0, rejected: int = 0) -> SeriesEntry:
         visible=row["n_instances"] + added,
         rejected=row["n_rejected"] + rejected,
         cool=row["cool"],
-        attributes=attributes_of(row["attributes"]),
+        attributes=entry_attributes(row["attributes"]),
         version=row["version"],
     )
 
@@ -95,7 +108,7 @@ def study_entry(row: Row, patient: PatientEntry, series: list[SeriesEntry]) -> S
         date=row["study_date"],
         time=row["study_time"],
         patient=patient,
-        attributes=attributes_of(row["attributes"]),
+        attributes=entry_attributes(row["attributes"]),
         series=shown,
         visible=sum(entry.visible for entry in shown),
         rejected=sum(entry.rejected for entry in series),
