@@ -114,4 +114,4 @@ class Metadata:
         told = self._shelf.archive.metadata(
             opened.lease, some, lambda located: f"{opened.url(located)}/bulkdata"
         )
-        return lead + b",".join(told)
+        return b",".join((lead + told[0], *told[1:])) if told else lead

@@ -74,8 +74,10 @@ class Opened:
 
     def url(self, located: Located) -> str:
         """Absolute address of an instance."""
-        target = Target(located.study_uid, located.series_uid, located.sop_uid)
-        return self.root + target.path
+        return (
+            f"{self.root}/studies/{located.study_uid}/series/{located.series_uid}"
+            f"/instances/{located.sop_uid}"
+        )
 
     def etag(self, *kind: str) -> str:
         """A strong entity tag of these instances as `kind`: changes with every edit and every byte."""

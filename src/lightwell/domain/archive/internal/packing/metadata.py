@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +31,7 @@ _BLOCK_LIMIT = 512 << 20
 _COUNT_LIMIT = 200_000
 INSTANCE = struct.Struct("<IHHH")
 NO_JSON = 0xFFFF
+_BEHIND = 1 << 32  # no tag, and behind all of them
 HeadElements = tuple[tuple[int, bytes], ...]  # (tag, `"TTTTTTTT":{…}`), ascending
 
 
@@ -49,6 +50,16 @@ class _Told:
     starts: tuple[int, ...]
     holes: tuple[int, ...]
     body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How an answer is laid out: slices of the instance, from element `firsts[i]` up to `lasts[i]`, and what
+    stands between them. `between` has one more: the first before all slices, the last behind them."""
+
+    firsts: tuple[int, ...]
+    lasts: tuple[int, ...]
+    between: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +120,7 @@ def _parse_head(model: dict[str, Any], end: int) -> MetadataHead:
 def _read_block(raw: bytes, count: int, heads: int) -> list[_Told | None]:
     """The instances of an inflated block; None for those that cannot be told as JSON."""
     found: list[_Told | None] = []
+    shared: dict[bytes, bytes] = {}
     at = 0
     try:
         for _ in range(count):
@@ -124,7 +136,7 @@ def _read_block(raw: bytes, count: int, heads: int) -> list[_Told | None]:
             if head >= heads:
                 raise Damaged("A block of metadata contradicts itself.")
             starts = (*words[:elements], size + 1)
-            tags = raw[first:start]
+            tags = shared.setdefault(raw[first:start], raw[first:start])
             found.append(_Told(head, tags, starts, words[elements:], raw[body:at]))
     except struct.error as error:
         raise Damaged("A block of metadata is cut off.") from error
@@ -145,7 +157,7 @@ class MetadataAnswers:
         self._read = read
         self._numbers = {uid: number for number, uid in enumerate(head.uids)}
         self._blocks: dict[int, list[_Told | None]] = {}
-        self._plans: dict[tuple[int, bytes, bytes], list[tuple[int, int, bytes]]] = {}
+        self._plans: dict[tuple[int, bytes, bytes], _Plan] = {}
 
     def again(self) -> MetadataAnswers:
         """The same for another request."""
@@ -162,18 +174,19 @@ class MetadataAnswers:
         told = None if number is None else self._told(number)
         if told is None:
             return None
-        root = orjson.dumps(bulk_root)[1:-1]
-        pieces: list[bytes] = []
-        body, starts, holes = told.body, told.starts, told.holes
-        hole = holes[0] if holes else len(body)
-        for first, last, new in self._plan(told, edits):
-            if first < last:
-                start, end = starts[first], starts[last] - 1
-                piece = body[start:end]
-                pieces.append(piece if end <= hole else _filled(piece, start, holes, root))
-            if new:
-                pieces.append(new)
-        return b"{%b}" % b",".join(pieces)
+        plan = self._plan(told, edits)
+        body, starts = told.body, told.starts
+        begins = [starts[first] for first in plan.firsts]
+        ends = [starts[last] - 1 for last in plan.lasts]
+        slices = [body[begin:end] for begin, end in zip(begins, ends, strict=True)]
+        for hole in reversed(told.holes):  # backwards: what is filled in moves what is behind it
+            place = bisect_right(begins, hole) - 1
+            if place >= 0 and hole < ends[place]:
+                at, piece = hole - begins[place], slices[place]
+                slices[place] = piece[:at] + orjson.dumps(bulk_root)[1:-1] + piece[at:]
+        laid = [b""] * (2 * len(slices) + 1)
+        laid[0::2], laid[1::2] = plan.between, slices
+        return b"".join(laid)
 
     def _told(self, number: int) -> _Told | None:
         block, place = divmod(number, self.head.per)
@@ -187,8 +200,8 @@ class MetadataAnswers:
             self._blocks[block] = _read_block(raw, count, len(self.head.heads))
         return self._blocks[block][place]
 
-    def _plan(self, told: _Told, edits: Edits) -> list[tuple[int, int, bytes]]:
-        """What to lay side by side: elements `start` to `end` of the instance, then something new."""
+    def _plan(self, told: _Told, edits: Edits) -> _Plan:
+        """What to lay side by side."""
         key = (told.head, told.tags, orjson.dumps(dict(edits)) if edits else b"")
         plan = self._plans.get(key)
         if plan is None:
@@ -196,32 +209,29 @@ class MetadataAnswers:
         return plan
 
 
-def _plan(raw: bytes, head: HeadElements, edits: Edits) -> list[tuple[int, int, bytes]]:
+def _plan(raw: bytes, head: HeadElements, edits: Edits) -> _Plan:
     tags = struct.unpack(f"<{len(raw) // 4}I", raw)
     laid: dict[int, bytes] = dict(head)
     for key, element in edits.items():
         laid[int(key, 16)] = b"" if element is None else element_bytes(key.upper(), element)
-    plan: list[tuple[int, int, bytes]] = []
+    slices: list[tuple[int, int]] = []
+    new: list[list[bytes]] = [[]]  # elements before each slice, and behind the last
     at = 0
-    for tag, new in sorted(laid.items()):
+    for tag, text in [*sorted(laid.items()), (_BEHIND, b"")]:
         place = bisect_left(tags, tag)
-        if place == at and plan:  # nothing of the instance lies between the two: one piece
-            first, last, before = plan[-1]
-            plan[-1] = (first, last, b",".join(filter(None, (before, new))))
-        else:
-            plan.append((at, place, new))
+        if at < place:
+            slices.append((at, place))
+            new.append([])
+        if text:
+            new[-1].append(text)
         at = place + (place < len(tags) and tags[place] == tag)
-    plan.append((at, len(tags), b""))
-    return plan
-
-
-def _filled(piece: bytes, start: int, holes: tuple[int, ...], root: bytes) -> bytes:
-    """A piece that begins at `start` of its instance, with the URL in its holes."""
-    parts = []
-    at = 0
-    for hole in holes:
-        if 0 <= hole - start < len(piece):
-            parts += [piece[at : hole - start], root]
-            at = hole - start
-    parts.append(piece[at:])
-    return b"".join(parts)
+    if not slices:
+        return _Plan((), (), (b"{%b}" % b",".join(new[0]),))
+    before, *inner, behind = (b",".join(elements) for elements in new)
+    between = (
+        b"{%b," % before if before else b"{",
+        *(b",%b," % text if text else b"," for text in inner),
+        b",%b}" % behind if behind else b"}",
+    )
+    firsts, lasts = zip(*slices, strict=True)
+    return _Plan(firsts, lasts, between)
