@@ -12,7 +12,7 @@ from lightwell.access.actions import Action
 from lightwell.access.audit import Outcome as Ended
 from lightwell.access.audit import record
 from lightwell.access.commit import ChangeSet, Committer, FactsChanged
-from lightwell.access.context import Context
+from lightwell.access.context import Actor, Context, Tenant
 from lightwell.access.operation import Act, operation, permit
 from lightwell.access.ports import Journal, PolicySource
 from lightwell.dicom.uids import HTJ2KLosslessRPCL, syntax_of
@@ -177,9 +177,18 @@ class Archive:
                 return lease
         return await self._grant(context, study_uid, series_uid, sop_uid, scope=scope)
 
-    def held(self, context: Context, study_uid: str, series_uid: str, sop_uid: str) -> Lease | None:
-        """The lease that `locate` would give for an instance, where this process holds it already."""
-        scope = _scope(context, study_uid, series_uid)
+    def held(
+        self,
+        tenant: Tenant,
+        actor: Actor,
+        channel: str,
+        study_uid: str,
+        series_uid: str,
+        sop_uid: str,
+    ) -> Lease | None:
+        """The lease that `locate` would give for an instance, where this process holds it already. No act of
+        its own, so it needs no context."""
+        scope = (tenant.key, str(actor), channel, study_uid, series_uid)
         lease = self._desk.find(scope, self.clock.monotonic())
         return lease if lease is not None and lease.opens(series_uid, sop_uid) else None
 

@@ -64,7 +64,9 @@ class _Plan:
     coded: bool  # as it lies in its pack
     run: FrameRun | None  # where the only frame lies, if it is sent as it is stored
     kind: str  # media type of the answer
-    around: tuple[bytes, bytes]  # what a multipart answer has before its first frame and after its last
+    around: tuple[
+        bytes, bytes
+    ]  # what a multipart answer has before its first frame and after its last
 
     @property
     def located(self) -> Located:
@@ -109,10 +111,10 @@ class Frames:
 
     async def _planned(self, x: Exchange) -> _Plan:
         """What a request comes down to: remembered from an equal one while its lease is held."""
-        names, context = x.names, x.context(CHANNEL)
+        names = x.names
         asked = (*x.address, x.accept, x.header("host"))
         lease = self._shelf.archive.held(
-            context, names["study"], names["series"], names["instance"]
+            x.tenant, x.actor, CHANNEL, names["study"], names["series"], names["instance"]
         )
         if lease is not None:
             plan = self._plans.get(lease.lease_id, {}).get(asked)

@@ -129,10 +129,15 @@ class Exchange:
             host = f"{host}:{port}"
         return f"{self.scope.get('scheme', 'http')}://{host}{self.prefix}"
 
-    def context(self, channel: str) -> Context:
+    @property
+    def actor(self) -> Actor:
         """Who acts. Until people have accounts: anyone who reaches this machine's web door."""
+        return _ANYONE
+
+    def context(self, channel: str) -> Context:
+        """The context of an act at this door."""
         client = self.scope.get("client") or ("",)
-        return Context(self.tenant, _ANYONE, channel=channel, origin=str(client[0]))
+        return Context(self.tenant, self.actor, channel=channel, origin=str(client[0]))
 
     async def body(self) -> AsyncIterator[bytes]:
         """The request body in the pieces it comes in. Raises ClientGone when it is cut."""
@@ -178,9 +183,7 @@ class Exchange:
         self, status: int, body: bytes, content_type: str, headers: Iterable[Header] = ()
     ) -> None:
         """A complete response; HEAD gets its head."""
-        length = (b"content-length", b"%d" % len(body))
-        await self.start(status, content_type, [length, *headers])
-        await self.end(body)
+        await self.pieces(status, (body,), content_type, headers)
 
     async def pieces(
         self, status: int, parts: tuple[bytes, ...], content_type: str, headers: Iterable[Header]
@@ -188,9 +191,10 @@ class Exchange:
         """A complete response from several buffers that are not worth joining."""
         length = (b"content-length", b"%d" % sum(map(len, parts)))
         await self.start(status, content_type, [length, *headers])
-        for part in parts[:-1]:
-            await self.write(part)
-        await self.end(parts[-1])
+        *front, last = parts if self.method != "HEAD" else (b"",)
+        for part in front:
+            await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        await self._send({"type": "http.response.body", "body": last})
 
     async def not_modified(self, headers: Iterable[Header]) -> None:
         """304: what the client has is still true."""

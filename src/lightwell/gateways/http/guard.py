@@ -235,9 +235,9 @@ def _draining(send: Send, body: Body) -> Send:
     """A `send` that reads the rest of the request body before an answer begins."""
 
     async def drained(message: Message) -> None:
-        if message["type"] == "http.response.start" and not body.finished:
-            if not await body.drain():
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        begins = message["type"] == "http.response.start"
+        if begins and not body.finished and not await body.drain():
+            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
         await send(message)
 
     return drained

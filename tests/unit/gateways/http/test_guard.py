@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lightwell.gateways.http.asgi import Message, answer
+from lightwell.gateways.http.asgi import Answering, Message, answer
 from lightwell.gateways.http.guard import (
     Body,
     BodyTooLarge,
@@ -266,3 +266,18 @@ def test_a_local_door_answers_to_no_other_name() -> None:
     assert objection(scope(headers=both), local) is not None
     assert objection(scope(headers=[(b"host", b"localhost:8042")]), local) is None
     assert objection(scope(headers=[(b"host", b"pacs.example")]), DoorLimits()) is None
+
+
+def test_layers_share_one_watch_of_an_answer() -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    outer = Answering.of(send)
+    inner = Answering.of(outer)
+    assert inner is outer
+    assert not outer.started
+    asyncio.run(answer(inner, 204, b"", "text/plain"))
+    assert outer.started
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
