@@ -1,7 +1,6 @@
 """The data dictionary: VR and keyword of a tag (PS3.6), private tags included where published.
 
-The tables are pydicom's; they are loaded on first use because importing them costs half a second, and
-an explicit VR data set never asks.
+The tables are pydicom's (`published.py`).
 
 Ambiguous entries are settled by the context that PS3.5 A.1 and PS3.3 give:
 * "US or SS": SS when Pixel Representation (0028,0103) of the data set or of the nearest enclosing
@@ -14,26 +13,10 @@ Ambiguous entries are settled by the context that PS3.5 A.1 and PS3.3 give:
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+
+from lightwell.dicom.published import private_entry, public_entry, tag_of_keyword
 
 PIXEL_DATA = 0x7FE00010
-
-
-class _Tables:
-    """pydicom's dictionaries, kept together so that they are imported once."""
-
-    def __init__(self) -> None:
-        from pydicom import datadict
-
-        self.entry: Any = datadict.get_entry
-        self.private_entry: Any = datadict.get_private_entry
-        self.keyword_tag: Any = datadict.tag_for_keyword
-
-
-@lru_cache(maxsize=1)
-def load() -> _Tables:
-    """Load the tables now (for a process that wants no surprise later)."""
-    return _Tables()
 
 
 @lru_cache(maxsize=16384)
@@ -42,18 +25,15 @@ def listed_vr(tag: int, private_creator: str | None = None) -> str:
     group, element = tag >> 16, tag & 0xFFFF
     if element == 0:
         return "UL"  # group length (PS3.5 7.2)
-    try:
-        if group & 1:
-            if element < 0x10:
-                return "UN"
-            if element <= 0xFF:
-                return "LO"  # private creator (PS3.5 7.8.1)
-            if not private_creator:
-                return "UN"
-            return str(load().private_entry(tag, private_creator)[0])
-        return str(load().entry(tag)[0])
-    except KeyError:
+    if group & 1 and element < 0x10:
         return "UN"
+    if group & 1 and element <= 0xFF:
+        return "LO"  # private creator (PS3.5 7.8.1)
+    if group & 1:
+        entry = private_entry(tag, private_creator) if private_creator else None
+    else:
+        entry = public_entry(tag)
+    return "UN" if entry is None else entry[0]
 
 
 def vr_of(tag: int, private_creator: str | None = None, *, signed: bool = False) -> str:
@@ -76,23 +56,18 @@ def keyword_of(tag: int) -> str | None:
     """The keyword of a public tag ("PatientID"); None for private and unknown ones."""
     if (tag >> 16) & 1:
         return None
-    try:
-        return str(load().entry(tag)[4]) or None
-    except KeyError:
-        return None
+    entry = public_entry(tag)
+    return None if entry is None else entry[4] or None
 
 
 @lru_cache(maxsize=4096)
 def tag_for(keyword: str) -> int | None:
     """The tag of a keyword, None when there is none."""
-    found = load().keyword_tag(keyword)
-    return None if found is None else int(found)
+    return tag_of_keyword(keyword)
 
 
 @lru_cache(maxsize=4096)
 def multiplicity_of(tag: int) -> str:
     """The value multiplicity ("1", "1-n", "3"); "1-n" for private and unknown tags."""
-    try:
-        return str(load().entry(tag)[1])
-    except KeyError:
-        return "1-n"
+    entry = public_entry(tag)
+    return "1-n" if entry is None else entry[1]

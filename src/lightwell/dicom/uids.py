@@ -13,6 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from uuid import UUID, uuid4
 
+from lightwell.dicom.published import unique_identifiers
 from lightwell.dicom.vrs import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, Encoding
 
 LONGEST_ACCEPTED = 128  # twice the standard's 64: the longest met in the field is 65
@@ -271,12 +272,10 @@ StudyRootGet = "1.2.840.10008.5.1.4.1.2.2.3"
 @lru_cache(maxsize=1)
 def storage_classes() -> MappingProxyType[str, str]:
     """Storage SOP Class UID -> name, current and retired (PS3.6 A.1), without DICOMDIR and services."""
-    from pydicom._uid_dict import UID_dictionary  # late: it costs half a second and many megabytes
-
     return MappingProxyType(
         {
             uid: name.removesuffix(" (Retired)")
-            for uid, (name, kind, *_rest) in UID_dictionary.items()
+            for uid, (name, kind, *_rest) in unique_identifiers().items()
             if kind == "SOP Class"
             and "Storage" in name
             and "Commitment" not in name
