@@ -12,8 +12,8 @@ import uvloop
 from lightwell.app.generation import (
     Generation,
     allow_many_files,
+    await_generation,
     die_with_parent,
-    read_generation,
 )
 from lightwell.app.heartbeat import Heart
 from lightwell.app.logs import log_to_file
@@ -73,7 +73,7 @@ async def run(generation: Generation) -> None:
 
 def main() -> None:
     """Entry point of the process."""
-    generation = read_generation()
+    generation = await_generation()
     die_with_parent(generation.lifeline)
     allow_many_files()
     log_to_file(generation.settings.logs, generation.name)

@@ -1,6 +1,8 @@
 """What a child process is told by its supervisor, and how it dies with it.
 
-The configuration travels in one environment variable (never in arguments, which everybody can read).
+The configuration comes through the child's standard input (never in arguments, which everybody can
+read), when the database is there: until then the child has loaded its code. For children of its own it
+stands in one environment variable from then on.
 A child holds the read end of the supervisor's lifeline pipe: when the supervisor is gone, however it
 went, the pipe ends and the child leaves at once. Where the kernel offers it (Linux), the parent-death
 signal says the same without a thread, also to children that inherit no descriptor.
@@ -24,6 +26,7 @@ from lightwell.backends.database.roles import ConnectionInfo, Role
 VARIABLE = "LIGHTWELL_GENERATION"
 _PR_SET_PDEATHSIG = 1
 FILES = 65_536
+_BY_HAND = "This process is started by `lightwell serve`, not by hand."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,11 @@ class Generation:
     tls_socket: int = -1
 
     def to_environment(self) -> dict[str, str]:
-        """The variable a child is started with."""
+        """The variable of a child that is started with its generation."""
+        return {VARIABLE: self.to_text()}
+
+    def to_text(self) -> str:
+        """As JSON, in one line."""
         s = self.settings
         body = {
             "data": str(s.data),
@@ -63,14 +70,29 @@ class Generation:
             "dimse_socket": self.dimse_socket,
             "tls_socket": self.tls_socket,
         }
-        return {VARIABLE: json.dumps(body)}
+        return json.dumps(body)
+
+
+def await_generation() -> Generation:
+    """The child's side: wait until the supervisor says that it may begin.
+
+    A start that was refused, or a supervisor that died over it, ends the wait and this process.
+    """
+    if sys.stdin.isatty():
+        raise SystemExit(_BY_HAND)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is the supervisor's
+    said = sys.stdin.buffer.read()
+    if not said:
+        os._exit(1)
+    os.environ[VARIABLE] = said.decode()
+    return read_generation()
 
 
 def read_generation() -> Generation:
-    """The child's side. Only a supervisor starts children: without the variable this is a mistake."""
+    """What the environment says. Only a supervisor starts children: without it this is a mistake."""
     raw = os.environ.get(VARIABLE)
     if raw is None:
-        raise SystemExit("This process is started by `lightwell serve`, not by hand.")
+        raise SystemExit(_BY_HAND)
     body = json.loads(raw)
     tls = body["tls"]
     settings = Settings(

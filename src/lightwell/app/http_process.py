@@ -14,7 +14,12 @@ from granian.constants import Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from lightwell.app.generation import allow_many_files, die_with_parent, read_generation
+from lightwell.app.generation import (
+    allow_many_files,
+    await_generation,
+    die_with_parent,
+    read_generation,
+)
 from lightwell.app.heartbeat import Heart
 from lightwell.app.http import http_application
 from lightwell.app.logs import log_to_file
@@ -118,7 +123,7 @@ def application() -> Worker:
 
 def main() -> None:
     """Entry point of the process that owns the workers."""
-    generation = read_generation()
+    generation = await_generation()
     die_with_parent(generation.lifeline)
     settings = generation.settings
     log_to_file(settings.logs, "http-main")

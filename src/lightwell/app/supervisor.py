@@ -1,6 +1,8 @@
 """`lightwell serve`: one command, several processes, no half-alive server.
 
 The supervisor owns the data folder's lock, the database, the listening DIMSE sockets and the children.
+Children are started before the database, so that they load their code while it comes up; they open
+nothing until they are told their generation, which is after every check of this start.
 A child that dies is started again while `/readyz` says so; one that keeps dying takes the whole server
 down. When the supervisor itself dies, the lifeline ends and every child leaves at once; the database
 shuts down through its own keeper.
@@ -64,12 +66,24 @@ class Child:
         return len(self.deaths) >= CRASHES
 
 
-def _launch(
-    command: list[str], generation: Generation, passed: list[int]
-) -> subprocess.Popen[bytes]:
-    """A child that knows its generation and holds what was passed on."""
-    environment = {**os.environ, **generation.to_environment()}
-    return subprocess.Popen(command, env=environment, pass_fds=passed, stdin=subprocess.DEVNULL)
+@contextlib.contextmanager
+def lifeline() -> Iterator[int]:
+    """A pipe's read end, for the children to inherit; it ends with this process."""
+    read, held = os.pipe()
+    os.set_inheritable(read, True)
+    try:
+        yield read
+    finally:
+        os.close(read)
+        os.close(held)
+
+
+def _tell(child: Child, generation: Generation) -> None:
+    """Let a launched child begin. One that has died meanwhile is found by the next look."""
+    assert child.process is not None
+    assert child.process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), child.process.stdin as line:
+        line.write(replace(generation, name=child.name).to_text().encode())
 
 
 def listen(endpoint: Endpoint) -> socket.socket:
@@ -112,13 +126,24 @@ class Supervisor:
         with held_by_server(self._settings.data) as lock:
             log_to_file(self._settings.logs, "supervisor")
             check_free(self._settings.http)
-            with self._sockets() as (dimse, tls):
+            # The lifeline outlasts the children's grace: its end would end them at once.
+            with self._sockets() as (dimse, tls), lifeline() as line:
+                passed = [lock, line, dimse.fileno(), *([tls.fileno()] if tls else [])]
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, self._asked_to_stop)
                 try:
+                    self._launch_children(passed)
                     info = self._hold.start()
                     asyncio.run(prepare(self._settings, info, self._say))
-                    return self._serve(info, lock, dimse, tls)
+                    generation = Generation(
+                        settings=_settled(self._settings, dimse),
+                        info=info,
+                        name="",
+                        lifeline=line,
+                        dimse_socket=dimse.fileno(),
+                        tls_socket=tls.fileno() if tls else -1,
+                    )
+                    return self._serve(generation, passed)
                 finally:
                     self._end_children()
                     self._hold.stop()
@@ -136,46 +161,37 @@ class Supervisor:
                 tls = stack.enter_context(listen(self._settings.dimse_tls))
             yield dimse, tls
 
-    def _serve(
-        self, info: ConnectionInfo, lock: int, dimse: socket.socket, tls: socket.socket | None
-    ) -> int:
-        lifeline, held = os.pipe()
-        os.set_inheritable(lifeline, True)
-        passed = [lock, lifeline, dimse.fileno(), *([tls.fileno()] if tls else [])]
-        generation = Generation(
-            settings=_settled(self._settings, dimse),
-            info=info,
-            name="",
-            lifeline=lifeline,
-            dimse_socket=dimse.fileno(),
-            tls_socket=tls.fileno() if tls else -1,
-        )
+    def _launch_children(self, passed: list[int]) -> None:
         self._children = [
             *(Child(f"dimse-{n}", "dimse_process") for n in range(1, self._settings.workers + 1)),
             Child("work", "work_process"),
             Child("http", "http_process"),
         ]
-        try:
-            for child in self._children:
-                self._start(child, generation, passed)
-            self._say(banner(generation.settings))
-            if self._settings.demo:
-                self._start_demo(generation, passed)
-            return self._watch(generation, passed)
-        finally:
-            os.close(lifeline)
-            os.close(held)
+        for child in self._children:
+            self._launch(child, passed)
 
-    def _start(self, child: Child, generation: Generation, passed: list[int]) -> None:
+    def _serve(self, generation: Generation, passed: list[int]) -> int:
+        for child in self._children:
+            _tell(child, generation)
+        self._say(banner(generation.settings))
+        if self._settings.demo:
+            self._start_demo(generation, passed)
+        return self._watch(generation, passed)
+
+    def _launch(self, child: Child, passed: list[int]) -> None:
+        """Start a process that holds what was passed on, and waits to be told its generation."""
         command = [sys.executable, "-m", f"lightwell.app.{child.module}"]
-        child.process = _launch(command, replace(generation, name=child.name), passed)
+        child.process = subprocess.Popen(command, pass_fds=passed, stdin=subprocess.PIPE)
         log.info("started %s as %d", child.name, child.process.pid)
 
     def _start_demo(self, generation: Generation, passed: list[int]) -> None:
         """Demo studies are made by a child of their own that ends when they are there."""
         data = str(self._settings.data)
         command = [sys.executable, "-m", DEMO_MODULE, "--data", data]
-        self._demo = _launch(command, replace(generation, name="demo"), passed)
+        environment = {**os.environ, **replace(generation, name="demo").to_environment()}
+        self._demo = subprocess.Popen(
+            command, env=environment, pass_fds=passed, stdin=subprocess.DEVNULL
+        )
 
     def _look_at_demo(self) -> None:
         """Say how making the demo studies ended; the server runs on either way."""
@@ -200,7 +216,8 @@ class Supervisor:
                 if child.died_too_often(time.monotonic()):
                     self._say(f"{child.name} keeps dying: see {self._settings.logs}. Stopping.")
                     return 1
-                self._start(child, generation, passed)
+                self._launch(child, passed)
+                _tell(child, generation)
         return 0
 
     def _revive_database(self) -> None:

@@ -16,7 +16,7 @@ import uvloop
 from lightwell.app.cooling import CoolingDuty
 from lightwell.app.courier import deliver_commitments
 from lightwell.app.durable import Durable
-from lightwell.app.generation import Generation, die_with_parent, read_generation
+from lightwell.app.generation import Generation, await_generation, die_with_parent
 from lightwell.app.heartbeat import Heart
 from lightwell.app.logs import log_to_file
 from lightwell.app.wiring import House, open_house, start_listening
@@ -125,7 +125,7 @@ async def run(generation: Generation) -> None:
 
 def main() -> None:
     """Entry point of the process."""
-    generation = read_generation()
+    generation = await_generation()
     die_with_parent(generation.lifeline)
     os.nice(NICE)
     log_to_file(generation.settings.logs, generation.name)

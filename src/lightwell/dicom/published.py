@@ -22,7 +22,8 @@ def _tables(file: str) -> Any:
         raise ModuleNotFoundError("No module named 'pydicom'")
     path = Path(package.origin).with_name(f"{file}.py")
     spec = spec_from_file_location(f"lightwell.dicom.published{file}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
