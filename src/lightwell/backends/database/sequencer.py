@@ -25,22 +25,41 @@ TAKEOVER_SECONDS = 1.0
 LOCK = 0x5345515545
 GENESIS = bytes(32)
 
-_EVENTS = """
-INSERT INTO feed_batch (tenant, first_seq, n, w_from, w_to)
-SELECT e.tenant,
-       coalesce((SELECT f.first_seq + f.n FROM feed_batch f WHERE f.tenant = e.tenant
-                 ORDER BY f.first_seq DESC LIMIT 1), 1),
-       e.n, $1::text::xid8, $2::text::xid8
-FROM (SELECT tenant, count(*)::int AS n FROM event
-      WHERE xid >= $1::text::xid8 AND xid < $2::text::xid8 GROUP BY tenant) e
+# All transactions below the mark have ended: whatever is asked later, the rows between two marks are the
+# same ones. So only the last statement changes anything, and no transaction is needed around the three.
+_MARKS = """
+SELECT m.a::text AS a, m.b::text AS b
+FROM (SELECT watermark AS a, pg_snapshot_xmin(pg_current_snapshot()) AS b FROM sequencer) m
+WHERE EXISTS (SELECT FROM event e WHERE e.xid >= m.a AND e.xid < m.b)
+   OR EXISTS (SELECT FROM audit l WHERE l.xid >= m.a AND l.xid < m.b)
 """
 _LEAVES = """
-SELECT tenant, leaf FROM audit WHERE xid >= $1::text::xid8 AND xid < $2::text::xid8
-ORDER BY tenant, xid, audit_id
+SELECT l.tenant, l.leaves, coalesce(h.next, 1) AS first, h.head
+FROM (SELECT tenant, array_agg(leaf ORDER BY xid, audit_id) AS leaves FROM audit
+      WHERE xid >= $1::text::xid8 AND xid < $2::text::xid8 GROUP BY tenant) l
+LEFT JOIN LATERAL (SELECT first_seq + n AS next, head FROM audit_batch WHERE tenant = l.tenant
+                   ORDER BY first_seq DESC LIMIT 1) h ON true
 """
-_HEAD = """
-SELECT first_seq + n AS next, head FROM audit_batch WHERE tenant = $1
-ORDER BY first_seq DESC LIMIT 1
+# Nothing is placed unless the watermark is still the one that was read: two sequencers cannot both.
+_PLACE = """
+WITH mine AS (
+  UPDATE sequencer SET watermark = $2::text::xid8 WHERE watermark = $1::text::xid8 RETURNING 1
+), events AS (
+  INSERT INTO feed_batch (tenant, first_seq, n, w_from, w_to)
+  SELECT e.tenant,
+         coalesce((SELECT f.first_seq + f.n FROM feed_batch f WHERE f.tenant = e.tenant
+                   ORDER BY f.first_seq DESC LIMIT 1), 1),
+         e.n, $1::text::xid8, $2::text::xid8
+  FROM (SELECT tenant, count(*)::int AS n FROM event
+        WHERE xid >= $1::text::xid8 AND xid < $2::text::xid8 GROUP BY tenant) e, mine
+  RETURNING n
+), chains AS (
+  INSERT INTO audit_batch (tenant, first_seq, n, w_from, w_to, head)
+  SELECT u.tenant, u.first_seq, u.n, $1::text::xid8, $2::text::xid8, u.head
+  FROM unnest($3::int[], $4::bigint[], $5::int[], $6::bytea[]) u(tenant, first_seq, n, head), mine
+  RETURNING n
+)
+SELECT coalesce((SELECT sum(n) FROM events), 0) + coalesce((SELECT sum(n) FROM chains), 0)
 """
 
 
@@ -90,40 +109,21 @@ class Sequencer:
 async def step(connection: asyncpg.Connection[asyncpg.Record]) -> int:
     """One batch; returns how many events and audit records got their place."""
     with wrapped():
-        async with connection.transaction(isolation="repeatable_read"):
-            marks = await connection.fetchrow(
-                "SELECT watermark::text AS a, pg_snapshot_xmin(pg_current_snapshot())::text AS b"
-                " FROM sequencer"
-            )
-            if marks is None or int(marks["a"]) >= int(marks["b"]):
-                return 0
-            a, b = marks["a"], marks["b"]
-            placed = int((await connection.execute(_EVENTS, a, b)).split()[-1])
-            placed += await _chain(connection, a, b)
-            if placed:
-                await connection.execute("UPDATE sequencer SET watermark = $1::text::xid8", b)
-            return placed
-
-
-async def _chain(connection: asyncpg.Connection[asyncpg.Record], a: str, b: str) -> int:
-    """Hash the new leaves onto each tenant's chain, in the order of their places."""
-    leaves: dict[int, list[bytes]] = {}
-    for row in await connection.fetch(_LEAVES, a, b):
-        leaves.setdefault(row["tenant"], []).append(row["leaf"])
-    for tenant, chain in leaves.items():
-        last = await connection.fetchrow(_HEAD, tenant)
-        first, head = (last["next"], last["head"]) if last else (1, GENESIS)
-        await connection.execute(
-            "INSERT INTO audit_batch (tenant, first_seq, n, w_from, w_to, head)"
-            " VALUES ($1, $2, $3, $4::text::xid8, $5::text::xid8, $6)",
-            tenant,
-            first,
-            len(chain),
+        marks = await connection.fetchrow(_MARKS)
+        if marks is None:
+            return 0
+        a, b = marks["a"], marks["b"]
+        chains = await connection.fetch(_LEAVES, a, b)
+        placed: int = await connection.fetchval(
+            _PLACE,
             a,
             b,
-            chained(head, chain),
+            [row["tenant"] for row in chains],
+            [row["first"] for row in chains],
+            [len(row["leaves"]) for row in chains],
+            [chained(row["head"] or GENESIS, row["leaves"]) for row in chains],
         )
-    return sum(len(chain) for chain in leaves.values())
+        return int(placed)
 
 
 def chained(head: bytes, leaves: list[bytes]) -> bytes:
