@@ -15,12 +15,14 @@ import uvloop
 
 from lightwell.app.cooling import CoolingDuty
 from lightwell.app.courier import deliver_commitments
-from lightwell.app.durable import Durable
 from lightwell.app.generation import Generation, await_generation, die_with_parent
 from lightwell.app.heartbeat import Heart
 from lightwell.app.logs import log_to_file
 from lightwell.app.wiring import House, open_house, start_listening
 from lightwell.backends.database.chores import (
+    DELTA_BATCH,
+    GONE_BATCH,
+    INLINE_BATCH,
     clear_gone,
     close_leases,
     flush_inline,
@@ -38,16 +40,25 @@ NICE = 5  # the doors come first: nobody waits for this process
 
 
 async def every(
-    seconds: float, name: str, chore: Callable[[], Awaitable[int]], stop: asyncio.Event
+    seconds: float,
+    name: str,
+    chore: Callable[[], Awaitable[int]],
+    stop: asyncio.Event,
+    *,
+    full: int = 1,
 ) -> None:
-    """Run a chore until told to stop; at once again while it finds something to do."""
+    """Run a chore until told to stop; at once again when it found as much as it takes at a time.
+
+    With less it waits: while images arrive there is always one more, and a turn for each costs the
+    doors more than a turn for all that came meanwhile.
+    """
     while not stop.is_set():
         done = 0
         try:
             done = await chore()
         except (LightwellError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             log.warning("%s: %s", name, type(error).__name__)
-        if done:
+        if done >= full:
             await asyncio.sleep(0)
             continue
         try:
@@ -96,16 +107,19 @@ async def run(generation: Generation) -> None:
     house = open_house(generation.settings, generation.info, examine=False)
     sequencer = Sequencer(generation.info)
     heart = Heart(house, generation.name, "work", lambda: {"sequencer_steps": sequencer.steps})
-    durable = Durable(house)
     start_listening(house)
     await heart.start()
+    # After the first beat: the engine's library takes half a second to load, and no door waits for it.
+    from lightwell.app.durable import Durable
+
+    durable = Durable(house)
     chores = [
         sequencer.run(stop),
-        every(0.5, "inline objects", lambda: _flush(house), stop),
-        every(5.0, "counters", lambda: roll_up_deltas(house.work), stop),
+        every(0.5, "inline objects", lambda: _flush(house), stop, full=INLINE_BATCH),
+        every(5.0, "counters", lambda: roll_up_deltas(house.work), stop, full=DELTA_BATCH),
         every(1.0, "statistics", lambda: _analyse(house), stop),
         every(30.0, "leases", lambda: close_leases(house.work), stop),
-        every(5.0, "what was packed", lambda: _clear(house), stop),
+        every(5.0, "what was packed", lambda: _clear(house), stop, full=GONE_BATCH),
         every(60.0, "cool store", CoolingDuty(house).step, stop),
         every(1.0, "commitments", lambda: deliver_commitments(house), stop),
         every(3600.0, "staging", lambda: _sweep(house), stop),

@@ -7,6 +7,7 @@ the simulator can drive it alike. All are idempotent.
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -113,14 +114,23 @@ def _delete(blobs: BlobStore, key: str) -> None:
 
 
 async def _carry_out(steps: Sequence[Callable[[], None]], at_once: int) -> None:
-    """Blocking steps in threads, so many at a time; all have ended when this raises the first failure."""
+    """Blocking steps in threads, so many at a time; all have ended when this raises the first failure.
+
+    A thread takes one step after the other: handing each over alone costs as much as a small step.
+    """
     waiting = iter(steps)
+    taking = threading.Lock()
 
-    async def carry() -> None:
-        for step in waiting:
-            await asyncio.to_thread(step)
+    def carry() -> None:
+        while True:
+            with taking:
+                step = next(waiting, None)
+            if step is None:
+                return
+            step()
 
-    done = await asyncio.gather(*(carry() for _ in range(at_once)), return_exceptions=True)
+    threads = (asyncio.to_thread(carry) for _ in range(min(at_once, len(steps))))
+    done = await asyncio.gather(*threads, return_exceptions=True)
     for failure in done:
         if failure is not None:
             raise failure

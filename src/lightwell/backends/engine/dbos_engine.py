@@ -45,7 +45,7 @@ log = logging.getLogger("lightwell.engine")
 PLACES = 200  # runs begun and not ended, in one worker
 THREADS = 16
 POOL = 6
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0  # of the engine: each poll costs this process more than all its other idle work
 REPORT_SECONDS = 1.0
 PAUSE_SECONDS = 1.0
 
