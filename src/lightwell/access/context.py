@@ -37,7 +37,7 @@ class Tenant:
     region: str = "local"
     demo: bool = False
     suspended: bool = False
-    settling: str = "settle"  # how its quiet series are packed: 'settle', or 'as-received'
+    settling: str = "settle"  # how its quiet series are packed: or 'as-received', or 'pixel-exact'
 
 
 @dataclass(frozen=True, slots=True)

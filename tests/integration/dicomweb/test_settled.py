@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from lightwell.access.context import operator_context
 from lightwell.backends.codecs.htj2k import decode_coarse
 from lightwell.domain.archive.model import Level, Located, Target
 from lightwell.testing import encoding as enc
-from lightwell.testing.builders import StudyBuilder, a_study
+from lightwell.testing.builders import Shape, StudyBuilder, a_study
 
 HTJ2K = "1.2.840.10008.1.2.4.202"
 JPHC = f"image/jphc; transfer-syntax={HTJ2K}"
@@ -329,3 +330,55 @@ async def test_plans_do_not_grow_with_what_a_client_says(house: Any) -> None:
         headers = {"accept": JPHC, "host": host}
         assert (await house.client.get(f"{at(CT)}/frames/1", headers=headers)).status_code == 200
     assert sum(sized(key) for plans in frames._plans.values() for key in plans) < 500_000
+
+
+# --- of a pixel-exact tenant -----------------------------------------------------------------------
+
+
+JLS = a_study("P6").with_series(
+    "CT", rows=96, columns=96, syntax=enc.JPEG_LS, pixels=lambda shape, _rng: ramp(shape)
+)
+
+
+def ramp(shape: Shape) -> Any:
+    return (np.arange(96 * 96).reshape(shape.array_shape) // 9).astype(shape.dtype)
+
+
+async def as_pixels(house: Any, study: StudyBuilder) -> None:
+    context = operator_context(replace(house.tenant, settling="pixel-exact"), "test")
+    done = await house.settling.settle(context, study.study_uid, study.series_uid())
+    assert done.exact == 1
+    house.archive.forget(context, study.study_uid)
+
+
+async def test_what_came_compressed_goes_out_native_and_no_longer_as_it_came(house: Any) -> None:
+    """docs/conformance/dicomweb.md: `*` is Explicit VR Little Endian, the original syntax 406."""
+    await put(house, JLS)
+    frame, whole = f"{at(JLS)}/frames/1", at(JLS)
+    came = f"image/jls; transfer-syntax={enc.JPEG_LS}"
+    original = f"application/dicom; transfer-syntax={enc.JPEG_LS}"
+    any_object = "application/dicom; transfer-syntax=*"
+    before = await house.get(whole, any_object)
+    assert before.headers["content-type"] == original
+    assert (await house.get(frame, came)).status_code == 200
+    await as_pixels(house, JLS)
+
+    plain = JLS.in_syntax(enc.EXPLICIT_LE).only()
+    pixels = plain.dataset[-96 * 96 * 2 :]
+    assert (await house.get(frame, came)).status_code == 406
+    assert (await house.get(whole, original)).status_code == 406
+    after = await house.get(whole, any_object)
+    assert after.headers["content-type"].endswith(f"transfer-syntax={enc.EXPLICIT_LE}")
+    assert after.headers["etag"] != before.headers["etag"]
+    assert pydicom.dcmread(io.BytesIO(after.content)).PixelData == pixels
+    native = await house.get(frame, "application/octet-stream; transfer-syntax=*")
+    assert native.content == pixels
+    coded = await house.get(frame, JPHC)
+    assert decode_coarse(coded.content, 3, 0).tobytes() == pixels
+    found = await house.get(
+        f"/dicomweb/studies/{JLS.study_uid}/instances?includefield=00083002", "application/json"
+    )
+    (answer,) = found.json()
+    assert answer["00083002"]["Value"] == [enc.EXPLICIT_LE]
+    said = (await house.get(f"{at(JLS)}/metadata", "application/dicom+json")).json()[0]
+    assert said["00280004"]["Value"] == ["MONOCHROME2"]

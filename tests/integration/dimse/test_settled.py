@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lightwell.domain.archive.model import Level, Located, Target
 from lightwell.domain.peers.model import PeerType
 from lightwell.gateways.dimse.ahead import LARGEST, Ahead
-from lightwell.testing.builders import BuiltInstance, a_study
+from lightwell.testing.builders import BuiltInstance, Shape, a_study
 from lightwell.testing.dimse_house import LOOPBACK, DimseHouse, fetch, keys, store
 from lightwell.testing.scp import ScriptedScp
 from lightwell.testing.scu import STUDY_ROOT_MOVE, Scu
@@ -152,3 +154,31 @@ def test_what_is_ready_is_decoded_once(house: DimseHouse) -> None:
     )
     for one, built in zip(found, study, strict=True):
         assert b"".join(archive.data_set(one, one.syntax)) == built.dataset
+
+
+def test_pixel_exact_ones_go_out_native_to_everybody(house: DimseHouse) -> None:
+    """docs/conformance/dimse.md: the pixel values of what arrived, in a native syntax; never as it came."""
+    syntax = "1.2.840.10008.1.2.5"
+    study = a_study("P9").with_series(
+        "CT", instances=3, rows=100, columns=100, syntax=syntax, pixels=bands
+    )
+    objects = study.objects()
+    assert store(house, objects, "CT1") == [SUCCESS] * 3
+    offers = [(objects[0].sop_class, EXPLICIT_LE)]
+    settling = house.rooming.settling
+    assert settling is not None
+    exact = replace(house.context, tenant=replace(house.tenant, settling="pixel-exact"))
+    done = house.run(settling.settle(exact, study.study_uid, study.series_uid()))
+    assert done.exact == 3
+    house.rooming.archive.forget(house.context, study.study_uid)
+    after = fetch(house, offers, whole(objects[0])).objects
+    assert fetch(house, [(objects[0].sop_class, syntax)], whole(objects[0])).objects == {}
+    implicit = fetch(house, [(objects[0].sop_class, IMPLICIT_LE)], whole(objects[0])).objects
+    for built in study.in_syntax(EXPLICIT_LE).objects():
+        pixels = built.dataset[-100 * 100 * 2 :]
+        assert after[built.sop_uid][1].endswith(pixels)
+        assert implicit[built.sop_uid][1].endswith(pixels)
+
+
+def bands(shape: Shape, _rng: np.random.Generator) -> Any:
+    return (np.arange(100 * 100).reshape(shape.array_shape) // 10).astype(shape.dtype)

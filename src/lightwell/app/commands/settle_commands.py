@@ -60,7 +60,7 @@ def settle(
 
     async def work(house: House, context: Context) -> int:
         settling = settling_of(house)
-        total = {"series": 0, "instances": 0, "coded": 0, "raw": 0, "stored": 0}
+        total = {"series": 0, "instances": 0, "coded": 0, "exact": 0, "raw": 0, "stored": 0}
         damaged: list[str] = []
         uids = await _studies(house, context, studies)
         with Progress(console=notes, transient=True) as bar:
@@ -79,7 +79,7 @@ def settle(
                             damaged.append(f"series {series_uid}: {error.message}")
                             break
                         total["series"] += bool(done.instances)
-                        for name in ("instances", "coded", "raw", "stored"):
+                        for name in ("instances", "coded", "exact", "raw", "stored"):
                             total[name] += getattr(done, name)
                         break
                 bar.advance(task)
@@ -93,6 +93,11 @@ def settle(
                 f"{total['series']} series packed: {total['instances']} instances,"
                 f" {total['coded']} of them coded{ratio}."
             )
+            if total["exact"]:
+                console.print(
+                    f"{total['exact']} are pixel-exact: every pixel value comes back, the bytes that"
+                    " arrived do not."
+                )
         return 1 if damaged else 0
 
     raise typer.Exit(with_house(data, work, tenant=tenant))
@@ -107,6 +112,7 @@ def unpack(
 ) -> None:
     """Write instances as plain Part 10 files, each data set exactly as it arrived.
 
+    Of pixel-exact settled instances, which no longer have that, the native data set that is kept instead.
     Corrections are not in them, and rejected instances are left out: `lightwell unpack` gives back what
     was stored. Exit code 1: something was damaged.
     """

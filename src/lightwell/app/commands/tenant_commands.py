@@ -17,7 +17,12 @@ from lightwell.app.commands.options import (
     with_house,
 )
 from lightwell.app.wiring import House
-from lightwell.domain.tenants.model import DEFAULT
+from lightwell.domain.tenants.model import DEFAULT, PIXEL_EXACT
+
+NOT_KEPT = (
+    "Of lossless compressed originals the pixel values are kept and the bytes are not: from their grace on"
+    " nobody gets them in the syntax in which they came."
+)
 
 app = typer.Typer(no_args_is_help=True, help="Tenants of this installation.")
 
@@ -40,15 +45,22 @@ def create(
 
 @app.command()
 def settling(
-    how: Annotated[str, typer.Argument(help="settle, or as-received.")],
+    how: Annotated[str, typer.Argument(help="settle, as-received or pixel-exact.")],
     data: DataOption,
     tenant: TenantOption = DEFAULT,
 ) -> None:
-    """Choose how quiet series are packed from now on: pixels coded losslessly, or all as received."""
+    """Choose how quiet series are packed from now on.
+
+    settle: pixels are coded where the original comes back bit for bit, everything else lies as received.
+    as-received: nothing is coded. pixel-exact: lossless compressed originals are coded, too; every pixel
+    value comes back, the original bytes do not.
+    """
 
     async def work(house: House, context: Context) -> None:
         chosen = await house.tenants.configure(context, settling=how)
         console.print(f"Quiet series of {chosen.name} are packed: {chosen.settling}.")
+        if chosen.settling == PIXEL_EXACT:
+            console.print(NOT_KEPT)
 
     with_house(data, work, tenant=tenant)
 

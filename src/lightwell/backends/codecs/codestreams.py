@@ -54,6 +54,80 @@ def inspect(data: bytes) -> Codestream:
     raise DecodeFailed("The compressed frame does not start as any known codestream.")
 
 
+def loses_nothing(data: bytes) -> bool:
+    """Whether a codestream says that it is reversible: JPEG process 14 without point transform (ISO 10918-1
+    B.2.3: Al), JPEG-LS with NEAR 0 (14495-1 C.2.3), JPEG 2000 and HTJ2K by the 5-3 wavelet in every coding
+    style (15444-1 table A.20). Raises struct.error or IndexError when it ends within its markers.
+    """
+    if data[:2] == b"\xff\xd8":
+        return _jpeg_loses_nothing(data)
+    if data[4:8] in (b"jP  ", b"jP\x1a\x1a"):
+        data = data[_box_start(data, b"jp2c") :]
+    return data[:4] == b"\xff\x4f\xff\x51" and _jpeg_2000_loses_nothing(data)
+
+
+def _jpeg_loses_nothing(data: bytes) -> bool:
+    at = 2
+    kind = 0
+    for _ in range(_MAX_SEGMENTS):
+        while data[at] != 0xFF:
+            at += 1
+        while data[at] == 0xFF:
+            at += 1
+        marker = data[at]
+        at += 1
+        if marker in _STANDALONE:
+            continue
+        (length,) = struct.unpack_from(">H", data, at)
+        if marker in _SOF:
+            kind = marker
+        elif marker == 0xDA:
+            return kind in (0xC3, 0xF7) and _scans_lose_nothing(data, at - 2, kind == 0xF7)
+        elif marker == 0xD9:
+            break
+        at += length
+    return False
+
+
+def _scans_lose_nothing(data: bytes, at: int, near_lossless: bool) -> bool:
+    """Of every scan from `at` on: within coded data FF is never followed by a marker's code."""
+    while at >= 0:
+        # One byte each: components, two for each of them, then Ss (or NEAR), Se (or ILV), Ah and Al.
+        begin = at + 5 + 2 * data[at + 4]
+        near, approximation = data[begin], data[begin + 2]
+        if approximation & 15 or (near_lossless and near):
+            return False
+        at = data.find(b"\xff\xda", at + 2)
+    return True
+
+
+def _jpeg_2000_loses_nothing(data: bytes) -> bool:
+    """Every COD and COC, of tiles, too; no region of interest is looked at (its shift loses nothing)."""
+    at = 2
+    found = False
+    end = 0  # of the tile-part that is being read; 0: the main header
+    for _ in range(_MAX_SEGMENTS):
+        (marker,) = struct.unpack_from(">H", data, at)
+        if marker == 0xFF90:  # SOT
+            (length,) = struct.unpack_from(">I", data, at + 6)
+            end = at + length if length else len(data)
+        elif marker == 0xFF93:  # SOD
+            at = end
+            if at >= len(data) - 1 or data[at : at + 2] == b"\xff\xd9":
+                return found
+            continue
+        (size,) = struct.unpack_from(">H", data, at + 2)
+        if marker == 0xFF52:
+            found = data[at + 13] == 1
+        if marker == 0xFF53:  # the component has two bytes when there are more than 256
+            wide = struct.unpack_from(">H", data, 40)[0] > 256
+            found = data[at + 10 + wide] == 1
+        if marker in (0xFF52, 0xFF53) and not found:
+            return False
+        at += 2 + size
+    return False
+
+
 def _jpeg(data: bytes) -> Codestream:
     at = 2
     adobe: int | None = None

@@ -16,7 +16,14 @@ from lightwell.backends.codecs.errors import DecodeFailed, DecodeRefused
 from lightwell.backends.codecs.pixels import CodeJob
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.backends.codecs.protocol import Task
-from lightwell.domain.archive.coding import Buffer, CodedFrame, NotCoded, PixelForm
+from lightwell.domain.archive.coding import (
+    Buffer,
+    CodedFrame,
+    CompressedFrame,
+    NativeFrame,
+    NotCoded,
+    PixelForm,
+)
 from lightwell.kernel.errors import Unavailable
 
 T = TypeVar("T")
@@ -50,6 +57,12 @@ class PoolFrameCoder:
         """See the port."""
         return self._batch(list(frames), self._rebuild)
 
+    def decompress(
+        self, frames: Sequence[tuple[PixelForm, CompressedFrame]]
+    ) -> Future[list[NativeFrame | NotCoded]]:
+        """See the port."""
+        return self._batch(list(frames), self._decompress)
+
     def coarse(self, prefix: bytes, levels: int, reduction: int) -> Future[bytes]:
         """See the port."""
         job = CodeJob((), (prefix,), picture=(levels, reduction))
@@ -71,6 +84,15 @@ class PoolFrameCoder:
         job = CodeJob(forms, buffers, zeros=tuple(coded.zero for _form, coded in frames))
         answer = self._pool.submit(Task.REBUILD, job)
         return _then(answer, lambda raw: protocol.unpack_rebuilt(raw, forms))
+
+    def _decompress(
+        self, frames: list[tuple[PixelForm, CompressedFrame]]
+    ) -> Future[list[NativeFrame | NotCoded]]:
+        forms = tuple(form for form, _frame in frames)
+        said = tuple((frame.syntax, frame.photometric) for _form, frame in frames)
+        job = CodeJob(forms, tuple(frame.data for _form, frame in frames), said=said)
+        answer = self._pool.submit(Task.DECOMPRESS, job)
+        return _then(answer, lambda raw: protocol.unpack_decompressed(raw, forms))
 
     def _batch(
         self,

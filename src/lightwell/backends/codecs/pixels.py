@@ -220,12 +220,14 @@ class RenderJob:
 
 @dataclass(frozen=True)
 class CodeJob:
-    """Frames to code (one buffer a form), to rebuild (codestream and strays a form), or one prefix to show
-    (no form). `zeros` and `picture` (decompositions, reduction) belong to the second and third."""
+    """Frames to code (one buffer a form), to rebuild (codestream and strays a form), to decompress (one
+    buffer a form), or one prefix to show (no form). `zeros` belong to the second, `said` (transfer syntax,
+    photometric interpretation) to the third, `picture` (decompositions, reduction) to the last."""
 
     forms: tuple[PixelForm, ...]
     buffers: tuple[bytes | bytearray | memoryview, ...] = field(repr=False)
     zeros: tuple[bool, ...] = ()
+    said: tuple[tuple[str, str], ...] = ()
     picture: tuple[int, int] = (0, 0)
 
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import cast
 
 from lightwell.backends.codecs.pixels import CodeJob, DecodeJob, NativeFrame, RenderJob
+from lightwell.domain.archive import coding
 from lightwell.domain.archive.coding import CodedFrame, NotCoded, PixelForm
 
 Job = DecodeJob | RenderJob | CodeJob
@@ -40,6 +41,7 @@ class Task(enum.IntEnum):
     ENCODE = 4  # CodeJob -> coded frames
     REBUILD = 5  # CodeJob -> native frames
     COARSE = 6  # CodeJob -> samples of a codestream prefix
+    DECOMPRESS = 7  # CodeJob -> native frames, each with its photometric interpretation
 
 
 class Status(enum.IntEnum):
@@ -96,7 +98,7 @@ def receive_job(channel: socket.socket) -> tuple[Task, Job]:
     return Task(task), replace(bare, frames=frames)
 
 
-def send_answer(channel: socket.socket, status: Status, *parts: bytes | memoryview) -> None:
+def send_answer(channel: socket.socket, status: Status, *parts: Buffer) -> None:
     """Write the outcome of one job."""
     channel.sendall(_ANSWER.pack(status, sum(len(part) for part in parts)))
     for part in parts:
@@ -150,6 +152,8 @@ def unpack_native(answer: bytes) -> NativeFrame:
 #: Of one coded frame: status, `zero`, lengths of codestream (or message), strays and overlay planes.
 _CODED = struct.Struct("<BBIII")
 _REBUILT = struct.Struct("<BQ")
+#: Status, lengths of photometric interpretation (or message) and of the frame.
+_DECOMPRESSED = struct.Struct("<BIQ")
 _MESSAGE = 500
 
 
@@ -204,6 +208,35 @@ def unpack_rebuilt(answer: Buffer, forms: Sequence[PixelForm]) -> list[memoryvie
             raise ValueError("the decoder's answer has a frame of another size")
         else:
             found.append(frame)
+    cut.end()
+    return found
+
+
+def pack_decompressed(frame: coding.NativeFrame | NotCoded) -> tuple[Buffer, ...]:
+    """One decompressed frame of an answer, or why there is none."""
+    if isinstance(frame, NotCoded):
+        text = frame.why.encode()[:_MESSAGE]
+        return _DECOMPRESSED.pack(Status.FAILED, len(text), 0), text
+    text = frame.photometric.encode()
+    return _DECOMPRESSED.pack(Status.DONE, len(text), len(frame.data)), text, frame.data
+
+
+def unpack_decompressed(
+    answer: Buffer, forms: Sequence[PixelForm]
+) -> list[coding.NativeFrame | NotCoded]:
+    """The frames of an answer to DECOMPRESS, not copied. Raises ValueError for anything else."""
+    cut = _Cutter(answer)
+    found: list[coding.NativeFrame | NotCoded] = []
+    for form in forms:
+        status, letters, length = _DECOMPRESSED.unpack(cut.take(_DECOMPRESSED.size))
+        text = bytes(cut.take(letters)[:_MESSAGE]).decode("utf-8", "replace")
+        frame = cut.take(length)
+        if status != Status.DONE:
+            found.append(NotCoded(text))
+        elif length != form.frame_bytes:
+            raise ValueError("the decoder's answer has a frame of another size")
+        else:
+            found.append(coding.NativeFrame(text, frame))
     cut.end()
     return found
 

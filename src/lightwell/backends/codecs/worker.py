@@ -22,6 +22,7 @@ import numpy as np
 
 from lightwell.backends.codecs import protocol
 from lightwell.backends.codecs.decode import decode_frame, native_frame
+from lightwell.backends.codecs.decompress import decompress_frame
 from lightwell.backends.codecs.errors import DecodeFailed, DecodeRefused
 from lightwell.backends.codecs.htj2k import (
     decode_coarse,
@@ -33,7 +34,13 @@ from lightwell.backends.codecs.htj2k import (
 from lightwell.backends.codecs.pixels import CodeJob, DecodeJob, Limits, RenderJob
 from lightwell.backends.codecs.protocol import Job, Status, Task
 from lightwell.backends.codecs.render import render
-from lightwell.domain.archive.coding import CodedFrame, NotCoded, PixelForm
+from lightwell.domain.archive.coding import (
+    CodedFrame,
+    CompressedFrame,
+    NativeFrame,
+    NotCoded,
+    PixelForm,
+)
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 
@@ -134,15 +141,15 @@ def _allow_seconds(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
-def _do(task: Task, job: Job, limits: Limits) -> tuple[bytes | memoryview, ...]:
+def _do(task: Task, job: Job, limits: Limits) -> tuple[protocol.Buffer, ...]:
     if isinstance(job, RenderJob):
         return (render(job, limits),)
     if isinstance(job, CodeJob):
-        return tuple(_code(task, job))
+        return tuple(_code(task, job, limits))
     return _decode(task, job, limits)
 
 
-def _code(task: Task, job: CodeJob) -> Iterator[bytes | memoryview]:
+def _code(task: Task, job: CodeJob, limits: Limits) -> Iterator[protocol.Buffer]:
     """The parts of an answer; a frame that fails says so in its place and the others go on."""
     if task is Task.COARSE:
         picture = decode_coarse(bytes(job.buffers[0]), *job.picture)
@@ -151,6 +158,9 @@ def _code(task: Task, job: CodeJob) -> Iterator[bytes | memoryview]:
     for number, form in enumerate(job.forms):
         if task is Task.ENCODE:
             yield from protocol.pack_coded(_encoded(form, job.buffers[number]))
+        elif task is Task.DECOMPRESS:
+            frame = CompressedFrame(*job.said[number], bytes(job.buffers[number]))
+            yield from protocol.pack_decompressed(_decompressed(form, frame, limits))
         else:
             stream, side = job.buffers[2 * number : 2 * number + 2]
             coded = CodedFrame(bytes(stream), job.zeros[number], bytes(side))
@@ -169,6 +179,17 @@ def _rebuilt(form: PixelForm, coded: CodedFrame) -> memoryview | NotCoded:
         return rebuild_frame(form, coded)
     except DecodeFailed as trouble:
         return NotCoded(trouble.message)
+
+
+def _decompressed(
+    form: PixelForm, frame: CompressedFrame, limits: Limits
+) -> NativeFrame | NotCoded:
+    try:
+        return decompress_frame(form, frame, limits)
+    except DecodeFailed as trouble:
+        return NotCoded(trouble.message)
+    except DecodeRefused as trouble:
+        return NotCoded(str(trouble))
 
 
 def _decode(task: Task, job: DecodeJob, limits: Limits) -> tuple[bytes | memoryview, ...]:

@@ -29,7 +29,10 @@ _COLUMNS = (
     "t.sop_uid, t.sop_class, t.syntax, t.blob_id, t.off, t.length, t.data_off, t.sha256,"
     " b.kind, b.length AS blob_length, b.inline"
 )
-_CODED = {False: "t.coded", True: "NULL::bytea AS coded"}
+_CODED = {
+    False: "t.coded, t.kept_sha256",
+    True: "NULL::bytea AS coded, NULL::bytea AS kept_sha256",
+}
 _TABLES = {False: ("instance", "instance_key"), True: ("qc_item", "item_id")}
 
 
@@ -382,4 +385,5 @@ def _kept(row: asyncpg.Record, aside: bool) -> KeptObject:
         sop_class=row["sop_class"],
         syntax=row["syntax"],
         coded=row["coded"],
+        kept_sha256=row["kept_sha256"],
     )

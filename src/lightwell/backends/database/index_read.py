@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _KEPT = (
     "SELECT i.sop_uid, s.study_uid, e.series_uid, i.sha256, i.blob_id, i.off, i.length, i.data_off,"
     " b.region, b.kind, b.length AS blob_length, b.inline IS NOT NULL AS is_inline,"
-    " 'current' AS state, i.rejected, i.sop_class, i.syntax, i.coded, i.received"
+    " 'current' AS state, i.rejected, i.sop_class, i.syntax, i.coded, i.received, i.kept_sha256"
     " FROM instance i JOIN series e ON e.tenant = $1 AND e.series_key = i.series_key"
     " JOIN study s ON s.tenant = $1 AND s.study_key = i.study_key"
     " JOIN blob b ON b.tenant = $1 AND b.blob_id = i.blob_id"
@@ -49,7 +49,7 @@ _KEPT = (
     " UNION ALL"
     " SELECT q.sop_uid, q.study_uid, q.series_uid, q.sha256, q.blob_id, q.off, q.length, q.data_off,"
     " b.region, b.kind, b.length, coalesce(b.inline IS NOT NULL, false),"
-    " q.kind, NULL, q.sop_class, q.syntax, NULL::bytea, q.first_seen"
+    " q.kind, NULL, q.sop_class, q.syntax, NULL::bytea, q.first_seen, NULL::bytea"
     " FROM qc_item q LEFT JOIN blob b ON b.tenant = $1 AND b.blob_id = q.blob_id"
     " WHERE q.tenant = $1 AND q.sop_uid = ANY($2::text[])"
     " AND q.kind <> 'quarantined' AND q.resolved IS NULL"

@@ -21,14 +21,18 @@ _NUMBERS = {kind: number for number, kind in KIND_NUMBERS.items()}
 
 _SWITCH = """
 WITH u AS (SELECT * FROM unnest($3::text[], $4::uuid[], $5::bigint[], $6::bigint[], $7::int[],
-                                $8::bytea[], $9::text[])
-             u(sop_uid, was, off, length, data_off, coded, form)),
+                                $8::bytea[], $9::text[], $11::text[], $12::bytea[], $13::text[],
+                                $14::bigint[], $15::bigint[], $16::bytea[])
+             u(sop_uid, was, off, length, data_off, coded, form, arrived, kept, syntax, pixel_off,
+               pixel_len, frame_index)),
 before AS MATERIALIZED (
   SELECT i.instance_key, i.length FROM instance i JOIN u USING (sop_uid)
   WHERE i.tenant = $1 AND i.series_key = $2 AND i.blob_id = u.was FOR UPDATE OF i),
 after AS (
   UPDATE instance i SET blob_id = $10, off = u.off, length = u.length, data_off = u.data_off,
-    coded = u.coded, settled = u.form
+    coded = u.coded, settled = u.form, arrived_syntax = u.arrived, kept_sha256 = u.kept,
+    syntax = coalesce(u.syntax, i.syntax), pixel_off = coalesce(u.pixel_off, i.pixel_off),
+    pixel_len = coalesce(u.pixel_len, i.pixel_len), frame_index = coalesce(u.frame_index, i.frame_index)
   FROM u, before b WHERE i.tenant = $1 AND i.sop_uid = u.sop_uid AND i.instance_key = b.instance_key
   RETURNING i.instance_key, i.length, u.was)
 SELECT count(*) AS n, coalesce(sum(a.length - b.length), 0)::bigint AS bytes, array_agg(DISTINCT a.was) AS was
@@ -66,9 +70,11 @@ RETURNING p.series_key
 """
 # Instances that a re-index has just written: they lie in packs, and a rival may be judged by them at once.
 _FOUND = """
-WITH u AS (SELECT * FROM unnest($2::text[], $3::uuid[], $4::bytea[], $5::text[], $6::bigint[])
-             u(sop_uid, blob_id, coded, form, blob_length)),
-i AS (UPDATE instance i SET coded = u.coded, settled = u.form FROM u
+WITH u AS (SELECT * FROM unnest($2::text[], $3::uuid[], $4::bytea[], $5::text[], $6::bigint[], $8::text[],
+                                $9::bytea[])
+             u(sop_uid, blob_id, coded, form, blob_length, arrived, kept)),
+i AS (UPDATE instance i SET coded = u.coded, settled = u.form, arrived_syntax = u.arrived,
+        kept_sha256 = u.kept FROM u
       WHERE i.tenant = $1 AND i.sop_uid = u.sop_uid AND i.blob_id = u.blob_id)
 UPDATE blob b SET kind = $7::smallint, length = p.blob_length
 FROM (SELECT DISTINCT blob_id, blob_length FROM u) p WHERE b.tenant = $1 AND b.blob_id = p.blob_id
@@ -89,6 +95,8 @@ async def write_found_in_packs(
         [row.landed.form for row in found],
         [row.landed.blob_end for row in found],
         _NUMBERS[PACK],
+        [row.landed.kept and row.landed.kept.arrived for row in found],
+        [row.landed.kept and row.landed.kept.sha256 for row in found],
     )
 
 
@@ -128,6 +136,12 @@ async def write_pack(connection: Connection, change: ChangeSet, row: PackRow) ->
         [one.coded for one in row.instances],
         [one.form for one in row.instances],
         row.pack.blob_id,
+        [one.kept and one.kept.arrived for one in row.instances],
+        [one.kept and one.kept.sha256 for one in row.instances],
+        [one.native and one.native.syntax for one in row.instances],
+        [one.native and one.native.pixel_offset for one in row.instances],
+        [one.native and one.native.pixel_length for one in row.instances],
+        [one.native and one.native.frame_index for one in row.instances],
     )
     if moved is None or moved["n"] != len(row.instances):
         raise FactsChanged("an instance of the series points elsewhere by now")

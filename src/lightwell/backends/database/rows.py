@@ -22,6 +22,7 @@ from lightwell.domain.archive.model import (
     Derived,
     Edits,
     JSONElement,
+    KeptInstead,
     KnownInstance,
     Landed,
     Level,
@@ -48,7 +49,8 @@ class Row(Protocol):
 INSTANCE_COLUMNS = (
     "i.instance_key, i.series_key, i.sop_uid, i.sop_class, i.syntax, i.number, i.rows_, i.cols,"
     " i.bits, i.frames, i.blob_id, i.off, i.length, i.data_off, i.pixel_off, i.pixel_len,"
-    " i.pixel_tag, i.frame_index, i.sha256, i.coded, i.edits, i.edit_version,"
+    " i.pixel_tag, i.frame_index, i.sha256, i.coded, i.arrived_syntax, i.kept_sha256,"
+    " i.edits, i.edit_version,"
     " b.region, b.kind, b.length AS blob_length, b.crc32c, b.inline"
 )
 
@@ -131,7 +133,12 @@ def landed(row: Row, tenant: str) -> Landed:
         inline=row["inline"],
         coded=row["coded"],
         blob_length=row["blob_length"] if KIND_NUMBERS[row["kind"]] != LANDED else None,
+        kept=_kept(row["kept_sha256"], row["arrived_syntax"]),
     )
+
+
+def _kept(digest: bytes | None, arrived: str | None) -> KeptInstead | None:
+    return None if digest is None or arrived is None else KeptInstead(digest, arrived)
 
 
 def located(
@@ -213,6 +220,7 @@ def known_instance(row: Row, tenant: str) -> KnownInstance:
         blob_length=row["blob_length"] or row["off"] + row["length"],
         syntax=row["syntax"],
         coded=row["coded"],
+        kept_sha256=row["kept_sha256"],
         received=row["received"],
         rejected=row["rejected"],
         sop_class=row["sop_class"],

@@ -186,7 +186,8 @@ async def _repair(connection: Connection, change: ChangeSet, row: RepairRow) -> 
         "WITH before AS MATERIALIZED (SELECT instance_key, length FROM instance"
         "   WHERE tenant = $1 AND sop_uid = $2 AND blob_id = $3 FOR UPDATE)"
         " UPDATE instance i SET blob_id = $4, off = $5, length = $6, data_off = $7,"
-        " coded = NULL, settled = NULL FROM before b"
+        " coded = NULL, settled = NULL, arrived_syntax = NULL, kept_sha256 = NULL,"
+        " syntax = $8, pixel_off = $9, pixel_len = $10, frame_index = $11 FROM before b"
         " WHERE i.tenant = $1 AND i.instance_key = b.instance_key"
         " RETURNING i.study_key, i.series_key, i.length - b.length AS bytes",
         tenant,
@@ -196,6 +197,10 @@ async def _repair(connection: Connection, change: ChangeSet, row: RepairRow) -> 
         landed.offset,
         landed.length,
         landed.data_offset,
+        as_text(row.instance.syntax),
+        row.instance.pixel_offset,
+        row.instance.pixel_length,
+        row.instance.frame_index,
     )
     if moved is None:
         raise FactsChanged("the row points elsewhere by now")

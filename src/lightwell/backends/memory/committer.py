@@ -232,7 +232,14 @@ def _repair(database: MemoryDatabase, tables: TenantTables, row: RepairRow) -> b
     old = tables.instances.draft(row.sop_uid)
     if old is None or old.landed.blob_id != row.lost:
         raise FactsChanged("the row points elsewhere by now")
-    tables.instances.put(row.sop_uid, replace(old, landed=row.landed))
+    facts = replace(
+        old.facts,
+        syntax=row.instance.syntax,
+        pixel_offset=row.instance.pixel_offset,
+        pixel_length=row.instance.pixel_length,
+        frame_index=row.instance.frame_index,
+    )
+    tables.instances.put(row.sop_uid, replace(old, landed=row.landed, facts=facts))
     return True
 
 
@@ -256,8 +263,18 @@ def _pack(database: MemoryDatabase, tables: TenantTables, row: PackRow) -> bool:
             inline=None,
             coded=one.coded,
             blob_length=row.pack.length,
+            kept=one.kept,
         )
-        tables.instances.put(one.sop_uid, replace(old, landed=landed))
+        facts = old.facts
+        if (native := one.native) is not None:
+            facts = replace(
+                facts,
+                syntax=native.syntax,
+                pixel_offset=native.pixel_offset,
+                pixel_length=native.pixel_length,
+                frame_index=native.frame_index,
+            )
+        tables.instances.put(one.sop_uid, replace(old, landed=landed, facts=facts))
     metadata, preview = (
         Derived(blob_key(region, tenant, DERIVED, blob.blob_id), blob.length, blob.crc32c)
         if blob is not None

@@ -241,6 +241,7 @@ def _known(facts: Any, landed: Any, state: str, rejected: str | None) -> KnownIn
         blob_length=landed.blob_end,
         syntax=facts.syntax if facts else "",
         coded=landed.coded,
+        kept_sha256=landed.kept.sha256 if landed.kept else None,
     )
 
 

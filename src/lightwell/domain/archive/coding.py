@@ -40,6 +40,7 @@ class Reason(StrEnum):
     PROOF_FAILED = "proof-failed"
     UNREADABLE = "unreadable"
     POLICY = "policy"
+    LOSSY_SYNTAX = "lossy-syntax"  # of a pixel-exact tenant: it came in a syntax that may be lossy
 
 
 class FrameFlag(IntFlag):
@@ -94,6 +95,24 @@ class CodedFrame:
     zero: bool = False
     side: bytes = field(default=b"", repr=False)
     planes: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedFrame:
+    """One frame as it came, in a transfer syntax that loses nothing; `photometric` as its header says."""
+
+    syntax: str
+    photometric: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NativeFrame:
+    """One frame as Explicit VR Little Endian holds it, colours pixel by pixel; `photometric` is what it now
+    is (PS3.5 8.2: some codecs undo their colour transform)."""
+
+    photometric: str
+    data: Buffer = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,12 @@ class KeptObject:
     sop_class: str = ""
     syntax: str = ""
     coded: bytes | None = None  # see `model.Landed`
+    kept_sha256: bytes | None = None  # see `model.KeptInstead`
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the data set that must come out."""
+        return self.kept_sha256 or self.sha256
 
     @property
     def end(self) -> int:

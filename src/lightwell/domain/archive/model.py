@@ -103,6 +103,15 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptInstead:
+    """Of a pixel-exact settled instance: its row describes a native data set with the pixel values of the one
+    received, which does not come back. `sha256` is its digest, `arrived` the transfer syntax received."""
+
+    sha256: bytes
+    arrived: str
+
+
+@dataclass(frozen=True, slots=True)
 class Landed:
     """Where the bytes lie: a Part 10 object within a blob."""
 
@@ -119,6 +128,12 @@ class Landed:
     coded: bytes | None = None
     blob_length: int | None = None  # of the blob, where it holds more than this object
     form: str | None = None  # a re-index found it in a pack: as in `Settled`
+    kept: KeptInstead | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the data set that comes out."""
+        return self.sha256 if self.kept is None else self.kept.sha256
 
     @property
     def blob_end(self) -> int:
@@ -163,6 +178,12 @@ class KnownInstance:
     syntax: str = ""
     coded: bytes | None = None  # as in `Landed`
     received: datetime | None = None  # when it first came
+    kept_sha256: bytes | None = None  # of `KeptInstead`; `syntax` then is the one kept
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the data set that comes out."""
+        return self.kept_sha256 or self.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +297,7 @@ class RepairRow:
     sop_uid: str
     lost: uuid.UUID
     landed: Landed
+    instance: InstanceFacts  # where its pixels lie: of a pixel-exact settled one, elsewhere than in the row
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +387,16 @@ class NewBlob:
 
 
 @dataclass(frozen=True, slots=True)
+class NativePlace:
+    """Where the pixels lie in a data set that is kept instead: as in `InstanceFacts`."""
+
+    syntax: str
+    pixel_offset: int
+    pixel_length: int
+    frame_index: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """One instance that moves into a pack."""
 
@@ -374,7 +406,9 @@ class Settled:
     length: int
     data_offset: int
     coded: bytes | None
-    form: str  # 'coded', or the reason code why it lies there as received
+    form: str  # 'coded', 'pixel-exact', or the reason code why it lies there as received
+    kept: KeptInstead | None = None
+    native: NativePlace | None = None  # of a coded one of these
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,13 @@ from datetime import datetime
 from typing import Protocol
 
 from lightwell.access.context import Tenant
-from lightwell.domain.archive.coding import CodedFrame, NotCoded, PixelForm
+from lightwell.domain.archive.coding import (
+    CodedFrame,
+    CompressedFrame,
+    NativeFrame,
+    NotCoded,
+    PixelForm,
+)
 from lightwell.domain.archive.model import (
     AsideItem,
     Attributes,
@@ -188,6 +194,14 @@ class FrameCoder(Protocol):
         self, frames: Sequence[tuple[PixelForm, CodedFrame]]
     ) -> Future[list[memoryview | NotCoded]]:
         """The native frames, `frame_bytes` each."""
+
+    def decompress(
+        self, frames: Sequence[tuple[PixelForm, CompressedFrame]]
+    ) -> Future[list[NativeFrame | NotCoded]]:
+        """Frames of other lossless syntaxes as Explicit VR Little Endian holds them, `frame_bytes` each.
+
+        A codestream that is allowed to lose something, whatever its transfer syntax promises, is `NotCoded`.
+        """
 
     def coarse(self, prefix: bytes, levels: int, reduction: int) -> Future[bytes]:
         """Samples at 1/2^reduction (rounded up) of the size, little endian words of Bits Allocated, pixel

@@ -25,6 +25,7 @@ from lightwell.domain.archive.coding import Reason
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing.checks import crc32c
 from lightwell.domain.archive.internal.packing.manifest import Named, naming
+from lightwell.domain.archive.internal.packing.native import native_of
 from lightwell.domain.archive.internal.packing.proving import pack_proved
 from lightwell.domain.archive.internal.packing.sources import Source
 from lightwell.domain.archive.internal.packing.writing import Packed, SeriesFacts
@@ -46,7 +47,8 @@ MERGE_AT = 4  # packs of a series from which a new generation takes all of them 
 GRACE = timedelta(hours=24)
 AHEAD = 8  # landed objects read at a time from a store that is not local, at most 2 MiB each
 PUTS = 3  # objects put together there
-AS_RECEIVED = "as-received"  # a tenant's choice (`Tenant.settling`)
+DECOMPRESSED = 2  # of a pixel-exact tenant's, decompressed at a time
+AS_RECEIVED, PIXEL_EXACT = "as-received", "pixel-exact"  # a tenant's choice (`Tenant.settling`)
 
 Heard = Callable[[int, int], None]  # so many instances done, of so many
 
@@ -58,6 +60,7 @@ class SettledSeries:
     generation: int = 0
     instances: int = 0
     coded: int = 0
+    exact: int = 0  # of the coded: their pixel values come back, the bytes that arrived do not
     raw: int = 0  # bytes of the data sets as received
     stored: int = 0  # bytes of the pack
     reasons: Mapping[str, int] | None = None  # why the others lie there as received
@@ -118,7 +121,10 @@ class Settling:
         made = await asyncio.to_thread(self._make, tenant, contents, chosen, facts, heard)
         row = _row(facts, chosen, made, facts.packed + self._grace)
         result = _result(facts.generation, made)
-        act.about(detail=f"{result.instances} instances, {result.coded} coded")
+        detail = f"{result.instances} instances, {result.coded} coded"
+        if result.exact:
+            detail += f", {result.exact} of them pixel-exact: their original bytes are not kept"
+        act.about(detail=detail)
         reach("s4")
         try:
             await act.commit(
@@ -143,9 +149,21 @@ class Settling:
         blobs = self._stock.blobs
         arrivals = arrivals_of(blobs, tenant, chosen)
 
+        exact = tenant.settling == PIXEL_EXACT
+        where = {one.sop_uid: one for one in chosen}
+
+        def source(one: Located) -> Source:
+            found = source_of(self._stock, one, arrivals, self._folder)
+            return native_of(found, self._stock.coder, self._folder) if exact else found
+
         def sources() -> Iterator[Source]:
-            tasks = (partial(source_of, self._stock, one, arrivals, self._folder) for one in chosen)
-            return in_order(tasks, 1 if blobs.quick else AHEAD)
+            at_once = DECOMPRESSED if exact else 1
+            return in_order(
+                (partial(source, one) for one in chosen), at_once if blobs.quick else AHEAD
+            )
+
+        def again(sop_uid: str) -> bytes:
+            return source(where[sop_uid]).sha256
 
         def count(done: int) -> None:
             if heard is not None:
@@ -167,6 +185,7 @@ class Settling:
             refuse=refuse,
             folder=self._folder,
             heard=count,
+            again=again,
         )
         reach("s2")
         pack = NewBlob(_id_of(key), PACK, packed.length, packed.crc32c)
@@ -251,6 +270,7 @@ def _result(generation: int, made: _Made) -> SettledSeries:
         generation=generation,
         instances=len(entries),
         coded=sum(entry.coded for entry in entries),
+        exact=sum(entry.coded and entry.kept is not None for entry in entries),
         raw=made.packed.raw,
         stored=made.packed.length,
         reasons=reasons,

@@ -22,12 +22,12 @@ def checked_name(name: str) -> str:
     return name
 
 
-SETTLINGS = ("settle", "as-received")
+SETTLE, AS_RECEIVED, PIXEL_EXACT = SETTLINGS = ("settle", "as-received", "pixel-exact")
 
 
 def checked_settling(text: str) -> str:
-    """How quiet series are packed: pixels coded where that can be undone bit for bit, or as received.
-    Raises Invalid."""
+    """How quiet series are packed: pixels coded where that can be undone bit for bit, all as received, or
+    pixels coded where their values come back, though a compressed original does not. Raises Invalid."""
     if text not in SETTLINGS:
         raise Invalid(
             f"{text!r} is no way of settling.", remedy=f"Choose one of {', '.join(SETTLINGS)}."

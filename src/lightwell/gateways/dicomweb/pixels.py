@@ -103,7 +103,7 @@ async def frame_bytes(
 
 async def _native(shelf: Shelf, opened: Opened, located: Located, number: int) -> NativePixels:
     """One frame decoded; the latest ones are remembered. Raises NoSuchFrame, HttpProblem 422, Busy."""
-    key = (located.landed.sha256, located.version, number)
+    key = (located.landed.digest, located.version, number)
     found = shelf.decoded.get(key)
     if found is not None:
         return found

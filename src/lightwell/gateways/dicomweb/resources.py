@@ -84,7 +84,7 @@ class Opened:
         digest = hashlib.blake2b(digest_size=16)
         digest.update("|".join((self.lease.version, self.root, *kind)).encode())
         for located in self.instances:
-            digest.update(located.landed.sha256)
+            digest.update(located.landed.digest)
             digest.update(f"{located.sop_uid}|{located.version}".encode())
         return f'"{digest.hexdigest()}"'
 
@@ -189,7 +189,7 @@ class Shelf:
     async def attributes(self, opened: Opened, located: Located) -> Attributes:
         """Effective DICOM JSON of one instance; a few are remembered. Do not change it."""
         bulk_root = f"{opened.url(located)}/bulkdata"
-        key = (located.landed.sha256, located.version, opened.lease.version, bulk_root)
+        key = (located.landed.digest, located.version, opened.lease.version, bulk_root)
         found = self._attributes.get(key)
         if found is None:
             found = await asyncio.to_thread(self.archive.attributes, located, bulk_root)

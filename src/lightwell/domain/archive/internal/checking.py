@@ -49,7 +49,7 @@ def fault(stock: Stock, tenant: Tenant, kept: KeptObject, *, digest: bool) -> Fa
         if length != kept.blob_length:
             wanted = kept.blob_length
             return READABLE, f"{_called(kept)} has {length} bytes in {key}, not {wanted}"
-        if digest and _digest(stock, key, kept) != kept.sha256:
+        if digest and _digest(stock, key, kept) != kept.digest:
             return READABLE, f"{_called(kept)} has another SHA-256 in {key}"
     except BlobMissing:
         return PRESENT, f"{_called(kept)} is not in the store: {key}"
@@ -120,7 +120,7 @@ def _digest(stock: Stock, key: str, kept: KeptObject) -> bytes:
             offset=kept.offset,
             length=kept.length,
             meta=kept.data_offset,
-            sha256=kept.sha256,
+            sha256=kept.digest,
             sop_uid=kept.sop_uid,
             sop_class=kept.sop_class,
             received_syntax=kept.syntax,

@@ -327,7 +327,7 @@ class Keeper:
         Raises BlobMissing, StoreBroken, Damaged. Blocking.
         """
         self._blobs.confirm(known.key, known.blob_length)
-        if vouching.digest_of(self._stock, known, sop_uid) != known.sha256:
+        if vouching.digest_of(self._stock, known, sop_uid) != known.digest:
             raise Damaged("The first copy of an object is damaged.")
 
     async def _repair(
@@ -343,7 +343,8 @@ class Keeper:
         sop_uid = placed.verdict.sop_uid
         act = Act(self._room, context, Action.ARCHIVE_INSTANCE_STORE)
         act.about(study_uid=known.study_uid, subject=sop_uid, detail="repaired by a repeat")
-        row = RepairRow(sop_uid, lost, staged.landed)
+        assert staged.described is not None  # else it would be no duplicate
+        row = RepairRow(sop_uid, lost, staged.landed, staged.described.instance)
         if known.received is not None:
             # What lies in the store says when the repeat came. A rejection between the two is still one
             # of this image: a re-index must not take it for a later arrival.

@@ -106,7 +106,7 @@ def verified_chunks(stock: Stock, at: Located) -> Iterator[bytes]:
         if held is not None:
             yield held
         held = piece
-    if digest.digest() != at.landed.sha256:
+    if digest.digest() != at.landed.digest:
         raise Damaged("An object does not have the digest of its arrival; it was not served.")
     if held is not None:
         yield held

@@ -25,6 +25,7 @@ from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.packing.reading import data_set
 from lightwell.domain.archive.internal.packing.rows import form_of, row_bytes
 from lightwell.domain.archive.internal.reading_header import HeaderReader
+from lightwell.domain.archive.internal.settling import kept_of
 from lightwell.domain.archive.internal.shelves import Contents, Shelf, Shelves, arrival_time
 from lightwell.domain.archive.internal.staging import PRIVATE_CREATOR, read_arrival_facts
 from lightwell.domain.archive.internal.stock import Stock
@@ -236,9 +237,15 @@ def _landed_again(blobs: BlobStore, describer: Describer, arrival: Arrival) -> S
 def _packed_again(
     stock: Stock, describer: Describer, contents: Contents, arrival: Arrival, shelf: Shelf
 ) -> Staged:
-    """An entry of a pack, rebuilt; raises Damaged when its digest differs."""
+    """An entry of a pack, rebuilt; raises Damaged when its digest differs.
+
+    Of a pixel-exact one what is kept is described; it is the object that arrived all the same, and judged by
+    that one's digest.
+    """
     entry, said = contents.entries[arrival.number], contents.said[arrival.number]
-    announced = _announced(said.sop_class, said.sop_uid, said.syntax, said.arrival)
+    if entry.kept != said.kept:
+        raise NotIndexed("manifest and index do not say alike what is kept of it")
+    announced = _announced(said.sop_class, said.sop_uid, entry.given_syntax, said.arrival)
     pieces = data_set(stock.reader(arrival.key), entry, stock.coder)
     looked = _looked_at(pieces, describer, announced)
     if looked.described is None:
@@ -249,11 +256,12 @@ def _packed_again(
         offset=entry.offset,
         length=entry.length,
         data_offset=entry.meta,
-        sha256=looked.digest,
+        sha256=entry.sha256,
         crc32c=looked.crc,
         coded=row_bytes(entry),
         blob_length=shelf.length,
         form=form_of(entry),
+        kept=kept_of(entry),
     )
     return Staged(looked.announced, landed, arrival.received, looked.described)
 

@@ -13,40 +13,46 @@ from typing import IO, TypeVar
 
 from lightwell.access.context import Tenant
 from lightwell.dicom.errors import DicomError
+from lightwell.dicom.frames import NativeFrames
 from lightwell.dicom.part10 import read_meta
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal import reading
 from lightwell.domain.archive.internal.packing.index import MANIFEST_NAME, Entry, read_index
-from lightwell.domain.archive.internal.packing.manifest import MANIFEST_LIMIT, read_manifest
+from lightwell.domain.archive.internal.packing.manifest import (
+    MANIFEST_LIMIT,
+    ManifestEntry,
+    read_manifest,
+)
+from lightwell.domain.archive.internal.packing.recipe import Recipe
 from lightwell.domain.archive.internal.packing.rows import form_of, row_bytes
-from lightwell.domain.archive.internal.packing.sources import WHOLE, Source
+from lightwell.domain.archive.internal.packing.sources import WHOLE, Arrived, Source
 from lightwell.domain.archive.internal.packing.tar import BLOCK, Member, ReadRange, members
 from lightwell.domain.archive.internal.staging import PRIVATE_CREATOR, read_arrival_facts
 from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.keys import is_packed
-from lightwell.domain.archive.model import Located, Settled
+from lightwell.domain.archive.model import KeptInstead, Located, NativePlace, Settled
 from lightwell.domain.archive.ports import BlobStore
 
 SPOOL = 16 << 20  # of a rebuilt object, in memory; more goes to a temporary file
 
 T = TypeVar("T")
 
-Arrivals = Mapping[str, Mapping[str, object]]  # SOP Instance UID -> arrival facts
+Arrivals = Mapping[str, ManifestEntry]  # SOP Instance UID -> how it arrived
 
 
 def arrivals_of(blobs: BlobStore, tenant: Tenant, chosen: Sequence[Located]) -> Arrivals:
-    """Arrival facts of those that lie in packs already: each pack has its manifest within.
+    """What is said of those that lie in packs already: each pack has its manifest within.
 
     Raises Damaged when one is lost: then its objects stay where they are.
     """
-    found: dict[str, Mapping[str, object]] = {}
+    found: dict[str, ManifestEntry] = {}
     packs = {one.landed.key: one.landed.blob_end for one in chosen if is_packed(one.landed.key)}
     for key, length in packs.items():
         place = _manifest_place(partial(blobs.read, key), length)
         if place is None or place.size > MANIFEST_LIMIT:
             raise Damaged("A pack has lost its manifest.")
         manifest = read_manifest(blobs.read(key, place.offset, place.size))
-        found |= {entry.sop_uid: entry.arrival for entry in manifest.entries}
+        found |= {entry.sop_uid: entry for entry in manifest.entries}
     return found
 
 
@@ -85,9 +91,10 @@ def source_of(stock: Stock, at: Located, arrivals: Arrivals, folder: str | None 
     """One object for the packer. Raises Damaged when it does not say how it arrived."""
     if is_packed(at.landed.key):
         reader: _Landed | _Rebuilt = _Rebuilt(stock, at, folder)
-        arrival = arrivals.get(at.sop_uid)
+        said = arrivals.get(at.sop_uid)
+        arrival = None if said is None else said.arrival
     else:
-        reader = _Landed(stock, at)
+        reader, said = _Landed(stock, at), None
         arrival = reader.arrival()
     if arrival is None:
         raise Damaged("An object of a series does not say how it arrived.")
@@ -96,10 +103,20 @@ def source_of(stock: Stock, at: Located, arrivals: Arrivals, folder: str | None 
         sop_class=at.sop_class,
         syntax=at.syntax,
         size=reading.data_set_length(at),
-        sha256=at.landed.sha256,
+        sha256=at.landed.digest,
         read=reader.read,
         arrival=arrival,
+        arrived=_arrived(at, said),
     )
+
+
+def _arrived(at: Located, said: ManifestEntry | None) -> Arrived | None:
+    """Of one whose pack does not give what arrived: its manifest has the size, too. Raises Damaged."""
+    if at.landed.kept is None:
+        return None
+    if said is None or said.kept is None or said.kept.sha256 != at.landed.digest:
+        raise Damaged("An object of a pack is not the one that its manifest says is kept.")
+    return Arrived(said.syntax, said.size, said.sha256)
 
 
 @dataclass(slots=True)
@@ -138,7 +155,7 @@ class _Landed:
 
 @dataclass(slots=True)
 class _Rebuilt:
-    """An object of an older pack, rebuilt as it arrived when it is first read."""
+    """An object of an older pack, rebuilt (as it arrived, or what is kept of it) when it is first read."""
 
     stock: Stock
     at: Located
@@ -175,4 +192,21 @@ def settled_of(entry: Entry, was: uuid.UUID) -> Settled:
         data_offset=entry.meta,
         coded=row_bytes(entry),
         form=form_of(entry),
+        kept=kept_of(entry),
+        native=_native_place(entry) if entry.kept is not None and entry.coded else None,
     )
+
+
+def kept_of(entry: Entry) -> KeptInstead | None:
+    """What the row says of an entry that does not give what arrived."""
+    if entry.kept is None:
+        return None
+    return KeptInstead(entry.kept.sha256, entry.received_syntax)
+
+
+def _native_place(entry: Entry) -> NativePlace:
+    recipe = Recipe.from_bytes(entry.recipe)
+    form, offset = recipe.form, recipe.original_head
+    length = form.frames * form.frame_bytes + len(recipe.pad)
+    frames = NativeFrames(form.frames, offset, 8 * form.frame_bytes, length)
+    return NativePlace(entry.given_syntax, offset, length, frames.to_bytes())

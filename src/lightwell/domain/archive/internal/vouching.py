@@ -20,6 +20,8 @@ from lightwell.dicom.values import swap_words
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal import reading
 from lightwell.domain.archive.internal.packing import reading as packed
+from lightwell.domain.archive.internal.packing.native import native_of
+from lightwell.domain.archive.internal.packing.sources import Source
 from lightwell.domain.archive.internal.stock import Stock, entry_known
 from lightwell.domain.archive.model import (
     CLASS_CONFLICT,
@@ -80,7 +82,7 @@ def vouch(stock: Stock, sop_class: str, sop_uid: str, kept: list[KnownInstance])
     if current.rejected is not None:
         return Vouched(sop_class, sop_uid, NO_SUCH_OBJECT)
     try:
-        if current.inline or digest_of(stock, current, sop_uid) != current.sha256:
+        if current.inline or digest_of(stock, current, sop_uid) != current.digest:
             return Vouched(sop_class, sop_uid, PROCESSING_FAILURE)
         if current.sop_class != sop_class:
             return Vouched(sop_class, sop_uid, CLASS_CONFLICT)
@@ -96,7 +98,8 @@ def same_pixels(
     """Whether a second object under one UID has the pixels of the first (syntax included).
 
     The arrival is read back from where it was staged; a deflated one counts as different, because
-    its pixels cannot be compared as bytes.
+    its pixels cannot be compared as bytes. Where the first keeps its native form only, that of the second is
+    made, too.
     """
     landed = staged.landed
 
@@ -109,10 +112,30 @@ def same_pixels(
     try:
         first = _rival_digest(stock, rival, rival_inline, staged)
         size = landed.length - landed.data_offset
-        second = _pixel_digest(staged.announced.syntax, size, read_staged)
+        if rival.kept_sha256 is not None:
+            second = _native_digest(stock, staged, size, read_staged)
+        else:
+            second = _pixel_digest(staged.announced.syntax, size, read_staged)
     except (BlobMissing, Damaged, DicomError):
         return False
     return first is not None and first == second
+
+
+def _native_digest(
+    stock: Stock, staged: Staged, size: int, read: Callable[[int, int], bytes]
+) -> tuple[str, bytes] | None:
+    """`_pixel_digest` of the native form, against a rival that keeps no other."""
+    instance = staged.described.instance if staged.described else None
+    source = Source(
+        sop_uid=instance.sop_uid if instance else "",
+        sop_class=instance.sop_class if instance else "",
+        syntax=staged.announced.syntax,
+        size=size,
+        sha256=staged.landed.sha256,
+        read=read,
+    )
+    native = native_of(source, stock.coder)
+    return _pixel_digest(native.syntax, native.size, native.read)
 
 
 def _rival_digest(

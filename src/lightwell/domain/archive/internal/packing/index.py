@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lightwell.dicom.uids import ExplicitVRLittleEndian
 from lightwell.domain.archive.coding import Reason
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.internal.packing import records
@@ -22,6 +23,7 @@ from lightwell.domain.archive.internal.packing.checks import crc32c, inflated
 from lightwell.domain.archive.internal.packing.tar import BLOCK, END, ReadRange
 
 VERSION = 1
+KEPT_VERSION = 2  # version 1, and `kept` of some entry
 INDEX_LIMIT = 256 << 20  # bytes of JSON
 ENTRIES_LIMIT = 200_000
 LOCATOR_NAME, INDEX_NAME = "locator.json", "index.json.z"
@@ -40,11 +42,21 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A data set in Explicit VR Little Endian that is given in the place of the one received: the same pixel
+    values, the same attributes but for those that say how the pixels lie."""
+
+    size: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One object in a pack; offsets count from the first byte of the pack.
 
     Coded exactly when `reason` is None: then `recipe` (bytes), `head_sum` (CRC32C of the entry up to
-    its first fragment) and `records` are there, and `side` when the recipe needs it.
+    its first fragment) and `records` are there, and `side` when the recipe needs it. `kept`: the data set
+    received does not come back, this one does.
     """
 
     sop_uid: str
@@ -61,6 +73,17 @@ class Entry:
     head_sum: int = 0
     records: Records | None = None
     side: tuple[int, int] | None = None
+    kept: Kept | None = None
+
+    @property
+    def given(self) -> Kept:
+        """Size and digest of the data set that the entry gives."""
+        return self.kept or Kept(self.size, self.sha256)
+
+    @property
+    def given_syntax(self) -> str:
+        """Its transfer syntax."""
+        return self.received_syntax if self.kept is None else ExplicitVRLittleEndian.uid
 
     @property
     def coded(self) -> bool:
@@ -70,7 +93,8 @@ class Entry:
 
 def index_bytes(entries: Sequence[Entry], frames: tuple[int, int]) -> tuple[bytes, int]:
     """(the index member, its inflated size); `frames` is where `frames.bin` lies."""
-    model = {"v": VERSION, "frames": list(frames), "entries": [_to_json(e) for e in entries]}
+    version = KEPT_VERSION if any(e.kept is not None for e in entries) else VERSION
+    model = {"v": version, "frames": list(frames), "entries": [_to_json(e) for e in entries]}
     raw = json.dumps(model, separators=(",", ":")).encode("ascii")
     return zlib.compress(raw, 9), len(raw)
 
@@ -87,6 +111,8 @@ def _to_json(entry: Entry) -> dict[str, Any]:
         "size": entry.size,
         "sha256": entry.sha256.hex(),
     }
+    if entry.kept is not None:
+        model["kept"] = kept_to_json(entry.kept)
     if entry.reason is not None:
         return model | {"reason": entry.reason.value}
     model["recipe"] = base64.b64encode(entry.recipe).decode("ascii")
@@ -96,6 +122,22 @@ def _to_json(entry: Entry) -> dict[str, Any]:
     if entry.side is not None:
         model["side"] = list(entry.side)
     return model
+
+
+def kept_to_json(kept: Kept) -> list[int | str]:
+    """[size, digest], also as a manifest says it."""
+    return [kept.size, kept.sha256.hex()]
+
+
+def kept_from_json(model: Any) -> Kept | None:
+    """None for None. Raises ValueError, TypeError."""
+    if model is None:
+        return None
+    size, digest = model
+    kept = Kept(_whole(size), bytes.fromhex(digest))
+    if len(kept.sha256) != 32:
+        raise ValueError("no digest")
+    return kept
 
 
 def locator_bytes(index: tuple[int, int], size: int, crc: int) -> bytes:
@@ -137,12 +179,14 @@ def read_index(read: ReadRange, length: int) -> Index:
 def _parse(raw: bytes, length: int) -> Index:
     try:
         model = json.loads(raw)
-        if model["v"] != VERSION or len(model["entries"]) > ENTRIES_LIMIT:
+        if model["v"] not in (VERSION, KEPT_VERSION) or len(model["entries"]) > ENTRIES_LIMIT:
             raise Damaged("The index of a pack has a version or a length that is not known here.")
         frames = _span(model["frames"], length)
         entries = tuple(_from_json(each, length) for each in model["entries"])
     except (ValueError, LookupError, TypeError, binascii.Error, RecursionError) as error:
         raise Damaged("The index of a pack makes no sense.") from error
+    if (model["v"] == KEPT_VERSION) != any(entry.kept is not None for entry in entries):
+        raise Damaged("The index of a pack is not of the version that it says.")
     for entry in entries:
         if entry.records is not None and not _inside(entry.records, frames):
             raise Damaged("The frame records of an entry lie outside of their member.")
@@ -174,8 +218,9 @@ def _from_json(model: dict[str, Any], length: int) -> Entry:
         head_sum=_whole(model["head"]) if reason is None else 0,
         records=Records(where[0], where[1], where[2]) if where else None,
         side=_span(model["side"], length) if "side" in model else None,
+        kept=kept_from_json(model.get("kept")),
     )
-    as_received = reason is not None and entry.size != span - entry.meta
+    as_received = reason is not None and entry.given.size != span - entry.meta
     if entry.meta > span or len(entry.sha256) != 32 or as_received:
         raise Damaged("An entry in the index of a pack contradicts itself.")
     return entry

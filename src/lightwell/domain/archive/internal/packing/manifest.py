@@ -15,12 +15,21 @@ from typing import Any
 
 from lightwell.domain.archive.coding import Reason
 from lightwell.domain.archive.errors import Damaged
-from lightwell.domain.archive.internal.packing.index import ENTRIES_LIMIT, Entry
+from lightwell.domain.archive.internal.packing.index import (
+    ENTRIES_LIMIT,
+    Entry,
+    Kept,
+    kept_from_json,
+    kept_to_json,
+)
 from lightwell.domain.archive.keys import DERIVED, PACK
 from lightwell.domain.archive.model import NewBlob
 
 VERSION = 1
 NAMING = 2  # version 1, and `blobs`
+KEPT_VERSION = 3  # version 1, and `kept` of some entry
+KEPT_NAMING = 4  # both
+_NAMING = {VERSION: NAMING, KEPT_VERSION: KEPT_NAMING}
 MANIFEST_LIMIT = 1 << 30
 
 
@@ -38,6 +47,7 @@ class ManifestEntry:
     sha256: bytes
     reason: Reason | None
     arrival: Mapping[str, object]
+    kept: Kept | None = None  # see `index.Entry`
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ def manifest_bytes(
 ) -> bytes:
     """The manifest of these entries, each with its arrival facts."""
     model = {
-        "v": VERSION,
+        "v": VERSION if all(entry.kept is None for entry in entries) else KEPT_VERSION,
         "study": study_uid,
         "series": series_uid,
         "generation": generation,
@@ -98,19 +108,22 @@ def _to_json(entry: Entry, arrival: Mapping[str, object]) -> dict[str, Any]:
         "sha256": entry.sha256.hex(),
         "arrival": dict(arrival),
     }
+    if entry.kept is not None:
+        model["kept"] = kept_to_json(entry.kept)
     return model if entry.reason is None else model | {"reason": entry.reason.value}
 
 
 def naming(copy: bytes, blobs: Named) -> bytes:
     """The manifest object: what the copy within the pack says, and the objects of its generation."""
-    head = f'{{"v":{VERSION},'.encode("ascii")
-    if not copy.startswith(head):
+    heads = {version: f'{{"v":{version},'.encode("ascii") for version in _NAMING}
+    version = next((each for each, head in heads.items() if copy.startswith(head)), None)
+    if version is None:
         raise ValueError("not a manifest of ours")
     named = {"pack": _blob_json(blobs.pack), "metadata": _blob_json(blobs.metadata)}
     if blobs.preview is not None:
         named["preview"] = _blob_json(blobs.preview)
     text = json.dumps(named, separators=(",", ":"))
-    return f'{{"v":{NAMING},"blobs":{text},'.encode("ascii") + copy[len(head) :]
+    return f'{{"v":{_NAMING[version]},"blobs":{text},'.encode("ascii") + copy[len(heads[version]) :]
 
 
 def _blob_json(blob: NewBlob) -> list[str | int]:
@@ -139,15 +152,19 @@ def read_manifest(raw: bytes) -> Manifest:
         raise Damaged("A manifest is longer than any manifest may be.")
     try:
         model = json.loads(raw)
-        if model["v"] not in (VERSION, NAMING) or len(model["entries"]) > ENTRIES_LIMIT:
+        if model["v"] not in {*_NAMING, *_NAMING.values()} or len(model["entries"]) > ENTRIES_LIMIT:
             raise Damaged("A manifest has a version or a length that is not known here.")
+        entries = tuple(_from_json(each) for each in model["entries"])
+        keeping = model["v"] in (KEPT_VERSION, KEPT_NAMING)
+        if keeping != any(entry.kept is not None for entry in entries):
+            raise Damaged("A manifest is not of the version that it says.")
         return Manifest(
             study_uid=str(model["study"]),
             series_uid=str(model["series"]),
             generation=_whole(model["generation"], 2**31),
             packed=_moment(model["packed"]),
-            entries=tuple(_from_json(each) for each in model["entries"]),
-            blobs=_named(model["blobs"]) if model["v"] == NAMING else None,
+            entries=entries,
+            blobs=_named(model["blobs"]) if model["v"] in _NAMING.values() else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged("A manifest makes no sense.") from error
@@ -181,4 +198,5 @@ def _from_json(model: dict[str, Any]) -> ManifestEntry:
         sha256=bytes.fromhex(model["sha256"]),
         reason=Reason(model["reason"]) if "reason" in model else None,
         arrival=arrival,
+        kept=kept_from_json(model.get("kept")),
     )

@@ -65,7 +65,8 @@ class _Account:
 
     @property
     def failure(self) -> Failed | None:
-        right = self.size == self.entry.size and self.digest.digest() == self.entry.sha256
+        given = self.entry.given
+        right = self.size == given.size and self.digest.digest() == given.sha256
         if right and not self.why and not self.left:
             return None
         return Failed(self.entry, self.why or "the rebuilt data set has another digest")
@@ -154,10 +155,13 @@ def pack_proved(
     refuse: Mapping[str, Reason] | None = None,
     folder: str | None = None,
     heard: Callable[[int], None] | None = None,
+    again: Callable[[str], bytes] | None = None,
 ) -> tuple[str, Packed]:
     """Write a pack to the store, seal it, prove it from there; its key and what is in it.
 
-    `heard` is told how many objects are done, one half of each by writing it and one by proving it.
+    `heard` is told how many objects are done, one half of each by writing it and one by proving it. `again`
+    gives, by SOP Instance UID, the digest of the native form of an original, decompressed once more: that of
+    every entry that keeps no original has to be equal to what the pack gives back.
     Entries that fail go into a second pack as received (`proof-failed`); the first is deleted. Raises
     Damaged when an object fails as received, too: then what landed is damaged. Whatever is raised, the
     store keeps nothing of it, as far as it can be reached.
@@ -177,6 +181,7 @@ def pack_proved(
             raise
         try:
             failed = _prove_stored(store, key, coder, packed, count)
+            failed += _prove_decompressed(packed, failed, again)
         except BaseException:
             _drop(store, key)
             raise
@@ -213,6 +218,21 @@ def _prove_stored(
         raise Damaged("The store keeps a pack of another length than was written.")
     read = partial(itself.read, key)
     return prove(read, packed.length, coder, packed.entries, packed.crc32c, heard)
+
+
+def _prove_decompressed(
+    packed: Packed, failed: Sequence[Failed], again: Callable[[str], bytes] | None
+) -> list[Failed]:
+    """What a decoder erred in once is not what it gives again: the codec's word alone proves nothing."""
+    known = {failure.entry.sop_uid for failure in failed}
+    return [
+        Failed(entry, "decompressed once more, it has other pixels")
+        for entry in packed.entries
+        if entry.kept is not None
+        and entry.coded
+        and entry.sop_uid not in known
+        and (again is None or again(entry.sop_uid) != entry.kept.sha256)
+    ]
 
 
 def _drop(store: BlobStore, key: str) -> None:

@@ -246,8 +246,8 @@ class _Pieces:
 def data_set(
     read: ReadRange, entry: Entry, coder: FrameCoder, known: Known | None = None
 ) -> Iterator[Buffer]:
-    """The data set as received, bit for bit, in pieces. `known` gives frames (from 1) that were decoded
-    before.
+    """The data set as received (or what is kept of it), bit for bit, in pieces. `known` gives frames (from 1)
+    that were decoded before.
 
     Raises Damaged before the last piece when its digest is not that of its arrival.
     """
@@ -260,7 +260,7 @@ def data_set(
         if held is not None:
             yield held
         held = piece
-    if size != entry.size or digest.digest() != entry.sha256:
+    if (size, digest.digest()) != (entry.given.size, entry.given.sha256):
         raise Damaged("An object does not have the digest of its arrival; it was not served.")
     if held is not None:
         yield held
@@ -303,9 +303,9 @@ def _pieces(
 
 
 def unpack(read: ReadRange, entry: Entry, coder: FrameCoder) -> Iterator[Buffer]:
-    """The object as a Part 10 file in the transfer syntax it came in, the data set bit for bit; zero
-    preamble, clean file meta. Raises as `data_set`."""
-    yield write_meta(entry.sop_class, entry.sop_uid, entry.received_syntax)
+    """The object as a Part 10 file in the transfer syntax it came in (or is kept in), the data set bit for
+    bit; zero preamble, clean file meta. Raises as `data_set`."""
+    yield write_meta(entry.sop_class, entry.sop_uid, entry.given_syntax)
     yield from data_set(read, entry, coder)
 
 

@@ -10,6 +10,7 @@ from lightwell.dicom.header import Header
 from lightwell.dicom.inflate import InflatingReader
 from lightwell.dicom.scanner import NeedMore, scan, scan_tail
 from lightwell.dicom.uids import syntax_of
+from lightwell.domain.archive.coding import Reason
 from lightwell.domain.archive.internal.packing.recipe import TAIL_LIMIT
 from lightwell.domain.archive.internal.packing.tar import ReadRange
 
@@ -19,9 +20,21 @@ CHUNK = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """The data set as received, where it is another one than is packed."""
+
+    syntax: str
+    size: int
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """An object to be packed. `read(offset, length)` gives bytes of the data set (without file meta);
-    `arrival` are the facts of its landed file meta, for the manifest."""
+    `arrival` are the facts of its landed file meta, for the manifest.
+
+    Of a pixel-exact tenant's it may be the native form of what arrived: then `arrived` says what that was,
+    and `original` gives it as long as it is there. `refused`: it goes in as it is, and why."""
 
     sop_uid: str
     sop_class: str
@@ -30,6 +43,9 @@ class Source:
     sha256: bytes  # of the data set
     read: ReadRange = field(repr=False)
     arrival: Mapping[str, object] = field(default_factory=dict, repr=False)
+    arrived: Arrived | None = None
+    original: Source | None = field(default=None, repr=False)
+    refused: Reason | None = None
 
 
 class Opened:

@@ -22,14 +22,14 @@ from lightwell.domain.archive.internal.packing.checks import crc32c, extended
 from lightwell.domain.archive.internal.packing.coded import CodedFrames, fragment_head
 from lightwell.domain.archive.internal.packing.feeding import BATCH, Feeder
 from lightwell.domain.archive.internal.packing.heads import EntryHead, entry_head, entry_tail
-from lightwell.domain.archive.internal.packing.index import Entry, Records
+from lightwell.domain.archive.internal.packing.index import Entry, Kept, Records
 from lightwell.domain.archive.internal.packing.manifest import manifest_bytes
 from lightwell.domain.archive.internal.packing.metadata_building import MetadataBuilder
 from lightwell.domain.archive.internal.packing.planning import plan, refuse_tail
 from lightwell.domain.archive.internal.packing.preview import PreviewBuilder
 from lightwell.domain.archive.internal.packing.recipe import SIDE_HEAD, Recipe
 from lightwell.domain.archive.internal.packing.records import FRAMES_HEAD, FrameRecord, record_size
-from lightwell.domain.archive.internal.packing.sources import Opened, Source
+from lightwell.domain.archive.internal.packing.sources import Arrived, Opened, Source
 from lightwell.domain.archive.internal.packing.tar import END, member_head, padding
 from lightwell.domain.archive.ports import Buffer, FrameCoder
 
@@ -137,9 +137,8 @@ class _Writer:
 
     def add(self, source: Source) -> None:
         opened = Opened(source)
-        self._metadata.add(source.sop_uid, opened.header)
         self._arrivals.append(source.arrival)
-        self._raw += source.size
+        self._raw += source.size if source.arrived is None else source.arrived.size
         waiting = self._planned(opened)
         self._waiting.append(waiting)
         self._waiting_bytes += min(source.size, BATCH)
@@ -154,6 +153,8 @@ class _Writer:
         uid = opened.source.sop_uid
         if uid in self._refuse:
             return _Waiting(opened, self._refuse[uid], None)
+        if opened.source.refused is not None:
+            return _Waiting(opened, opened.source.refused, None)
         if opened.header is None:
             return _Waiting(opened, Reason.UNREADABLE, None)
         form = plan(opened.header, opened.source.size)
@@ -215,7 +216,10 @@ class _Writer:
         return self._at
 
     def _as_received(self, opened: Opened, reason: Reason) -> None:
+        if opened.source.original is not None:
+            opened = Opened(opened.source.original)
         source = opened.source
+        self._metadata.add(source.sop_uid, opened.header)
         meta = write_meta(source.sop_class, source.sop_uid, source.syntax)
         length = len(meta) + source.size
         at = self._begin(self._name(), length)
@@ -254,6 +258,7 @@ class _Writer:
             sided=coded.sided,
         )
         meta = write_meta(source.sop_class, source.sop_uid, HTJ2KLosslessRPCL)
+        self._metadata.add(source.sop_uid, header)
         self._preview.instance(source.sop_uid, form.frames)
         self._write_coded(source, coded, head, waiting.new_tail, meta, recipe)
         return None
@@ -371,6 +376,7 @@ class _Writer:
 def _entry(
     source: Source, at: int, length: int, meta: int, syntax: str, *, reason: Reason | None
 ) -> Entry:
+    arrived = source.arrived or Arrived(source.syntax, source.size, source.sha256)
     return Entry(
         sop_uid=source.sop_uid,
         sop_class=source.sop_class,
@@ -378,8 +384,9 @@ def _entry(
         length=length,
         meta=meta,
         syntax=syntax,
-        received_syntax=source.syntax,
-        size=source.size,
-        sha256=source.sha256,
+        received_syntax=arrived.syntax,
+        size=arrived.size,
+        sha256=arrived.sha256,
         reason=reason,
+        kept=None if source.arrived is None else Kept(source.size, source.sha256),
     )

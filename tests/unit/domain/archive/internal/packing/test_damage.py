@@ -146,7 +146,7 @@ def test_a_hostile_index_is_bounded(pack) -> None:
     ):  # fmt: skip
         with pytest.raises(Damaged):
             read_with(model | {"entries": [entry | {key: value}]})
-    for broken in ({"v": 2}, {"entries": 5}, {"frames": [0, 1 << 60]}):
+    for broken in ({"v": 2}, {"v": 3}, {"entries": 5}, {"frames": [0, 1 << 60]}):
         with pytest.raises(Damaged):
             read_with(model | broken)
     with pytest.raises(Damaged):
