@@ -27,6 +27,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from bench.machine import cpu_seconds
+from lightwell.app.memory import keep_memory
 from lightwell.backends.codecs.frame_coder import PoolFrameCoder
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.dicom.part10 import read_meta
@@ -174,6 +175,7 @@ async def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--small", action="store_true", help="the phantom alone")
     options = parser.parse_args()
+    keep_memory()  # as the `work` process does
     print(
         f"{'':34} {'objs':>5} {'coded':>5} {'raw MB':>8} {'ratio':>6}"
         f" {'pack/s':>7} {'a core':>7} {'prove/s':>7} {'a core':>7} {'both/core':>8} {'unpack':>7}"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -23,6 +21,7 @@ from lightwell.app.generation import (
 from lightwell.app.heartbeat import Heart
 from lightwell.app.http import http_application
 from lightwell.app.logs import log_to_file
+from lightwell.app.memory import keep_memory
 from lightwell.app.readiness import Numbers, Readiness
 from lightwell.app.wiring import House, open_house, start_listening, use_threads
 from lightwell.backends.codecs.pool import DecoderPool
@@ -35,18 +34,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HEADER_SECONDS = 10_000  # milliseconds for a request's header
 KILL_SECONDS = 55
 DECODERS = 1
-
-# glibc gives big buffers back to the system and takes them again at every frame, which halves
-# throughput. Numbers of <malloc.h>: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_TOP_PAD.
-_MALLOC = ((-1, 64 << 20), (-3, 32 << 20), (-2, 16 << 20))
-
-
-def keep_memory() -> None:
-    """Tune the allocator; on another C library there is nothing to tune."""
-    with contextlib.suppress(AttributeError, OSError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for number, value in _MALLOC:
-            mallopt(number, value)
 
 
 class Worker:

@@ -18,6 +18,7 @@ from lightwell.app.courier import deliver_commitments
 from lightwell.app.generation import Generation, await_generation, die_with_parent
 from lightwell.app.heartbeat import Heart
 from lightwell.app.logs import log_to_file
+from lightwell.app.memory import keep_memory
 from lightwell.app.wiring import House, open_house, start_listening
 from lightwell.backends.database.chores import (
     DELTA_BATCH,
@@ -142,6 +143,7 @@ def main() -> None:
     generation = await_generation()
     die_with_parent(generation.lifeline)
     os.nice(NICE)
+    keep_memory()
     log_to_file(generation.settings.logs, generation.name)
     uvloop.run(run(generation))
 

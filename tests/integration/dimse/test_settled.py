@@ -12,7 +12,7 @@ import pytest
 
 from lightwell.domain.archive.model import Level, Located, Target
 from lightwell.domain.peers.model import PeerType
-from lightwell.gateways.dimse.ahead import LARGEST, Ahead
+from lightwell.gateways.dimse.ahead import BATCH, LARGEST, Ahead
 from lightwell.testing.builders import BuiltInstance, Shape, a_study
 from lightwell.testing.dimse_house import LOOPBACK, DimseHouse, fetch, keys, store
 from lightwell.testing.scp import ScriptedScp
@@ -128,13 +128,13 @@ def test_a_few_are_made_ready_and_each_once(house: DimseHouse) -> None:
     def make_ready(some: Sequence[Located]) -> None:
         made.extend(one.sop_uid for one in some)
 
-    # As if each were a megabyte: four make a batch, and two batches are under way.
-    ahead = Ahead(make_ready, lambda _located: 1 << 20)
+    # Four make a batch, and two batches are under way, beside each other.
+    ahead = Ahead(make_ready, lambda _located: BATCH // 4)
     for _ in range(5):
         ahead.want(found)
     for one in found:
         ahead.wait(one)
-    assert made == [one.sop_uid for one in found]
+    assert sorted(made) == sorted(one.sop_uid for one in found)
     ahead.close()
     large = Ahead(make_ready, lambda _located: LARGEST + 1)
     large.want(found)

@@ -14,7 +14,7 @@ from typing import Final
 from lightwell.domain.archive.model import Located
 
 AHEAD: Final = 24  # objects that are looked at
-BATCH: Final = 4 << 20  # bytes of objects decoded together
+BATCH: Final = 2 << 20  # bytes of objects decoded together: the first of them waits for the last
 LARGEST: Final = 4 << 20  # of one of them
 UNDER_WAY: Final = 2  # batches
 
@@ -49,7 +49,8 @@ class Ahead:
         if not batch:
             return
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+            # One batch is read and checked while the codec is at the one before: it is never idle.
+            self._threads = ThreadPoolExecutor(UNDER_WAY, thread_name_prefix="ahead")
         made = self._threads.submit(self._make_ready, batch)
         self._batches |= dict.fromkeys((one.sop_uid for one in batch), made)
 
