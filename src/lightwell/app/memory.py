@@ -1,7 +1,7 @@
 """The allocator of processes that handle megabytes at a time.
 
 glibc gives big buffers back to the system and takes them again at every frame: that halves the throughput
-of frames over HTTP, and costs a pack and its proof some 6 % of their processor time.
+of frames over HTTP, and costs a pack and its proof system time in the process that writes it.
 """
 
 from __future__ import annotations
