@@ -1,7 +1,7 @@
 """All measures of the table in README, as ratios from one run.
 
-    script/bench [ingest|stow|frames|settled|qido|growth|stored|first-image|reading …] [--rounds N] [--large]
-                 [--out FILE]
+    script/bench [ingest|stow|frames|settled|qido|growth|stored|first-image|reading|policy …]
+                 [--rounds N] [--large] [--out FILE]
     script/bench s3 [--rounds N] [--slices N]   our store on S3 against our local one: bench/s3.py
 
 Targets alternate and the order is reversed each round; a ratio is the median of the ratios paired by
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import first_image, peers, reading
+from bench import first_image, peers, policy, reading
 from bench.machine import cpu_seconds
 from bench.objects import BOUNDARY, ct_slices, small_objects, stow_body, written
 from bench.peers import NODELAY, Peer
@@ -504,6 +504,7 @@ MEASURES: dict[str, Callable[[Path, Figures, int], Any]] = {
     "stored": stored,
     "first-image": first_image.measure,
     "reading": reading.measure,
+    "policy": lambda _folder, _figures, _rounds: policy.measure_policy(),
 }
 
 
@@ -552,6 +553,7 @@ def main() -> None:
         "growth": more.get("growth"),
         "first_image_ms": more.get("first-image"),
         "reading": more.get("reading"),
+        "policy": more.get("policy"),
     }
     out.write_text(json.dumps(body, indent=1) + "\n")
     print(f"kept in {out}", file=sys.stderr)

@@ -33,19 +33,3 @@ class Action(StrEnum):
     WORK_JOB_CANCEL = "work:job:cancel"  # ended background work before its time
     WORK_JOB_LIST = "work:job:list"  # read how background work is doing
     WORK_JOB_RETRY = "work:job:retry"  # had failed background work done again
-
-
-# What a peer's `--allow` words (and its type) permit.
-GRANTS: dict[str, frozenset[Action]] = {
-    "echo": frozenset({Action.PEERS_PEER_ECHO}),
-    "store": frozenset(
-        {
-            Action.PEERS_PEER_ECHO,
-            Action.ARCHIVE_INSTANCE_STORE,
-            Action.ARCHIVE_COMMITMENT_REQUEST,
-        }
-    ),
-    "find": frozenset({Action.PEERS_PEER_ECHO, Action.ARCHIVE_STUDY_QUERY}),
-    "move": frozenset({Action.PEERS_PEER_ECHO, Action.ARCHIVE_INSTANCE_RETRIEVE}),
-    "get": frozenset({Action.PEERS_PEER_ECHO, Action.ARCHIVE_INSTANCE_RETRIEVE}),
-}

@@ -13,7 +13,9 @@ class ActorKind(StrEnum):
     """What kind of thing acts."""
 
     PEER = "peer"  # a DICOM application entity known by title, address and (TLS) certificate
-    WEB = "web"  # a browser or DICOMweb client of this machine; people follow in a later issue
+    WEB = "web"  # a browser or DICOMweb client of this machine that nobody has identified
+    PERSON = "person"  # somebody who has signed in
+    PROGRAM = "program"  # a program with a key
     OPERATOR = "operator"  # whoever may run commands on the data folder
     SYSTEM = "system"  # our own background work
 
@@ -49,6 +51,12 @@ class Actor:
     grants: frozenset[str] = frozenset()
     site: str | None = None
     issuer: str | None = None  # issuer of patient IDs for objects that name none
+    home: str = ""  # tenant that a person or program belongs to
+    roles: frozenset[str] = frozenset()  # given there
+    scopes: frozenset[str] = (
+        frozenset()
+    )  # of a program: patterns of actions; none: all its roles may
+    session: str = ""  # of a person: which sign-in this is
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
@@ -64,6 +72,7 @@ class Context:
     origin: str = ""  # network address of the other end
     purpose: Purpose = Purpose.TREATMENT
     trace: str = field(default_factory=lambda: secrets.token_hex(8))
+    stepped_up: bool = False  # the person has proved again, a moment ago, who they are
 
     def for_tenant(self, tenant: Tenant) -> Context:
         """The same act in another tenant: only for our own background work."""

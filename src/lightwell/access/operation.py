@@ -86,7 +86,7 @@ class Act:
 
 async def permit(room: Room, context: Context, action: Action) -> None:
     """Raise Refused unless policy allows the act; the refusal is recorded."""
-    decision = decide(context, action, await room.policy.denials(context.tenant))
+    decision = decide(context, action, await room.policy.in_force(context.tenant))
     if not decision.allowed:
         act = Act(room, context, action)
         act.about(detail=decision.reason)

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from lightwell.access.context import Tenant
-from lightwell.access.policy import Denial
+from lightwell.access.policy import Rules
 
 
 class PolicySource(Protocol):
     """Where the rules come from. May answer from a cache no older than one second."""
 
-    async def denials(self, tenant: Tenant) -> tuple[Denial, ...]:
-        """The denials in force. Raises Unavailable: then nothing is allowed."""
+    async def in_force(self, tenant: Tenant) -> Rules:
+        """What is in force for the tenant. Raises Unavailable: then nothing is allowed."""
 
 
 @dataclass(frozen=True, slots=True)

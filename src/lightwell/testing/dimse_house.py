@@ -21,7 +21,7 @@ import uvloop
 from lightwell.access.audit import AuditRecord
 from lightwell.access.commit import ChangeSet, Committed
 from lightwell.access.context import Context, Tenant, system_context
-from lightwell.access.policy import Denial
+from lightwell.access.policy import Denial, Rules
 from lightwell.access.ports import JournalEntry
 from lightwell.backends.blobs.local import LocalStore
 from lightwell.backends.memory.committer import MemoryCommitter
@@ -93,8 +93,8 @@ class _Directory:
     async def addresses(self, host: str) -> frozenset[str]:
         return frozenset({LOOPBACK}) if host == "localhost" else frozenset()
 
-    async def denials(self, tenant: Tenant) -> tuple[Denial, ...]:
-        return tuple(self.denial_list)
+    async def in_force(self, tenant: Tenant) -> Rules:
+        return Rules(tuple(self.denial_list))
 
     async def append(self, tenant: Tenant, kind: str, body: dict[str, Any]) -> None:
         """No test of this door asks what is in the journal."""

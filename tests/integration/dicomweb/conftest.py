@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from lightwell.access.context import Tenant, operator_context
-from lightwell.access.policy import Denial
+from lightwell.access.policy import Denial, Rules
 from lightwell.app.rendering import PoolRenderer
 from lightwell.backends.blobs.journal import BlobJournal
 from lightwell.backends.blobs.memory import MemoryStore
@@ -70,8 +70,8 @@ class Policy:
 
     rules: tuple[Denial, ...] = ()
 
-    async def denials(self, _tenant: Tenant) -> tuple[Denial, ...]:
-        return self.rules
+    async def in_force(self, _tenant: Tenant) -> Rules:
+        return Rules(self.rules)
 
 
 @dataclass

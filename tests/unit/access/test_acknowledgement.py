@@ -19,7 +19,7 @@ from lightwell.access.commit import (
 )
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
 from lightwell.access.operation import Act, operation
-from lightwell.access.policy import Denial
+from lightwell.access.policy import Denial, Rules
 from lightwell.kernel.clock import SystemClock
 from lightwell.kernel.errors import Refused
 
@@ -62,19 +62,19 @@ def test_a_leaf_says_everything() -> None:
     assert one.leaf(7) != one.leaf(8)
 
 
-class Rules:
+class Source:
     def __init__(self, *denials: Denial) -> None:
         self.rules = denials
 
-    async def denials(self, tenant: Tenant) -> tuple[Denial, ...]:
-        return self.rules
+    async def in_force(self, tenant: Tenant) -> Rules:
+        return Rules(self.rules)
 
 
 class Room:
     """A room with one door of each kind."""
 
     def __init__(self, *denials: Denial) -> None:
-        self.policy = Rules(*denials)
+        self.policy = Source(*denials)
         self.committer = Noted()
         self.clock = SystemClock()
 

@@ -8,7 +8,7 @@ import socket
 import asyncpg
 
 from lightwell.access.context import Tenant
-from lightwell.access.policy import Denial
+from lightwell.access.policy import Denial, Rules
 from lightwell.backends.database.pool import Database
 from lightwell.domain.peers.model import Peer, PeerType
 from lightwell.kernel.clock import Clock
@@ -129,14 +129,14 @@ def _peer(row: asyncpg.Record) -> Peer:
 
 
 class PostgresPolicy:
-    """`access.ports.PolicySource`: denials from their table, at most a second old."""
+    """`access.ports.PolicySource`: rules from their tables, at most a second old."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._cached: dict[int, tuple[float, tuple[Denial, ...]]] = {}
+        self._cached: dict[int, tuple[float, Rules]] = {}
 
-    async def denials(self, tenant: Tenant) -> tuple[Denial, ...]:
+    async def in_force(self, tenant: Tenant) -> Rules:
         """See the port."""
         now = self._clock.monotonic()
         cached = self._cached.get(tenant.key)
@@ -147,7 +147,7 @@ class PostgresPolicy:
                 "SELECT actor, action, reason FROM policy_rule WHERE tenant = $1 ORDER BY rule_id",
                 tenant.key,
             )
-        rules = tuple(Denial(r["actor"], r["action"], r["reason"]) for r in rows)
+        rules = Rules(tuple(Denial(r["actor"], r["action"], r["reason"]) for r in rows))
         self._cached[tenant.key] = (now, rules)
         return rules
 

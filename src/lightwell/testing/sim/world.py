@@ -15,7 +15,7 @@ from typing import Any
 
 from lightwell.access.commit import ChangeSet, CommitCounters, Committed
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
-from lightwell.access.policy import Denial
+from lightwell.access.policy import SHIPPED_RULES, Rules
 from lightwell.access.ports import JournalEntry
 from lightwell.backends.blobs.memory import MemorySink, MemoryStore
 from lightwell.backends.memory.committer import MemoryCommitter
@@ -184,8 +184,8 @@ class Process:
 class _Everything:
     """`PolicySource`: nothing is denied."""
 
-    async def denials(self, tenant: Tenant) -> tuple[Denial, ...]:
-        return ()
+    async def in_force(self, tenant: Tenant) -> Rules:
+        return SHIPPED_RULES
 
 
 class ProcessJournal:

@@ -6,7 +6,7 @@ import pytest
 
 from lightwell.access.actions import Action
 from lightwell.access.context import Context, Tenant
-from lightwell.access.policy import Denial, decide
+from lightwell.access.policy import Denial, Rules, decide
 from lightwell.domain.peers.model import Peer, PeerType, Stranger, checked_grants, judge
 from lightwell.kernel.errors import Invalid
 
@@ -79,7 +79,7 @@ def test_default_deny() -> None:
 
 
 def test_a_denial_wins_and_gives_its_reason() -> None:
-    rules = [Denial("peer:CT*", "archive:instance:*", "recalled detector")]
+    rules = Rules((Denial("peer:CT*", "archive:instance:*", "recalled detector"),))
     decision = decide(context(PEER), Action.ARCHIVE_INSTANCE_STORE, rules)
     assert (decision.allowed, decision.reason) == (False, "recalled detector")
     assert decide(

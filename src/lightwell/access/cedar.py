@@ -1,0 +1,286 @@
+"""Cedar policies: texts in, decisions with their reasons out. Pure; the one module that knows cedarpy.
+
+The policy language is that of docs.cedarpolicy.com: default deny, a `forbid` that applies always wins.
+Cedar skips a policy whose evaluation fails, which for a denial would open a door: here an error denies.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Final
+
+import cedarpy
+
+from lightwell.kernel.errors import Invalid
+
+TEXT_LIMIT: Final = 16 * 1024  # of one tenant's policy
+POLICIES_LIMIT: Final = 1000  # of one tenant
+REMEMBERED: Final = 4096  # questions of one set
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
+
+Entity = tuple[str, str]  # type, id
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request: everything a policy can look at. Hashable, so that equal ones are answered once.
+
+    Attributes are (name, value) pairs; a value is a text, a truth or an Entity.
+    """
+
+    principal: Entity
+    parents: frozenset[Entity]
+    attributes: tuple[tuple[str, str | Entity], ...]
+    action: str
+    resource: Entity
+    resource_attributes: tuple[tuple[str, bool], ...]
+    context: tuple[tuple[str, str | bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Allowed or not, and the ids of the policies that decided. `failed`: evaluation went wrong."""
+
+    allowed: bool
+    policies: tuple[str, ...] = ()
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One policy as an auditor sees it."""
+
+    name: str
+    effect: str  # 'permit' or 'forbid'
+    reason: str
+    shipped: bool
+
+
+def _parsed(text: str) -> dict[str, dict[str, Any]]:
+    """Policies by their `@id`. Raises Invalid for what is no Cedar, or lacks an id or a reason."""
+    try:
+        whole = json.loads(cedarpy.policies_to_json_str(text))
+    except ValueError as error:
+        raise Invalid(
+            f"That is no Cedar policy: {str(error)[:300]}", remedy="See docs/operate/policies.md."
+        ) from error
+    if whole["templates"]:
+        raise Invalid("A policy with ?principal or ?resource is a template, not a policy.")
+    named: dict[str, dict[str, Any]] = {}
+    for policy in whole["staticPolicies"].values():
+        notes = policy.get("annotations") or {}
+        name = notes.get("id") or ""
+        if not _ID.match(name) or not notes.get("reason"):
+            raise Invalid(
+                'A policy needs @id("a-z, 0-9, -") and @reason("what people are told").',
+                remedy="Write both above it.",
+            )
+        if name in named:
+            raise Invalid(f"Two policies are called {name!r}.", remedy="Rename one.")
+        named[name] = policy
+    return named
+
+
+def _validated(text: str) -> None:
+    done = cedarpy.validate_policies(text, _SCHEMA)
+    if not done.validation_passed:
+        what = "; ".join(str(error.error) for error in done.errors[:3])
+        raise Invalid(f"The policy does not fit the schema: {what[:400]}")
+
+
+_FOLDER = files("lightwell.access") / "policies"
+SCHEMA_TEXT: Final = (_FOLDER / "schema.cedarschema").read_text("utf-8")
+_SCHEMA: Final = cedarpy.Schema.from_str(SCHEMA_TEXT)
+
+
+def _groups(schema: str) -> Mapping[str, frozenset[str]]:
+    """Each action with the groups it is in, itself included, as the schema says."""
+    found: dict[str, frozenset[str]] = {}
+    for name, inside in re.findall(r'^action "([^"]+)" in \[([^\]]*)\]', schema, re.MULTILINE):
+        found[name] = frozenset({name, *re.findall(r'"([^"]+)"', inside)})
+    return found
+
+
+ACTIONS: Final = _groups(SCHEMA_TEXT)
+"""Every action that policies know, with its groups. (A test holds it equal to `actions.Action`.)"""
+
+
+def _within(principal: Mapping[str, Any]) -> Entity | None:
+    """The entity that a scope wants the principal to be, or to be in."""
+    entity = principal.get("entity") or (principal.get("in") or {}).get("entity")
+    return (entity["type"], entity["id"]) if entity else None
+
+
+def _may_apply(policy: Mapping[str, Any], question: Question) -> bool:
+    """Whether a policy's scope leaves it possible that it applies. Never false for one that does."""
+    principal = policy["principal"]
+    kind = principal.get("entity_type")
+    if kind is not None and kind != question.principal[0]:
+        return False
+    within = _within(principal)
+    if within is not None and within != question.principal and within not in question.parents:
+        return False
+    action = policy["action"]
+    if action["op"] in ("==", "in"):
+        named = action.get("entities") or [action["entity"]]
+        groups = ACTIONS.get(question.action, frozenset({question.action}))
+        return any(each["id"] in groups for each in named)
+    return True
+
+
+class PolicySet:
+    """Policies that are in force together. Immutable; answers are remembered as long as it lives."""
+
+    def __init__(self, named: Mapping[str, Mapping[str, Any]], shipped: Iterable[str]) -> None:
+        self._named = dict(named)
+        self._shipped = frozenset(shipped)
+        # Principals that a scope names itself, not by a role: their slices are their own.
+        self._singled_out = frozenset(
+            entity for p in named.values() if (entity := _within(p["principal"])) is not None
+        )
+        self._slices: dict[object, cedarpy.PolicySet] = {}
+        self._answers: OrderedDict[Question, Answer] = OrderedDict()
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """All of them, shipped ones first, by name."""
+        return tuple(
+            Policy(name, p["effect"], self.reason(name), name in self._shipped)
+            for name, p in sorted(
+                self._named.items(), key=lambda i: (i[0] not in self._shipped, i[0])
+            )
+        )
+
+    def reason(self, name: str) -> str:
+        """What people are told when this policy decides."""
+        return str(self._named[name]["annotations"]["reason"])
+
+    def with_texts(self, texts: Iterable[str]) -> PolicySet:
+        """This set and a tenant's own policies. Raises Invalid."""
+        named = dict(self._named)
+        for text in texts:
+            for name, policy in checked_policies(text).items():
+                if name in named:
+                    raise Invalid(f"There is a policy {name!r} already.", remedy="Rename it.")
+                named[name] = policy
+        if len(named) - len(self._named) > POLICIES_LIMIT:
+            raise Invalid(f"A tenant has at most {POLICIES_LIMIT} policies.")
+        return PolicySet(named, self._shipped) if len(named) > len(self._named) else self
+
+    def answer(self, question: Question) -> Answer:
+        """Decide; an equal question is not evaluated twice."""
+        known = self._answers.get(question)
+        if known is not None:
+            return known
+        made = self.evaluate(question)
+        self._answers[question] = made
+        if len(self._answers) > REMEMBERED:
+            self._answers.popitem(last=False)
+        return made
+
+    def evaluate(self, question: Question) -> Answer:
+        """Decide, always anew."""
+        result = cedarpy.is_authorized(
+            {
+                "principal": _uid(question.principal),
+                "action": _uid(("Action", question.action)),
+                "resource": _uid(question.resource),
+                "context": dict(question.context),
+            },
+            self._slice(question),
+            _entities(question),
+        )
+        if result.diagnostics.errors:
+            return Answer(False, failed=True)
+        return Answer(bool(result.allowed), tuple(sorted(result.diagnostics.reasons)))
+
+    def _slice(self, question: Question) -> cedarpy.PolicySet:
+        """The policies that can apply to this action and these parents: a few of hundreds."""
+        who = (
+            question.principal if question.principal in self._singled_out else question.principal[0]
+        )
+        key = (question.action, who, question.parents)
+        found = self._slices.get(key)
+        if found is None:
+            chosen = {n: p for n, p in self._named.items() if _may_apply(p, question)}
+            body = {"templates": {}, "staticPolicies": chosen, "templateLinks": []}
+            found = cedarpy.PolicySet.from_json_str(json.dumps(body))
+            if len(self._slices) >= REMEMBERED:
+                self._slices.clear()
+            self._slices[key] = found
+        return found
+
+
+def _uid(entity: Entity) -> dict[str, str]:
+    return {"type": entity[0], "id": entity[1]}
+
+
+def _entities(question: Question) -> cedarpy.Entities:
+    """What a question speaks of; the same for every circumstance it is asked in."""
+    return _entities_of(
+        question.principal,
+        question.parents,
+        question.attributes,
+        question.action,
+        question.resource,
+        question.resource_attributes,
+    )
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _entities_of(
+    principal: Entity,
+    parents: frozenset[Entity],
+    attributes: tuple[tuple[str, str | Entity], ...],
+    action: str,
+    resource: Entity,
+    resource_attributes: tuple[tuple[str, bool], ...],
+) -> cedarpy.Entities:
+    """The principal with its parents, the resource, and the action with its groups."""
+    values = {
+        name: {"__entity": _uid(value)} if isinstance(value, tuple) else value
+        for name, value in attributes
+    }
+    groups = sorted(ACTIONS.get(action, frozenset()) - {action})
+    body = [
+        _entity(principal, values, sorted(parents)),
+        _entity(resource, dict(resource_attributes), ()),
+        _entity(("Action", action), {}, [("Action", group) for group in groups]),
+    ]
+    return cedarpy.Entities.from_json_str(json.dumps(body))
+
+
+def _entity(
+    itself: Entity, attributes: Mapping[str, Any], parents: Iterable[Entity]
+) -> dict[str, Any]:
+    return {
+        "uid": _uid(itself),
+        "attrs": dict(attributes),
+        "parents": [_uid(parent) for parent in parents],
+    }
+
+
+def checked_policies(text: str) -> dict[str, dict[str, Any]]:
+    """Policies by their `@id`, fit for this schema. Raises Invalid."""
+    if len(text) > TEXT_LIMIT:
+        raise Invalid(f"A policy is at most {TEXT_LIMIT} characters.", remedy="Write several.")
+    named = _parsed(text)
+    _validated(text)
+    return named
+
+
+def shipped() -> PolicySet:
+    """The policies of this package."""
+    text = (_FOLDER / "shipped.cedar").read_text("utf-8")
+    named = _parsed(text)
+    _validated(text)
+    return PolicySet(named, named)
+
+
+SHIPPED: Final = shipped()

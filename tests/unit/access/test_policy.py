@@ -1,0 +1,291 @@
+"""Who may do what: the shipped policies as a table, and what a tenant's own may and may not change."""
+
+from __future__ import annotations
+
+import itertools
+
+import cedarpy
+import pytest
+
+from lightwell.access import cedar
+from lightwell.access.actions import Action
+from lightwell.access.cedar import ACTIONS, SHIPPED, PolicySet, checked_policies
+from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.access.policy import Denial, Rules, decide, network, question_of
+from lightwell.access.roles import Role
+from lightwell.kernel.errors import Invalid
+
+DEFAULT = Tenant(1, "default", "Default", "LIGHTWELL")
+CLINIC = Tenant(2, "clinic", "Clinic", "CLINIC")
+SHOW = Tenant(3, "demo", "Demonstration", "DEMO", demo=True)
+
+
+def person(*roles: str, home: str = "clinic") -> Actor:
+    return Actor(ActorKind.PERSON, "ada", home=home, roles=frozenset(roles))
+
+
+def context(actor: Actor, tenant: Tenant = CLINIC, origin: str = "10.0.0.7") -> Context:
+    return Context(tenant, actor, channel="console", origin=origin, trace="t")
+
+
+def allowed(actor: Actor, tenant: Tenant = CLINIC, rules: Rules | None = None) -> set[str]:
+    """Groups of which every action is allowed, and single actions of the other groups."""
+    may = {a for a in Action if decide(context(actor, tenant), a, rules or Rules()).allowed}
+    whole = {g for g in ALL if all(a in may for a, groups in ACTIONS.items() if g in groups)}
+    return whole | {str(a) for a in may if not ACTIONS[a] & whole}
+
+
+ALL = {group for action, groups in ACTIONS.items() for group in groups - {action}}
+IMAGES = {"see", "search"}
+# What each role may in its own tenant, as groups of actions (schema.cedarschema).
+TABLE = {
+    Role.ADMIN: ALL - {"installation", "upkeep"},
+    Role.PACS_ADMIN: {*IMAGES, "self", "ingest", "correct", "aside", "totals", "move-packs", "jobs-see",
+                      "jobs-steer", "peers-run", "echo"},
+    Role.RADIOLOGIST: {*IMAGES, "self", "totals", "jobs-see", "archive:study:recall"},
+    Role.TECHNOLOGIST: {*IMAGES, "self", "ingest", "correct", "aside", "totals", "jobs-see", "jobs-steer"},
+    Role.REFERRER: {"self"},
+    Role.PATIENT: {"self"},
+    Role.RESEARCHER: {"self"},
+    Role.AUDITOR: {"self", "search", "aside", "totals", "jobs-see", "peers:peer:list"},
+    Role.INTEGRATION: {*IMAGES, "self", "ingest", "totals"},
+    Role.SUPPORT: {"self"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", Role)
+def test_what_a_role_may_at_home(role: Role) -> None:
+    assert allowed(person(role)) == TABLE[role]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_no_role_reaches_another_tenant(role: Role) -> None:
+    assert allowed(person(role, home="elsewhere")) == set()
+
+
+def test_who_sees_images() -> None:
+    may = {
+        role
+        for role in Role
+        if decide(context(person(role)), Action.ARCHIVE_INSTANCE_RETRIEVE).allowed
+    }
+    assert may == {
+        Role.ADMIN,
+        Role.PACS_ADMIN,
+        Role.RADIOLOGIST,
+        Role.TECHNOLOGIST,
+        Role.INTEGRATION,
+    }
+
+
+def test_auditors_read_lists_and_change_nothing() -> None:
+    auditor = context(person(Role.AUDITOR))
+    for action in Action:
+        verb = action.rpartition(":")[2]
+        if decide(auditor, action).allowed and not action.startswith("people:self"):
+            assert verb in ("list", "read", "query", "explain", "open"), action
+
+
+def test_the_administrator_of_the_installation_reaches_every_tenant_but_not_its_patients() -> None:
+    chief = person(Role.ADMIN, home="default")
+    assert decide(context(chief, DEFAULT), Action.TENANTS_TENANT_CREATE).allowed
+    assert decide(context(chief, DEFAULT), Action.ARCHIVE_STUDY_QUERY).allowed
+    elsewhere = context(chief, CLINIC)
+    assert decide(elsewhere, Action.PEERS_PEER_ADD).allowed
+    assert decide(elsewhere, Action.TENANTS_TENANT_CONFIGURE).allowed
+    for action in (
+        Action.ARCHIVE_STUDY_QUERY,
+        Action.ARCHIVE_INSTANCE_RETRIEVE,
+        Action.ARCHIVE_STUDY_CORRECT,
+    ):
+        assert not decide(elsewhere, action).allowed
+
+
+def test_researchers_see_demonstration_tenants_only() -> None:
+    assert allowed(person(Role.RESEARCHER, home="demo"), SHOW) >= IMAGES
+    assert not allowed(person(Role.RESEARCHER)) & IMAGES
+
+
+def test_support_needs_consent() -> None:
+    helper = person(Role.SUPPORT)
+    assert "jobs-see" not in allowed(helper)
+    consented = Rules(consent=True)
+    assert {"jobs-see", "search"} <= allowed(helper, rules=consented)
+    assert not decide(context(helper), Action.ARCHIVE_INSTANCE_RETRIEVE, consented).allowed
+    # Another role beside it does not step around the consent.
+    both = person(Role.SUPPORT, Role.RADIOLOGIST)
+    decision = decide(context(both), Action.ARCHIVE_STUDY_QUERY)
+    assert (decision.allowed, decision.reason) == (False, "the tenant has not let support in")
+
+
+def test_a_key_does_what_its_scopes_and_its_roles_both_allow() -> None:
+    key = Actor(
+        ActorKind.PROGRAM, "router", home="clinic", roles=frozenset({Role.INTEGRATION}),
+        scopes=frozenset({"archive:instance:*"}),
+    )  # fmt: skip
+    assert decide(context(key), Action.ARCHIVE_INSTANCE_STORE).allowed
+    refused = decide(context(key), Action.ARCHIVE_STUDY_QUERY)
+    assert (refused.allowed, refused.policies) == (False, ("scope",))
+
+
+def test_roles_of_whoever_has_no_home_count_for_nothing() -> None:
+    web = Actor(ActorKind.WEB, "local", roles=frozenset({Role.ADMIN}))
+    assert not decide(context(web), Action.ARCHIVE_STUDY_CORRECT).allowed
+    peer = Actor(ActorKind.PEER, "CT1", roles=frozenset({Role.ADMIN}))
+    assert not decide(context(peer), Action.ARCHIVE_STUDY_QUERY).allowed
+
+
+def test_a_suspended_tenant_is_shut_for_its_administrator_too() -> None:
+    shut = Tenant(2, "clinic", "Clinic", "CLINIC", suspended=True)
+    decision = decide(context(person(Role.ADMIN), shut), Action.ARCHIVE_STUDY_QUERY)
+    assert (decision.allowed, decision.reason) == (False, "the tenant is suspended")
+
+
+# --- a tenant's own policies -----------------------------------------------------------------------
+
+NIGHT = """
+@id("night") @reason("no corrections from outside")
+forbid (principal, action in Action::"correct", resource) when { context.network == "public" };
+"""
+
+
+def test_a_tenants_own_denial_wins_and_says_why() -> None:
+    rules = Rules(policies=SHIPPED.with_texts([NIGHT]))
+    admin = person(Role.ADMIN)
+    inside, outside = context(admin), context(admin, origin="9.9.9.9")
+    assert decide(inside, Action.ARCHIVE_STUDY_CORRECT, rules).allowed
+    decision = decide(outside, Action.ARCHIVE_STUDY_CORRECT, rules)
+    assert (decision.allowed, decision.reason) == (False, "no corrections from outside")
+    assert decision.policies == ("night",)
+
+
+def test_a_tenants_own_permission_does_not_reach_the_installation_or_other_tenants() -> None:
+    everything = '@id("all") @reason("all") permit (principal, action, resource);'
+    rules = Rules(policies=SHIPPED.with_texts([everything]))
+    assert decide(context(person(Role.PATIENT)), Action.ARCHIVE_STUDY_QUERY, rules).allowed
+    assert not decide(context(person(Role.ADMIN)), Action.TENANTS_TENANT_CREATE, rules).allowed
+    stranger = person(Role.ADMIN, home="elsewhere")
+    assert not decide(context(stranger), Action.ARCHIVE_STUDY_QUERY, rules).allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("permit (principal", "no Cedar"),
+        ("permit (principal, action, resource);", "@id"),
+        ('@id("x") permit (principal, action, resource);', "@reason"),
+        ('@id("X y") @reason("r") permit (principal, action, resource);', "@id"),
+        ('@id("x") @reason("r") permit (principal == ?principal, action, resource);', "template"),
+        (
+            '@id("x") @reason("r") permit (principal, action == Action::"archive:all:delete", resource);',
+            "schema",
+        ),
+        (
+            '@id("x") @reason("r") forbid (principal, action, resource) when { resource.vip };',
+            "schema",
+        ),
+        (NIGHT + NIGHT, "Two policies"),
+        ("/" * (cedar.TEXT_LIMIT + 1), "at most"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused_when_it_is_written(text: str, says: str) -> None:
+    with pytest.raises(Invalid, match=says):
+        checked_policies(text)
+
+
+def test_a_tenant_cannot_replace_what_ships() -> None:
+    text = '@id("suspended") @reason("r") permit (principal, action, resource);'
+    with pytest.raises(Invalid, match="already"):
+        SHIPPED.with_texts([text])
+
+
+def test_an_error_of_evaluation_denies() -> None:
+    """Cedar skips what fails; a denial that is skipped would be an open door."""
+    broken = (
+        '@id("b") @reason("r") forbid (principal, action, resource) when { principal.nothing };'
+    )
+    named = cedar._parsed(broken) | cedar._parsed(
+        '@id("p") @reason("r") permit (principal, action, resource);'
+    )
+    question = question_of(context(person(Role.ADMIN)), Action.ARCHIVE_STUDY_QUERY)
+    answer = PolicySet(named, ()).evaluate(question)
+    assert (answer.allowed, answer.failed) == (False, True)
+
+
+# --- the slices ------------------------------------------------------------------------------------
+
+SCOPES = [
+    'principal == Person::"clinic/ada"',
+    'principal == Person::"clinic/bob"',
+    'principal in Role::"radiologist"',
+    'principal is Person in Role::"auditor"',
+    "principal is Peer",
+    "principal",
+]
+TARGETS = [
+    'action == Action::"archive:study:query"',
+    'action in [Action::"see", Action::"correct"]',
+    'action in Action::"search"',
+    "action",
+]
+
+
+def test_slicing_changes_no_decision() -> None:
+    """Every scope there is, alone: what the slice answers is what the whole set answers."""
+    texts = [
+        f'@id("p{n}") @reason("r") {effect} ({who}, {what}, resource);'
+        for n, (effect, who, what) in enumerate(
+            itertools.product(("permit", "forbid"), SCOPES, TARGETS)
+        )
+    ]
+    actors = [
+        person(),
+        person("radiologist"),
+        person("auditor", "radiologist"),
+        Actor(ActorKind.PEER, "CT1", grants=frozenset({"store"})),
+        Actor(ActorKind.SYSTEM, "work"),
+    ]
+    for chosen in (texts, texts[:24], texts[20:28], *([t] for t in texts)):
+        whole = SHIPPED.with_texts(chosen)
+        body = {"templates": {}, "staticPolicies": whole._named, "templateLinks": []}
+        for actor, action in itertools.product(
+            actors, (Action.ARCHIVE_STUDY_QUERY, Action.PEERS_PEER_ADD)
+        ):
+            question = question_of(context(actor), action)
+            result = cedarpy.is_authorized(
+                {
+                    "principal": cedar._uid(question.principal),
+                    "action": cedar._uid(("Action", question.action)),
+                    "resource": cedar._uid(question.resource),
+                    "context": dict(question.context),
+                },
+                cedarpy.PolicySet.from_json_str(cedar.json.dumps(body)),
+                cedar._entities(question),
+            )
+            answer = whole.evaluate(question)
+            assert answer.allowed == result.allowed, (actor, action)
+            assert answer.policies == tuple(sorted(result.diagnostics.reasons))
+
+
+def test_the_schema_knows_every_action_and_puts_it_in_a_group() -> None:
+    assert set(ACTIONS) == set(Action)
+    assert all(len(groups) > 1 for groups in ACTIONS.values())
+
+
+@pytest.mark.parametrize(
+    ("origin", "place"),
+    [
+        ("127.0.0.1", "loopback"),
+        ("::ffff:10.1.1.1", "private"),
+        ("8.8.8.8", "public"),
+        ("", "unknown"),
+    ],
+)
+def test_where_an_address_is(origin: str, place: str) -> None:
+    assert network(origin) == place
+
+
+def test_a_short_denial_comes_before_every_policy() -> None:
+    rules = Rules((Denial("person:ada", "archive:*", "on leave"),))
+    decision = decide(context(person(Role.ADMIN)), Action.ARCHIVE_STUDY_QUERY, rules)
+    assert (decision.reason, decision.policies) == ("on leave", ("policy_rule",))
