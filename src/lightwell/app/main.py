@@ -20,6 +20,7 @@ from lightwell.app.commands import (
     database_commands,
     jobs_commands,
     peer_commands,
+    people_commands,
     tenant_commands,
 )
 from lightwell.app.commands.options import DataOption, settings_from
@@ -48,6 +49,7 @@ app.add_typer(database_commands.app, name="database")
 app.add_typer(correct_commands.app, name="correct")
 app.add_typer(jobs_commands.app, name="jobs")
 archive_commands.add_to(app)
+people_commands.add_to(app)
 add_plugins(app)
 
 errors = Console(stderr=True)

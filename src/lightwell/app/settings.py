@@ -91,6 +91,10 @@ class Settings:
         return self.data / "logs"
 
     @property
+    def sealing_key(self) -> Path:
+        return self.data / "secrets" / "sealing.key"
+
+    @property
     def cache(self) -> Path:
         return self.data / "cache"
 

@@ -29,13 +29,20 @@ from lightwell.backends.database.directories import (
 from lightwell.backends.database.feed import ChangeFeed
 from lightwell.backends.database.index import PostgresIndex
 from lightwell.backends.database.migrate import migrate
+from lightwell.backends.database.people import PostgresPeople, PostgresTries
 from lightwell.backends.database.pool import Database, connect
 from lightwell.backends.database.roles import ConnectionInfo, Role
 from lightwell.backends.database.runs import PostgresEngine
 from lightwell.backends.database.staleness import CHANNEL
+from lightwell.backends.identity.hashing import Argon2Hasher
+from lightwell.backends.identity.passkeys import WebAuthnCeremonies
+from lightwell.backends.identity.sealing import AesSealer
 from lightwell.domain.archive.api import Archive, attribute_reader
 from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.peers.api import Peers
+from lightwell.domain.people.api import People
+from lightwell.domain.people.policy_api import Policies
+from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.domain.tenants.model import DEFAULT
 from lightwell.kernel.clock import SystemClock
@@ -71,6 +78,9 @@ class House:
     engine: PostgresEngine
     jobs: Jobs
     policy: PostgresPolicy
+    people: People
+    sign_in: SignIn
+    policies: Policies
     codecs: DecoderPool
     coder: PoolFrameCoder
     _tasks: list[asyncio.Task[None]]
@@ -117,6 +127,7 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         coder=coder,
     )
     engine = PostgresEngine(database)
+    book, hasher = PostgresPeople(database), Argon2Hasher()
     return House(
         settings=settings,
         info=info,
@@ -133,6 +144,18 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         engine=engine,
         jobs=Jobs(engine, policy, committer, clock),
         policy=policy,
+        people=People(book, hasher, policy, committer, clock),
+        sign_in=SignIn(
+            book,
+            PostgresTries(database),
+            hasher,
+            AesSealer(settings.sealing_key),
+            WebAuthnCeremonies(),
+            policy,
+            committer,
+            clock,
+        ),
+        policies=Policies(book, policy, committer, clock),
         codecs=codecs,
         coder=coder,
         _tasks=[],

@@ -27,6 +27,7 @@ from lightwell.backends.database.chores import (
     clear_gone,
     close_leases,
     flush_inline,
+    forget_sign_ins,
     refresh_statistics,
     roll_up_deltas,
 )
@@ -123,6 +124,7 @@ async def run(generation: Generation) -> None:
         every(5.0, "what was packed", lambda: _clear(house), stop, full=GONE_BATCH),
         every(60.0, "cool store", CoolingDuty(house).step, stop),
         every(1.0, "commitments", lambda: deliver_commitments(house), stop),
+        every(60.0, "tries to sign in", lambda: forget_sign_ins(house.work), stop),
         every(3600.0, "staging", lambda: _sweep(house), stop),
         *durable.tasks(stop),
     ]

@@ -41,13 +41,14 @@ IMAGES = {"see", "search"}
 TABLE = {
     Role.ADMIN: ALL - {"installation", "upkeep"},
     Role.PACS_ADMIN: {*IMAGES, "self", "ingest", "correct", "aside", "totals", "move-packs", "jobs-see",
-                      "jobs-steer", "peers-run", "echo"},
+                      "jobs-steer", "peers-run", "policy-see", "echo"},
     Role.RADIOLOGIST: {*IMAGES, "self", "totals", "jobs-see", "archive:study:recall"},
     Role.TECHNOLOGIST: {*IMAGES, "self", "ingest", "correct", "aside", "totals", "jobs-see", "jobs-steer"},
     Role.REFERRER: {"self"},
     Role.PATIENT: {"self"},
     Role.RESEARCHER: {"self"},
-    Role.AUDITOR: {"self", "search", "aside", "totals", "jobs-see", "peers:peer:list"},
+    Role.AUDITOR: {"self", "search", "aside", "totals", "jobs-see", "policy-see", "people:person:list",
+                   "people:session:list", "people:key:list", "peers:peer:list"},
     Role.INTEGRATION: {*IMAGES, "self", "ingest", "totals"},
     Role.SUPPORT: {"self"},
 }  # fmt: skip
@@ -121,7 +122,7 @@ def test_support_needs_consent() -> None:
 def test_a_key_does_what_its_scopes_and_its_roles_both_allow() -> None:
     key = Actor(
         ActorKind.PROGRAM, "router", home="clinic", roles=frozenset({Role.INTEGRATION}),
-        scopes=frozenset({"archive:instance:*"}),
+        scopes=frozenset({"archive:instance:*", "people:*"}),
     )  # fmt: skip
     assert decide(context(key), Action.ARCHIVE_INSTANCE_STORE).allowed
     refused = decide(context(key), Action.ARCHIVE_STUDY_QUERY)

@@ -174,6 +174,16 @@ async def close_leases(work: Database) -> int:
     return int(status.split()[-1])
 
 
+async def forget_sign_ins(work: Database) -> int:
+    """Drop questions to browsers that nobody answered, and counts of tries that are over."""
+    async with work.session() as connection:
+        asked = await connection.execute("DELETE FROM challenge WHERE expires < now()")
+        tried = await connection.execute(
+            "DELETE FROM throttle WHERE since < now() - interval '1 day' AND until < now()"
+        )
+    return int(asked.split()[-1]) + int(tried.split()[-1])
+
+
 async def refresh_statistics(work: Database) -> int:
     """Have tables analysed that have grown since (migration 0004 says why); how many there were."""
     async with work.session() as connection:

@@ -7,6 +7,7 @@ import socket
 
 import asyncpg
 
+from lightwell.access.cedar import SHIPPED, PolicySet
 from lightwell.access.context import Tenant
 from lightwell.access.policy import Denial, Rules
 from lightwell.backends.database.pool import Database
@@ -135,6 +136,7 @@ class PostgresPolicy:
         self._database = database
         self._clock = clock
         self._cached: dict[int, tuple[float, Rules]] = {}
+        self._sets: dict[int, tuple[tuple[str, ...], PolicySet]] = {}
 
     async def in_force(self, tenant: Tenant) -> Rules:
         """See the port."""
@@ -147,9 +149,30 @@ class PostgresPolicy:
                 "SELECT actor, action, reason FROM policy_rule WHERE tenant = $1 ORDER BY rule_id",
                 tenant.key,
             )
-        rules = Rules(tuple(Denial(r["actor"], r["action"], r["reason"]) for r in rows))
+            own = await connection.fetch(
+                "SELECT body FROM tenant_policy WHERE tenant = $1 ORDER BY name", tenant.key
+            )
+            consent = await connection.fetchval(
+                "SELECT EXISTS (SELECT 1 FROM support_consent WHERE tenant = $1 AND until > now())",
+                tenant.key,
+            )
+        rules = Rules(
+            tuple(Denial(r["actor"], r["action"], r["reason"]) for r in rows),
+            self._with_own(tenant, tuple(row["body"] for row in own)),
+            bool(consent),
+        )
         self._cached[tenant.key] = (now, rules)
         return rules
+
+    def _with_own(self, tenant: Tenant, texts: tuple[str, ...]) -> PolicySet:
+        """What ships and the tenant's own; the same object as long as nothing was written, because its
+        remembered answers go with it."""
+        known = self._sets.get(tenant.key)
+        if known is not None and known[0] == texts:
+            return known[1]
+        made = SHIPPED.with_texts(texts)
+        self._sets[tenant.key] = (texts, made)
+        return made
 
 
 class SystemResolver:

@@ -17,6 +17,7 @@ from lightwell.access.audit import AuditRecord
 from lightwell.access.commit import ChangeSet, Event, FactsChanged
 from lightwell.backends.database.arrival_columns import as_json, as_text
 from lightwell.backends.database.pack_writer import write_pack, write_pack_class
+from lightwell.backends.database.people_writers import PEOPLE_WRITERS
 from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.archive.columns import patient_columns, series_columns, study_columns
 from lightwell.domain.archive.model import (
@@ -551,4 +552,5 @@ _WRITERS: dict[type, Callable[[Connection, ChangeSet, Any], Awaitable[bool]]] = 
     CommitmentRow: _commitment,
     PeerRow: _peer,
     PeerGoneRow: _peer_gone,
+    **PEOPLE_WRITERS,
 }

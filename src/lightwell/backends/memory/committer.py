@@ -14,6 +14,7 @@ from lightwell.access.commit import (
     FactsChanged,
     committed,
 )
+from lightwell.backends.memory.people import PEOPLE_WRITERS
 from lightwell.backends.memory.tables import (
     InstanceRecord,
     LeaseRecord,
@@ -431,4 +432,5 @@ _WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] = {
     LeaseRow: _lease,
     LeaseUseRow: _lease_use,
     CommitmentRow: _commitment,
+    **PEOPLE_WRITERS,
 }

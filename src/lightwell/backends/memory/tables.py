@@ -28,6 +28,16 @@ from lightwell.domain.archive.model import (
     SeriesPack,
 )
 from lightwell.domain.patients.model import PatientFacts
+from lightwell.domain.people.model import (
+    Challenge,
+    Credentials,
+    Link,
+    Passkey,
+    Person,
+    PolicyRow,
+    Program,
+    Session,
+)
 
 PatientId = tuple[str, str]  # (issuer, ID)
 SeriesId = tuple[str, str]  # (study UID, series UID)
@@ -119,6 +129,38 @@ class LeaseRecord:
     revoked: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PersonRecord:
+    """An account and what it signs in with."""
+
+    person: Person
+    credentials: Credentials = field(default_factory=Credentials)
+
+
+@dataclass(frozen=True, slots=True)
+class PasskeyRecord:
+    """A passkey and whose it is."""
+
+    person_id: uuid.UUID
+    passkey: Passkey
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRecord:
+    """A key and the digest of its secret."""
+
+    program: Program
+    digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session and the digest of its token."""
+
+    session: Session
+    digest: bytes = field(repr=False)
+
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -188,6 +230,13 @@ class TenantTables:
     leases: Table[uuid.UUID, LeaseRecord] = field(default_factory=Table)
     commitments: Table[tuple[str, str], CommitmentRow] = field(default_factory=Table)
     packs: Table[PackId, SeriesPack] = field(default_factory=Table)
+    people: Table[uuid.UUID, PersonRecord] = field(default_factory=Table)
+    passkeys: Table[bytes, PasskeyRecord] = field(default_factory=Table)
+    programs: Table[uuid.UUID, ProgramRecord] = field(default_factory=Table)
+    sessions: Table[uuid.UUID, SessionRecord] = field(default_factory=Table)
+    links: Table[bytes, Link] = field(default_factory=Table)
+    challenges: Table[bytes, Challenge] = field(default_factory=Table)
+    policies: Table[str, PolicyRow] = field(default_factory=Table)
     events: Table[int, Event] = field(default_factory=Table)
     audit: Table[int, AuditRecord] = field(default_factory=Table)
     other: Table[int, object] = field(default_factory=Table)  # rows of other rooms, in order

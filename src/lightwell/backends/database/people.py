@@ -1,0 +1,291 @@
+"""Accounts, keys, sessions and a tenant's policies as the room of people asks for them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from lightwell.access.context import Tenant
+from lightwell.backends.database.pool import Database
+from lightwell.domain.people.model import (
+    Bearer,
+    BearerKind,
+    Challenge,
+    Credentials,
+    How,
+    Link,
+    LinkKind,
+    Passkey,
+    Person,
+    Program,
+    Session,
+)
+from lightwell.domain.people.throttling import delay_after
+
+if TYPE_CHECKING:
+    from lightwell.backends.database.pool import Connection
+
+LISTED = 1000  # rows of any list
+
+_PERSON = (
+    "SELECT p.*, ARRAY(SELECT r.role FROM person_role r WHERE r.tenant = p.tenant"
+    " AND r.person_id = p.person_id) AS roles FROM person p WHERE p.tenant = $1"
+)
+
+
+class PostgresPeople:
+    """`domain.people.ports.PeopleBook`: read at each question."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def people(self, tenant: Tenant) -> tuple[Person, ...]:
+        """See the port."""
+        rows = await self._rows(tenant, f"{_PERSON} ORDER BY p.login LIMIT {LISTED}")
+        return tuple(_person(row) for row in rows)
+
+    async def person(self, tenant: Tenant, login: str) -> tuple[Person, Credentials] | None:
+        """See the port."""
+        async with self._database.transaction(tenant) as connection:
+            row = await connection.fetchrow(f"{_PERSON} AND p.login = $2", tenant.key, login)
+            return await _with_credentials(connection, tenant, row)
+
+    async def person_by_id(
+        self, tenant: Tenant, person_id: uuid.UUID
+    ) -> tuple[Person, Credentials] | None:
+        """See the port."""
+        async with self._database.transaction(tenant) as connection:
+            row = await connection.fetchrow(
+                f"{_PERSON} AND p.person_id = $2", tenant.key, person_id
+            )
+            return await _with_credentials(connection, tenant, row)
+
+    async def passkey(self, tenant: Tenant, credential_id: bytes) -> tuple[Person, Passkey] | None:
+        """See the port."""
+        async with self._database.transaction(tenant) as connection:
+            key = await connection.fetchrow(
+                "SELECT * FROM passkey WHERE tenant = $1 AND credential_id = $2",
+                tenant.key,
+                credential_id,
+            )
+            if key is None:
+                return None
+            row = await connection.fetchrow(
+                f"{_PERSON} AND p.person_id = $2", tenant.key, key["person_id"]
+            )
+        return (_person(row), _passkey(key)) if row else None
+
+    async def passkeys(self, tenant: Tenant, person_id: uuid.UUID) -> tuple[Passkey, ...]:
+        """See the port."""
+        rows = await self._rows(
+            tenant,
+            "SELECT * FROM passkey WHERE tenant = $1 AND person_id = $2 ORDER BY created",
+            person_id,
+        )
+        return tuple(_passkey(row) for row in rows)
+
+    async def programs(self, tenant: Tenant) -> tuple[Program, ...]:
+        """See the port."""
+        rows = await self._rows(
+            tenant, f"SELECT * FROM program WHERE tenant = $1 ORDER BY created DESC LIMIT {LISTED}"
+        )
+        return tuple(_program(row) for row in rows)
+
+    async def sessions(self, tenant: Tenant) -> tuple[Session, ...]:
+        """See the port."""
+        rows = await self._rows(
+            tenant,
+            "SELECT * FROM session WHERE tenant = $1 AND ended IS NULL AND expires > now()"
+            f" ORDER BY created DESC LIMIT {LISTED}",
+        )
+        return tuple(_session(row) for row in rows)
+
+    async def link(self, tenant: Tenant, digest: bytes) -> Link | None:
+        """See the port."""
+        rows = await self._rows(
+            tenant, "SELECT * FROM sign_in_link WHERE tenant = $1 AND digest = $2", digest
+        )
+        return _link(rows[0]) if rows else None
+
+    async def challenge(self, tenant: Tenant, digest: bytes) -> Challenge | None:
+        """See the port."""
+        rows = await self._rows(
+            tenant, "SELECT * FROM challenge WHERE tenant = $1 AND digest = $2", digest
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        return Challenge(row["digest"], row["kind"], row["body"], expires=row["expires"])
+
+    async def bearer(self, digest: bytes) -> Bearer | None:
+        """See the port. Through the one function that looks into every tenant."""
+        async with self._database.session() as connection:
+            row = await connection.fetchrow("SELECT * FROM bearer_of($1)", digest)
+        return _bearer(row) if row else None
+
+    async def own_policies(self, tenant: Tenant) -> tuple[tuple[str, str, str, datetime], ...]:
+        """See the port."""
+        rows = await self._rows(
+            tenant,
+            "SELECT name, body, author, at FROM tenant_policy WHERE tenant = $1 ORDER BY name",
+        )
+        return tuple((r["name"], r["body"], r["author"], r["at"]) for r in rows)
+
+    async def _rows(
+        self, tenant: Tenant, query: str, *arguments: object
+    ) -> Sequence[asyncpg.Record]:
+        async with self._database.transaction(tenant) as connection:
+            return await connection.fetch(query, tenant.key, *arguments)
+
+
+async def _with_credentials(
+    connection: Connection, tenant: Tenant, row: asyncpg.Record | None
+) -> tuple[Person, Credentials] | None:
+    """With the recovery codes; the same two questions whether there is such a person or not."""
+    codes = await connection.fetch(
+        "SELECT digest FROM recovery_code WHERE tenant = $1 AND person_id = $2",
+        tenant.key,
+        row["person_id"] if row else uuid.UUID(int=0),
+    )
+    if row is None:
+        return None
+    return _person(row), Credentials(
+        password=row["password"],
+        totp=row["totp"],
+        totp_step=row["totp_step"],
+        recovery=frozenset(code["digest"] for code in codes),
+    )
+
+
+def _person(row: asyncpg.Record) -> Person:
+    return Person(
+        row["person_id"],
+        row["login"],
+        row["name"],
+        frozenset(row["roles"]),
+        row["created"],
+        row["disabled"],
+    )
+
+
+def _passkey(row: asyncpg.Record) -> Passkey:
+    return Passkey(row["credential_id"], row["public_key"], row["sign_count"], row["site"])
+
+
+def _program(row: asyncpg.Record) -> Program:
+    return Program(
+        row["program_id"],
+        row["name"],
+        frozenset(row["roles"]),
+        frozenset(row["scopes"]),
+        row["made_by"],
+        row["created"],
+        row["expires"],
+        row["revoked"],
+    )
+
+
+def _session(row: asyncpg.Record) -> Session:
+    return Session(
+        session_id=row["session_id"],
+        person_id=row["person_id"],
+        name=row["name"],
+        how=How(row["how"]),
+        origin=row["origin"],
+        agent=row["agent"],
+        created=row["created"],
+        seen=row["seen"],
+        expires=row["expires"],
+        idle=row["idle"],
+        proved=row["proved"],
+        roles=frozenset(row["roles"]) if row["roles"] is not None else None,
+        ended=row["ended"],
+    )
+
+
+def _link(row: asyncpg.Record) -> Link:
+    return Link(
+        row["digest"],
+        LinkKind(row["kind"]),
+        row["made_by"],
+        row["expires"],
+        row["person_id"],
+        frozenset(row["roles"]),
+        row["used"],
+    )
+
+
+def _bearer(row: asyncpg.Record) -> Bearer:
+    return Bearer(
+        kind=BearerKind(row["kind"]),
+        tenant=row["tenant"],
+        id=row["id"],
+        name=row["name"],
+        roles=frozenset(row["roles"]),
+        scopes=frozenset(row["scopes"]),
+        created=row["created"],
+        seen=row["seen"],
+        expires=row["expires"],
+        idle=row["idle"],
+        proved=row["proved"],
+        disabled=row["disabled"],
+        ended=row["ended"],
+    )
+
+
+class PostgresTries:
+    """`domain.people.ports.TryCounter`: one statement a try, so that two at once are two."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def attempt(
+        self, tenant: Tenant, key: bytes, now: datetime, delays: tuple[float, ...], window: float
+    ) -> datetime | None:
+        """See the port."""
+        async with self._database.transaction(tenant) as connection:
+            counted = await connection.fetchval(
+                "INSERT INTO throttle AS t (tenant, key, tries, since, until)"
+                " VALUES ($1, $2, 1, $3, $3::timestamptz + make_interval(secs => $6))"
+                " ON CONFLICT (tenant, key) DO UPDATE SET"
+                "  tries = CASE WHEN t.since < $5 THEN 1 ELSE t.tries + 1 END,"
+                "  since = CASE WHEN t.since < $5 THEN $3 ELSE t.since END,"
+                "  until = $3::timestamptz + make_interval(secs =>"
+                "   ($4::float8[])[least(CASE WHEN t.since < $5 THEN 1 ELSE t.tries + 1 END,"
+                "    cardinality($4::float8[]))])"
+                " WHERE t.until <= $3 RETURNING tries",
+                tenant.key,
+                key,
+                now,
+                list(delays),
+                now - timedelta(seconds=window),
+                delay_after(1, delays),
+            )
+            if counted is not None:
+                return None
+            until: datetime | None = await connection.fetchval(
+                "SELECT until FROM throttle WHERE tenant = $1 AND key = $2", tenant.key, key
+            )
+        return until
+
+    async def give_back(self, tenant: Tenant, key: bytes, now: datetime) -> None:
+        """See the port."""
+        async with self._database.transaction(tenant) as connection:
+            await connection.execute(
+                "UPDATE throttle SET tries = greatest(tries - 1, 0), until = $3"
+                " WHERE tenant = $1 AND key = $2",
+                tenant.key,
+                key,
+                now,
+            )
+
+    async def forget(self, tenant: Tenant, key: bytes) -> None:
+        """See the port."""
+        async with self._database.transaction(tenant) as connection:
+            await connection.execute(
+                "DELETE FROM throttle WHERE tenant = $1 AND key = $2", tenant.key, key
+            )

@@ -1,0 +1,358 @@
+"""The room of people in memory: its book, its counter of tries, and how its rows are written."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from lightwell.access.commit import FactsChanged
+from lightwell.access.context import Tenant
+from lightwell.backends.memory.tables import (
+    MemoryDatabase,
+    PasskeyRecord,
+    PersonRecord,
+    ProgramRecord,
+    SessionRecord,
+    TenantTables,
+)
+from lightwell.domain.people import model as m
+from lightwell.domain.people.throttling import delay_after
+from lightwell.kernel.errors import Conflict
+
+
+class MemoryPeople:
+    """`domain.people.ports.PeopleBook`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    def _of(self, tenant: Tenant) -> TenantTables:
+        return self._database.of(tenant.key)
+
+    async def people(self, tenant: Tenant) -> tuple[m.Person, ...]:
+        """See the port."""
+        there = (record.person for record in self._of(tenant).people.values())
+        return tuple(sorted(there, key=lambda person: person.login))
+
+    async def person(self, tenant: Tenant, login: str) -> tuple[m.Person, m.Credentials] | None:
+        """See the port."""
+        for record in self._of(tenant).people.values():
+            if record.person.login == login:
+                return record.person, record.credentials
+        return None
+
+    async def person_by_id(
+        self, tenant: Tenant, person_id: uuid.UUID
+    ) -> tuple[m.Person, m.Credentials] | None:
+        """See the port."""
+        record = self._of(tenant).people.get(person_id)
+        return (record.person, record.credentials) if record else None
+
+    async def passkey(
+        self, tenant: Tenant, credential_id: bytes
+    ) -> tuple[m.Person, m.Passkey] | None:
+        """See the port."""
+        key = self._of(tenant).passkeys.get(credential_id)
+        record = self._of(tenant).people.get(key.person_id) if key else None
+        return (record.person, key.passkey) if key and record else None
+
+    async def passkeys(self, tenant: Tenant, person_id: uuid.UUID) -> tuple[m.Passkey, ...]:
+        """See the port."""
+        keys = self._of(tenant).passkeys.values()
+        return tuple(key.passkey for key in keys if key.person_id == person_id)
+
+    async def programs(self, tenant: Tenant) -> tuple[m.Program, ...]:
+        """See the port."""
+        return tuple(record.program for record in reversed(self._of(tenant).programs.values()))
+
+    async def sessions(self, tenant: Tenant) -> tuple[m.Session, ...]:
+        """See the port."""
+        records = reversed(self._of(tenant).sessions.values())
+        return tuple(record.session for record in records if record.session.ended is None)
+
+    async def link(self, tenant: Tenant, digest: bytes) -> m.Link | None:
+        """See the port."""
+        return self._of(tenant).links.get(digest)
+
+    async def challenge(self, tenant: Tenant, digest: bytes) -> m.Challenge | None:
+        """See the port."""
+        return self._of(tenant).challenges.get(digest)
+
+    async def bearer(self, digest: bytes) -> m.Bearer | None:
+        """See the port."""
+        for key, tables in self._database.tenants.items():
+            for session in tables.sessions.values():
+                if session.digest == digest:
+                    return _session_bearer(key, tables, session.session)
+            for program in tables.programs.values():
+                if program.digest == digest:
+                    return _program_bearer(key, program.program)
+        return None
+
+    async def own_policies(self, tenant: Tenant) -> tuple[tuple[str, str, str, datetime], ...]:
+        """See the port."""
+        rows = sorted(self._of(tenant).policies.values(), key=lambda row: row.name)
+        return tuple((row.name, row.body, row.author, row.at) for row in rows)
+
+
+def _session_bearer(tenant: int, tables: TenantTables, session: m.Session) -> m.Bearer:
+    record = tables.people.get(session.person_id) if session.person_id else None
+    own = session.roles if session.roles is not None else frozenset[str]()
+    return m.Bearer(
+        kind=m.BearerKind.SESSION,
+        tenant=tenant,
+        id=session.session_id,
+        name=record.person.login if record else session.name,
+        roles=record.person.roles if record else own,
+        scopes=frozenset(),
+        created=session.created,
+        seen=session.seen,
+        expires=session.expires,
+        idle=session.idle,
+        proved=session.proved,
+        disabled=record.person.disabled if record else False,
+        ended=session.ended,
+    )
+
+
+def _program_bearer(tenant: int, program: m.Program) -> m.Bearer:
+    return m.Bearer(
+        kind=m.BearerKind.PROGRAM,
+        tenant=tenant,
+        id=program.program_id,
+        name=program.name,
+        roles=program.roles,
+        scopes=program.scopes,
+        created=program.created,
+        seen=program.created,
+        expires=program.expires,
+        idle=None,
+        proved=program.created,
+        disabled=False,
+        ended=program.revoked,
+    )
+
+
+class MemoryTries:
+    """`domain.people.ports.TryCounter`."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[int, bytes], tuple[int, datetime, datetime]] = {}
+
+    async def attempt(
+        self, tenant: Tenant, key: bytes, now: datetime, delays: tuple[float, ...], window: float
+    ) -> datetime | None:
+        """See the port."""
+        tries, since, until = self._counts.get((tenant.key, key), (0, now, now))
+        if until > now:
+            return until
+        if now - since > timedelta(seconds=window):
+            tries, since = 0, now
+        tries += 1
+        wait = timedelta(seconds=delay_after(tries, delays))
+        self._counts[tenant.key, key] = (tries, since, now + wait)
+        return None
+
+    async def give_back(self, tenant: Tenant, key: bytes, now: datetime) -> None:
+        """See the port."""
+        tries, since, _ = self._counts.get((tenant.key, key), (0, now, now))
+        self._counts[tenant.key, key] = (max(tries - 1, 0), since, now)
+
+    async def forget(self, tenant: Tenant, key: bytes) -> None:
+        """See the port."""
+        self._counts.pop((tenant.key, key), None)
+
+
+# --- writing ---------------------------------------------------------------------------------------
+
+
+def _must_be_first(first: bool) -> None:
+    if not first:
+        raise FactsChanged("it was used already")
+
+
+def _person(_database: MemoryDatabase, tables: TenantTables, row: m.PersonRow) -> bool:
+    if any(r.person.login == row.person.login for _, r in tables.people.drafts()):
+        raise Conflict(f"There is an account {row.person.login!r}.", remedy="Choose another login.")
+    tables.people.put(row.person.person_id, PersonRecord(row.person))
+    return True
+
+
+def _changed(
+    tables: TenantTables, person_id: uuid.UUID, change: Callable[[PersonRecord], PersonRecord]
+) -> bool:
+    old = tables.people.draft(person_id)
+    if old is not None:
+        tables.people.put(person_id, change(old))
+    return old is not None
+
+
+def _person_changed(
+    _database: MemoryDatabase, tables: TenantTables, row: m.PersonChangedRow
+) -> bool:
+    def change(old: PersonRecord) -> PersonRecord:
+        roles = old.person.roles if row.roles is None else row.roles
+        disabled = old.person.disabled if row.disabled is None else row.disabled
+        return replace(old, person=replace(old.person, roles=roles, disabled=disabled))
+
+    return _changed(tables, row.person_id, change)
+
+
+def _credentials(_database: MemoryDatabase, tables: TenantTables, row: m.CredentialsRow) -> bool:
+    return _changed(tables, row.person_id, lambda old: replace(old, credentials=row.credentials))
+
+
+def _password(_database: MemoryDatabase, tables: TenantTables, row: m.PasswordRow) -> bool:
+    return _changed(
+        tables,
+        row.person_id,
+        lambda old: replace(old, credentials=replace(old.credentials, password=row.password)),
+    )
+
+
+def _totp_used(_database: MemoryDatabase, tables: TenantTables, row: m.TotpUsedRow) -> bool:
+    old = tables.people.draft(row.person_id)
+    _must_be_first(old is not None and old.credentials.totp_step < row.step)
+    return _changed(
+        tables,
+        row.person_id,
+        lambda old: replace(old, credentials=replace(old.credentials, totp_step=row.step)),
+    )
+
+
+def _recovery_used(_database: MemoryDatabase, tables: TenantTables, row: m.RecoveryUsedRow) -> bool:
+    old = tables.people.draft(row.person_id)
+    _must_be_first(old is not None and row.digest in old.credentials.recovery)
+    return _changed(
+        tables,
+        row.person_id,
+        lambda old: replace(
+            old,
+            credentials=replace(old.credentials, recovery=old.credentials.recovery - {row.digest}),
+        ),
+    )
+
+
+def _passkey(_database: MemoryDatabase, tables: TenantTables, row: m.PasskeyRow) -> bool:
+    _must_be_first(tables.passkeys.draft(row.passkey.credential_id) is None)
+    tables.passkeys.put(row.passkey.credential_id, PasskeyRecord(row.person_id, row.passkey))
+    return True
+
+
+def _passkey_used(_database: MemoryDatabase, tables: TenantTables, row: m.PasskeyUsedRow) -> bool:
+    old = tables.passkeys.draft(row.credential_id)
+    risen = old is not None and (
+        old.passkey.sign_count < row.sign_count or old.passkey.sign_count == row.sign_count == 0
+    )
+    _must_be_first(risen)
+    if old is not None:
+        used = replace(old, passkey=replace(old.passkey, sign_count=row.sign_count))
+        tables.passkeys.put(row.credential_id, used)
+    return True
+
+
+def _program(_database: MemoryDatabase, tables: TenantTables, row: m.ProgramRow) -> bool:
+    tables.programs.put(row.program.program_id, ProgramRecord(row.program, row.digest))
+    return True
+
+
+def _program_revoked(
+    _database: MemoryDatabase, tables: TenantTables, row: m.ProgramRevokedRow
+) -> bool:
+    old = tables.programs.draft(row.program_id)
+    if old is not None and old.program.revoked is None:
+        revoked = replace(old, program=replace(old.program, revoked=row.at))
+        tables.programs.put(row.program_id, revoked)
+    return True
+
+
+def _session(_database: MemoryDatabase, tables: TenantTables, row: m.SessionRow) -> bool:
+    tables.sessions.put(row.session.session_id, SessionRecord(row.session, row.digest))
+    return True
+
+
+def _session_seen(_database: MemoryDatabase, tables: TenantTables, row: m.SessionSeenRow) -> bool:
+    old = tables.sessions.draft(row.session_id)
+    if old is not None and old.session.ended is None:
+        seen = max(old.session.seen, row.at)
+        tables.sessions.put(row.session_id, replace(old, session=replace(old.session, seen=seen)))
+    return False
+
+
+def _sessions_ended(
+    _database: MemoryDatabase, tables: TenantTables, row: m.SessionsEndedRow
+) -> bool:
+    for key, old in tables.sessions.drafts():
+        meant = key == row.session_id or (
+            row.person_id is not None and old.session.person_id == row.person_id
+        )
+        if meant and old.session.ended is None:
+            tables.sessions.put(key, replace(old, session=replace(old.session, ended=row.at)))
+    return True
+
+
+def _link(_database: MemoryDatabase, tables: TenantTables, row: m.LinkRow) -> bool:
+    new = row.link
+    for key, old in tables.links.drafts():
+        same = (old.kind, old.person_id) == (new.kind, new.person_id)
+        if same and new.kind is not m.LinkKind.SESSION and old.used is None:
+            tables.links.remove(key)
+    tables.links.put(new.digest, new)
+    return True
+
+
+def _link_used(_database: MemoryDatabase, tables: TenantTables, row: m.LinkUsedRow) -> bool:
+    old = tables.links.draft(row.digest)
+    _must_be_first(old is not None and old.good(row.at))
+    if old is not None:
+        tables.links.put(row.digest, replace(old, used=row.at))
+    return True
+
+
+def _challenge(_database: MemoryDatabase, tables: TenantTables, row: m.ChallengeRow) -> bool:
+    tables.challenges.put(row.challenge.digest, row.challenge)
+    return True
+
+
+def _challenge_used(
+    _database: MemoryDatabase, tables: TenantTables, row: m.ChallengeUsedRow
+) -> bool:
+    _must_be_first(tables.challenges.draft(row.digest) is not None)
+    tables.challenges.remove(row.digest)
+    return True
+
+
+def _policy(_database: MemoryDatabase, tables: TenantTables, row: m.PolicyRow) -> bool:
+    tables.policies.put(row.name, row)
+    return True
+
+
+def _policy_gone(_database: MemoryDatabase, tables: TenantTables, row: m.PolicyGoneRow) -> bool:
+    tables.policies.remove(row.name)
+    return True
+
+
+PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] = {
+    m.PersonRow: _person,
+    m.PersonChangedRow: _person_changed,
+    m.CredentialsRow: _credentials,
+    m.PasswordRow: _password,
+    m.TotpUsedRow: _totp_used,
+    m.RecoveryUsedRow: _recovery_used,
+    m.PasskeyRow: _passkey,
+    m.PasskeyUsedRow: _passkey_used,
+    m.ProgramRow: _program,
+    m.ProgramRevokedRow: _program_revoked,
+    m.SessionRow: _session,
+    m.SessionSeenRow: _session_seen,
+    m.SessionsEndedRow: _sessions_ended,
+    m.LinkRow: _link,
+    m.LinkUsedRow: _link_used,
+    m.ChallengeRow: _challenge,
+    m.ChallengeUsedRow: _challenge_used,
+    m.PolicyRow: _policy,
+    m.PolicyGoneRow: _policy_gone,
+}

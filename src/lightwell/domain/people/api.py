@@ -1,0 +1,317 @@
+"""The front door for administration: accounts, keys, links and sessions of a tenant."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from lightwell.access.actions import Action
+from lightwell.access.commit import Committer, Event
+from lightwell.access.context import ActorKind, Context
+from lightwell.access.operation import Act, operation
+from lightwell.access.ports import PolicySource
+from lightwell.access.roles import Role, checked_roles
+from lightwell.domain.people.model import (
+    ENROL_LIFE,
+    KEY_LIFE,
+    LINK_LIFE,
+    Credentials,
+    CredentialsRow,
+    Link,
+    LinkKind,
+    LinkRow,
+    Person,
+    PersonChangedRow,
+    PersonRow,
+    Program,
+    ProgramRevokedRow,
+    ProgramRow,
+    Session,
+    SessionsEndedRow,
+    checked_label,
+    checked_life,
+    checked_login,
+    checked_scopes,
+)
+from lightwell.domain.people.passwords import new_password, normalised
+from lightwell.domain.people.ports import Hasher, PeopleBook
+from lightwell.domain.people.tokens import TokenKind, digest, new_token
+from lightwell.domain.tenants.model import DEFAULT
+from lightwell.kernel.clock import Clock
+from lightwell.kernel.errors import Conflict, Invalid, Missing, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Something new and its secret, which is shown once."""
+
+    id: uuid.UUID
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Made({self.id})"
+
+
+class People:
+    """Who there is, what they are, who is signed in."""
+
+    def __init__(
+        self,
+        book: PeopleBook,
+        hasher: Hasher,
+        policy: PolicySource,
+        committer: Committer,
+        clock: Clock,
+    ) -> None:
+        self._book = book
+        self._hasher = hasher
+        self.policy = policy
+        self.committer = committer
+        self.clock = clock
+
+    # --- accounts ----------------------------------------------------------------------------------
+
+    @operation(Action.PEOPLE_PERSON_LIST)
+    async def list(self, act: Act) -> tuple[Person, ...]:
+        """All accounts of the tenant, by login."""
+        return await self._book.people(act.context.tenant)
+
+    @operation(Action.PEOPLE_PERSON_ADD)
+    async def add(self, act: Act, login: str, *, name: str = "", roles: Iterable[str]) -> Made:
+        """Make an account. The secret is a link with which its owner chooses what they sign in with.
+
+        Raises Conflict when the tenant has that login, Invalid, Refused for a role one cannot give.
+        """
+        person = self._new_person(act.context, login, name, frozenset(roles))
+        act.about(subject=person.login, detail=" ".join(sorted(person.roles)))
+        await self._must_be_free(act.context, person.login)
+        token, link = self._link(
+            act.context, LinkKind.ENROL, ENROL_LIFE, person_id=person.person_id
+        )
+        await act.commit(
+            (PersonRow(person), LinkRow(link)), (Event("PersonAdded", {"login": person.login}),)
+        )
+        return Made(person.person_id, token)
+
+    @operation(Action.PEOPLE_PERSON_ADD)
+    async def add_demonstrator(self, act: Act, login: str, *, roles: Iterable[str]) -> Made:
+        """Make an account of a demonstration tenant. The secret is its random password: that opens it
+        alone, without a second factor. Made again, it gets another password."""
+        tenant = act.context.tenant
+        if not tenant.demo:
+            raise Refused("Only a demonstration tenant has accounts without a second factor.")
+        person = self._new_person(act.context, login, login, frozenset(roles))
+        act.about(subject=person.login, detail=" ".join(sorted(person.roles)))
+        password = new_password()
+        credentials = Credentials(password=await self._hasher.hashed(normalised(password)))
+        known = await self._book.person(tenant, person.login)
+        if known is not None:
+            person = known[0]
+        rows: tuple[object, ...] = (CredentialsRow(person.person_id, credentials),)
+        await act.commit(rows if known else (PersonRow(person), *rows))
+        return Made(person.person_id, password)
+
+    @operation(Action.PEOPLE_PERSON_CHANGE)
+    async def change(
+        self,
+        act: Act,
+        login: str,
+        *,
+        roles: Iterable[str] | None = None,
+        disabled: bool | None = None,
+    ) -> Person:
+        """Give other roles, shut or open an account. Its sessions follow within seconds."""
+        person = await self._named(act.context, login)
+        given = None if roles is None else checked_roles(frozenset(roles))
+        changes = [*(sorted(given) if given else ()), *(["disabled"] if disabled else ())]
+        act.about(subject=person.login, detail=" ".join(changes))
+        if given is not None:
+            self._may_give(act.context, given | person.roles)
+        if act.context.actor.name == person.login and act.context.actor.kind is ActorKind.PERSON:
+            raise Refused("Nobody changes their own roles.", remedy="Ask another administrator.")
+        rows: tuple[object, ...] = (PersonChangedRow(person.person_id, given, disabled),)
+        if disabled:
+            rows += (
+                SessionsEndedRow(self.clock.now(), str(act.context.actor), None, person.person_id),
+            )
+        await act.commit(rows, (Event("PersonChanged", {"login": person.login}),))
+        return await self._named(act.context, login)
+
+    @operation(Action.PEOPLE_LINK_CREATE)
+    async def new_enrolment(self, act: Act, login: str) -> Made:
+        """A link with which the owner of an account chooses anew what they sign in with."""
+        person = await self._named(act.context, login)
+        self._may_give(act.context, person.roles)
+        act.about(subject=person.login, detail="enrol")
+        token, link = self._link(
+            act.context, LinkKind.ENROL, ENROL_LIFE, person_id=person.person_id
+        )
+        await act.commit((LinkRow(link),))
+        return Made(person.person_id, token)
+
+    # --- links -------------------------------------------------------------------------------------
+
+    @operation(Action.PEOPLE_LINK_CREATE)
+    async def new_link(self, act: Act, roles: Iterable[str]) -> Made:
+        """A one-time link that signs a browser in with roles and without an account."""
+        given = checked_roles(frozenset(roles))
+        self._may_give(act.context, given)
+        act.about(detail=" ".join(sorted(given)))
+        token, link = self._link(act.context, LinkKind.SESSION, LINK_LIFE, roles=given)
+        await act.commit((LinkRow(link),))
+        return Made(uuid.UUID(bytes=link.digest[:16]), token)
+
+    @operation(Action.PEOPLE_LINK_CREATE)
+    async def first_administrator(self, act: Act) -> Made | None:
+        """The link that makes the first administrator; None when the tenant has one already."""
+        if act.context.actor.kind not in (ActorKind.OPERATOR, ActorKind.SYSTEM):
+            raise Refused("Only the server itself makes the first administrator's link.")
+        people = await self._book.people(act.context.tenant)
+        if any(Role.ADMIN in person.roles and not person.disabled for person in people):
+            return None
+        act.about(detail=LinkKind.FIRST_ADMIN)
+        token, link = self._link(act.context, LinkKind.FIRST_ADMIN, ENROL_LIFE)
+        await act.commit((LinkRow(link),))
+        return Made(uuid.UUID(bytes=link.digest[:16]), token)
+
+    # --- keys of programs ----------------------------------------------------------------------------
+
+    @operation(Action.PEOPLE_KEY_LIST)
+    async def keys(self, act: Act) -> tuple[Program, ...]:
+        """All keys of the tenant, newest first."""
+        return await self._book.programs(act.context.tenant)
+
+    @operation(Action.PEOPLE_KEY_CREATE)
+    async def new_key(
+        self,
+        act: Act,
+        name: str,
+        *,
+        roles: Iterable[str],
+        scopes: Iterable[str] = (),
+        life: timedelta = KEY_LIFE,
+    ) -> Made:
+        """Give a program a key. The secret is the bearer token."""
+        given = checked_roles(frozenset(roles))
+        self._may_give(act.context, given)
+        label = checked_label(name, "The name of a key")
+        if not label:
+            raise Invalid("A key has a name.", remedy="Say which program it is for.")
+        act.about(subject=label, detail=" ".join(sorted(given)))
+        now = self.clock.now()
+        program = Program(
+            uuid.uuid4(),
+            label,
+            given,
+            checked_scopes(frozenset(scopes)),
+            str(act.context.actor),
+            now,
+            now + checked_life(life),
+        )
+        token = new_token(TokenKind.KEY)
+        await act.commit((ProgramRow(program, digest(token)),))
+        return Made(program.program_id, token)
+
+    @operation(Action.PEOPLE_KEY_REVOKE)
+    async def revoke_key(self, act: Act, program_id: uuid.UUID) -> None:
+        """Take a key away: within seconds it opens nothing."""
+        keys = await self._book.programs(act.context.tenant)
+        program = next((key for key in keys if key.program_id == program_id), None)
+        if program is None:
+            raise Missing("There is no such key.", remedy="`lightwell token list` names them.")
+        act.about(subject=program.name)
+        await act.commit((ProgramRevokedRow(program_id, self.clock.now()),))
+
+    # --- sessions ------------------------------------------------------------------------------------
+
+    @operation(Action.PEOPLE_SESSION_LIST)
+    async def sessions(self, act: Act) -> tuple[Session, ...]:
+        """Who is signed in, newest first."""
+        now = self.clock.now()
+        there = await self._book.sessions(act.context.tenant)
+        return tuple(s for s in there if now < s.expires and now - s.seen < s.idle)
+
+    @operation(Action.PEOPLE_SESSION_REVOKE)
+    async def revoke_session(self, act: Act, session_id: uuid.UUID) -> None:
+        """End somebody's session: within seconds every door is shut to it."""
+        sessions = await self._book.sessions(act.context.tenant)
+        session = next((s for s in sessions if s.session_id == session_id), None)
+        if session is None:
+            raise Missing(
+                "There is no such session.", remedy="`lightwell sessions list` shows them."
+            )
+        act.about(subject=session.name, detail=str(session_id))
+        row = SessionsEndedRow(self.clock.now(), str(act.context.actor), session_id)
+        await act.commit((row,), (Event("SessionEnded", {"session": str(session_id)}),))
+
+    # --- oneself ---------------------------------------------------------------------------------------
+
+    @operation(Action.PEOPLE_SELF_READ)
+    async def own_sessions(self, act: Act) -> tuple[Session, ...]:
+        """One's own sessions, newest first; of a link, the one."""
+        return await self._own(act.context)
+
+    @operation(Action.PEOPLE_SELF_CHANGE)
+    async def end_other_sessions(self, act: Act) -> int:
+        """End one's own sessions but this one; how many there were."""
+        mine = act.context.actor.session
+        others = [s for s in await self._own(act.context) if str(s.session_id) != mine]
+        now, by = self.clock.now(), str(act.context.actor)
+        act.about(subject=act.context.actor.name, detail=f"{len(others)} sessions")
+        await act.commit(tuple(SessionsEndedRow(now, by, s.session_id) for s in others))
+        return len(others)
+
+    async def _own(self, context: Context) -> tuple[Session, ...]:
+        actor = context.actor
+        if actor.kind is not ActorKind.PERSON or actor.home != context.tenant.name:
+            raise Missing("There is no such account.")
+        now = self.clock.now()
+        return tuple(
+            s
+            for s in await self._book.sessions(context.tenant)
+            if s.name == actor.name and now < s.expires and now - s.seen < s.idle
+        )
+
+    # --- what several of them do -----------------------------------------------------------------------
+
+    def _new_person(self, context: Context, login: str, name: str, roles: frozenset[str]) -> Person:
+        given = checked_roles(roles)
+        self._may_give(context, given)
+        label = checked_label(name, "A name")
+        return Person(uuid.uuid4(), checked_login(login), label, given, self.clock.now())
+
+    async def _must_be_free(self, context: Context, login: str) -> None:
+        if await self._book.person(context.tenant, login) is not None:
+            raise Conflict(f"There is an account {login!r}.", remedy="Choose another login.")
+
+    async def _named(self, context: Context, login: str) -> Person:
+        found = await self._book.person(context.tenant, login.strip().casefold())
+        if found is None:
+            raise Missing("There is no such account.", remedy="`lightwell user list` names them.")
+        return found[0]
+
+    def _may_give(self, context: Context, roles: frozenset[str]) -> None:
+        """In the installation's own tenant `admin` reaches every tenant: only such a one gives it."""
+        actor = context.actor
+        if actor.kind in (ActorKind.OPERATOR, ActorKind.SYSTEM):
+            return
+        chief = Role.ADMIN in actor.roles and actor.home == DEFAULT
+        if Role.ADMIN in roles and not chief and context.tenant.name == DEFAULT:
+            raise Refused("Only an administrator of the installation makes another one.")
+
+    def _link(
+        self,
+        context: Context,
+        kind: LinkKind,
+        life: timedelta,
+        *,
+        person_id: uuid.UUID | None = None,
+        roles: frozenset[str] = frozenset(),
+    ) -> tuple[str, Link]:
+        token = new_token(TokenKind.LINK)
+        expires = self.clock.now() + life
+        return token, Link(
+            digest(token), kind, str(context.actor), expires, person_id=person_id, roles=roles
+        )

@@ -1,0 +1,533 @@
+"""The front door before there is a context: signing in, being recognised, signing out.
+
+Nothing here is an operation: each runs before anybody is known, and records what it did itself. What was
+wrong is never said: an unknown login, a wrong password and a wrong code cost and answer the same.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from lightwell.access.actions import Action
+from lightwell.access.audit import Outcome, record
+from lightwell.access.commit import ChangeSet, Committer, FactsChanged
+from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.access.ports import PolicySource
+from lightwell.access.roles import Role
+from lightwell.domain.people import totp
+from lightwell.domain.people.errors import NotSignedIn, TooManyTries
+from lightwell.domain.people.model import (
+    CHALLENGE_LIFE,
+    PROVED,
+    SEEN_STEP,
+    Bearer,
+    BearerKind,
+    Challenge,
+    ChallengeRow,
+    ChallengeUsedRow,
+    Credentials,
+    CredentialsRow,
+    How,
+    Link,
+    LinkKind,
+    LinkUsedRow,
+    Over,
+    PasskeyRow,
+    PasskeyUsedRow,
+    PasswordRow,
+    Person,
+    PersonRow,
+    RecoveryUsedRow,
+    Session,
+    SessionRow,
+    SessionSeenRow,
+    SessionsEndedRow,
+    TotpUsedRow,
+    checked_label,
+    checked_login,
+    folded_login,
+    judge,
+    limits,
+)
+from lightwell.domain.people.passwords import normalised, objection
+from lightwell.domain.people.ports import (
+    Hasher,
+    PasskeyCeremonies,
+    PeopleBook,
+    Sealer,
+    Site,
+    TryCounter,
+)
+from lightwell.domain.people.throttling import (
+    ADDRESS_DELAYS,
+    PAIR_DELAYS,
+    WINDOW_SECONDS,
+    address_key,
+    pair_key,
+)
+from lightwell.domain.people.tokens import (
+    TokenKind,
+    digest,
+    is_token,
+    new_recovery_codes,
+    new_token,
+    recovery_digest,
+)
+from lightwell.domain.tenants.model import DEFAULT
+from lightwell.kernel.clock import Clock
+from lightwell.kernel.errors import Invalid, LightwellError, Missing
+
+REMEMBER_SECONDS: Final = 2.0  # a revoked token is refused everywhere within 5 s
+REMEMBERED: Final = 8192
+AGENT_LIMIT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Where somebody stands who has not said yet who they are."""
+
+    tenant: Tenant
+    origin: str
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A session that has begun. `token` is told to nobody but its bearer."""
+
+    token: str
+    session: Session
+    recovery_codes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SignedIn({self.session.name})"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What somebody with a link is offered to sign in with from now on."""
+
+    ticket: str
+    first: bool  # the first administrator: login and name are theirs to choose
+    login: str
+    totp_uri: str
+    passkey_options: dict[str, Any] | None
+
+    def __repr__(self) -> str:
+        return f"Enrolment({self.login})"
+
+
+class SignIn:
+    """Who is there?"""
+
+    def __init__(
+        self,
+        book: PeopleBook,
+        tries: TryCounter,
+        hasher: Hasher,
+        sealer: Sealer,
+        passkeys: PasskeyCeremonies,
+        policy: PolicySource,
+        committer: Committer,
+        clock: Clock,
+    ) -> None:
+        self._book = book
+        self._tries = tries
+        self._hasher = hasher
+        self._sealer = sealer
+        self._passkeys = passkeys
+        self.policy = policy
+        self.committer = committer
+        self.clock = clock
+        self._known: OrderedDict[bytes, tuple[float, Bearer | None]] = OrderedDict()
+
+    # --- being recognised -------------------------------------------------------------------------
+
+    async def recognise(self, token: str) -> Bearer | None:
+        """Who holds a token, if it is good now. Answers from memory for two seconds at most."""
+        if not is_token(token, TokenKind.SESSION, TokenKind.KEY):
+            return None
+        key = digest(token)
+        now = self.clock.monotonic()
+        known = self._known.get(key)
+        if known is not None and now - known[0] < REMEMBER_SECONDS:
+            bearer = known[1]
+        else:
+            bearer = await self._book.bearer(key)
+            self._known[key] = (now, bearer)
+            self._known.move_to_end(key)
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+            self._note_seen(key, bearer)
+        if bearer is None or judge(bearer, self.clock.now()) is not None:
+            return None
+        return bearer
+
+    def _note_seen(self, key: bytes, bearer: Bearer | None) -> None:
+        if bearer is None or bearer.idle is None:
+            return
+        now = self.clock.now()
+        where = Tenant(bearer.tenant, "", "", "")
+        over = judge(bearer, now)
+        if over in (Over.EXPIRED, Over.IDLE):
+            # Written down, so that a clock that is set back does not revive it (A16).
+            row = SessionsEndedRow(now, f"system:{over}", bearer.id)
+            self.committer.note(ChangeSet(where, (row,)))
+        elif over is None and now - bearer.seen >= SEEN_STEP:
+            self.committer.note(ChangeSet(where, (SessionSeenRow(bearer.id, now),)))
+
+    def context(
+        self, bearer: Bearer, home: Tenant, tenant: Tenant, channel: str, origin: str
+    ) -> Context:
+        """The bearer's context in a tenant. Raises Missing, as for a tenant that does not exist, where
+        it is not theirs: only administrators of the installation go elsewhere."""
+        chief = Role.ADMIN in bearer.roles and home.name == DEFAULT
+        if tenant.key != home.key and not chief:
+            raise no_such_tenant()
+        person = bearer.kind is BearerKind.SESSION
+        actor = Actor(
+            ActorKind.PERSON if person else ActorKind.PROGRAM,
+            bearer.name,
+            home=home.name,
+            roles=bearer.roles,
+            scopes=bearer.scopes,
+            session=str(bearer.id) if person else "",
+        )
+        proved = person and self.clock.now() - bearer.proved < PROVED
+        return Context(tenant, actor, channel=channel, origin=origin, stepped_up=proved)
+
+    # --- password and code ------------------------------------------------------------------------
+
+    async def by_password(self, who: Visitor, login: str, password: str, code: str) -> SignedIn:
+        """Sign in with all of it at once. Raises NotSignedIn, TooManyTries."""
+        folded = folded_login(login)[:64]
+        await self._heard(who, folded)
+        found = await self._book.person(who.tenant, folded)
+        credentials = found[1] if found else Credentials()
+        right = await self._hasher.verify(credentials.password, normalised(password)[:1024])
+        if found is None or not right or found[0].disabled:
+            raise self._refusal(who, found[0].login if found else "")
+        person = found[0]
+        used = self._second_factor(who, person, credentials, code)
+        if used is None:
+            raise self._refusal(who, person.login)
+        how, rows = used
+        if credentials.password is not None and self._hasher.outdated(credentials.password):
+            fresh = await self._hasher.hashed(normalised(password)[:1024])
+            rows = (*rows, PasswordRow(person.person_id, fresh))
+        signed_in = await self._open(who, person, how, rows)
+        await self._tries.forget(who.tenant, pair_key(folded, who.origin))
+        return signed_in
+
+    async def _heard(self, who: Visitor, login: str) -> None:
+        """Count the try before it is looked at: two hundred at once are two hundred."""
+        now = self.clock.now()
+        counted: list[tuple[bytes, tuple[float, ...]]] = []
+        if login:  # first: what is turned away here says nothing of the others at that address
+            counted.append((pair_key(login, who.origin), PAIR_DELAYS))
+        counted.append((address_key(who.origin), ADDRESS_DELAYS))
+        for key, delays in counted:
+            until = await self._tries.attempt(who.tenant, key, now, delays, WINDOW_SECONDS)
+            if until is not None:
+                raise TooManyTries(until, now)
+
+    def _second_factor(
+        self, who: Visitor, person: Person, known: Credentials, code: str
+    ) -> tuple[How, tuple[object, ...]] | None:
+        """What the code proves, and what is used up by it; None when it proves nothing."""
+        if known.totp is None:
+            # Only accounts of a demonstration tenant are ever made without a second factor.
+            return (How.PASSWORD, ()) if who.tenant.demo else None
+        secret = self._sealer.unseal(known.totp, _place(who.tenant, person.person_id))
+        step = totp.matching_step(secret, code, self.clock.now().timestamp(), known.totp_step)
+        if step is not None:
+            return How.PASSWORD_TOTP, (TotpUsedRow(person.person_id, step),)
+        typed = recovery_digest(code)
+        if any(hmac.compare_digest(typed, one) for one in known.recovery):
+            return How.PASSWORD_RECOVERY, (RecoveryUsedRow(person.person_id, typed),)
+        return None
+
+    # --- passkeys ---------------------------------------------------------------------------------
+
+    async def passkey_request(self, who: Visitor, site: Site) -> tuple[str, dict[str, Any]]:
+        """A ticket, and what the browser is asked: any passkey it has for this site."""
+        options, challenge = self._passkeys.request(site)
+        ticket = await self._ask(who, "passkey", challenge)
+        return ticket, options
+
+    async def by_passkey(
+        self, who: Visitor, site: Site, ticket: str, answer: dict[str, Any]
+    ) -> SignedIn:
+        """Sign in with a passkey. Raises NotSignedIn, TooManyTries."""
+        await self._heard(who, "")
+        asked = await self._asked(who, ticket, "passkey")
+        if asked is None:
+            raise self._refusal(who, "")
+        try:
+            found = await self._book.passkey(who.tenant, self._passkeys.credential_id(answer))
+            if found is None or found[0].disabled:
+                raise self._refusal(who, found[0].login if found else "")
+            person, passkey = found
+            count = self._passkeys.signed(site, asked.body, answer, passkey)
+        except NotSignedIn:
+            raise
+        except LightwellError:
+            raise self._refusal(who, "") from None
+        rows = (ChallengeUsedRow(asked.digest), PasskeyUsedRow(passkey.credential_id, count))
+        return await self._open(who, person, How.PASSKEY, rows)
+
+    # --- links ------------------------------------------------------------------------------------
+
+    async def by_link(self, who: Visitor, token: str) -> SignedIn:
+        """Sign in with a one-time link. Raises NotSignedIn, TooManyTries."""
+        link = await self._link(who, token, LinkKind.SESSION)
+        name = f"link-{link.digest.hex()[:8]}"
+        used = (LinkUsedRow(link.digest, self.clock.now()),)
+        return await self._begin(who, name, None, link.roles, How.LINK, used)
+
+    async def _link(self, who: Visitor, token: str, *kinds: LinkKind) -> Link:
+        await self._heard(who, "")
+        link = None
+        if is_token(token, TokenKind.LINK):
+            link = await self._book.link(who.tenant, digest(token))
+        if link is None or link.kind not in kinds or not link.good(self.clock.now()):
+            raise self._refusal(who, "", "This link opens nothing: it was used, or it is too old.")
+        return link
+
+    async def enrolment(
+        self, who: Visitor, site: Site | None, token: str, login: str = ""
+    ) -> Enrolment:
+        """What the bearer of a link may choose from. The link stays good until `enrol`."""
+        link = await self._link(who, token, LinkKind.ENROL, LinkKind.FIRST_ADMIN)
+        await self._tries.give_back(who.tenant, address_key(who.origin), self.clock.now())
+        person = await self._enrolling(who, link, login or "administrator", "")
+        secret = totp.new_secret()
+        options, challenge = (None, b"")
+        if site is not None:
+            known = await self._book.passkeys(who.tenant, person.person_id)
+            options, challenge = self._passkeys.creation(site, person, who.tenant, known)
+        body = json.dumps(
+            {"totp": secret.hex(), "challenge": challenge.hex(), "person": str(person.person_id)}
+        ).encode()
+        place = f"enrolment:{who.tenant.key}:{link.digest.hex()}"
+        ticket = await self._ask(who, "enrolment", self._sealer.seal(body, place))
+        uri = totp.provisioning_uri(
+            secret, login=person.login, issuer=f"Lightwell {who.tenant.label}".strip()
+        )
+        first = link.kind is LinkKind.FIRST_ADMIN
+        return Enrolment(ticket, first, "" if first else person.login, uri, options)
+
+    async def enrol(
+        self,
+        who: Visitor,
+        site: Site | None,
+        token: str,
+        ticket: str,
+        *,
+        login: str = "",
+        name: str = "",
+        password: str = "",
+        code: str = "",
+        passkey: dict[str, Any] | None = None,
+    ) -> SignedIn:
+        """Choose what one signs in with, and be signed in: a password and a code, or a passkey.
+
+        Raises Invalid with what to do better (the link stays good), NotSignedIn for a link or ticket
+        that is none.
+        """
+        link = await self._link(who, token, LinkKind.ENROL, LinkKind.FIRST_ADMIN)
+        asked = await self._asked(who, ticket, "enrolment")
+        if asked is None:
+            raise self._refusal(who, "", "This page is too old. Open the link again.")
+        place = f"enrolment:{who.tenant.key}:{link.digest.hex()}"
+        offered = json.loads(self._sealer.unseal(asked.body, place))
+        person = await self._enrolling(who, link, login, name, uuid.UUID(offered["person"]))
+        now = self.clock.now()
+        rows: list[object] = [LinkUsedRow(link.digest, now), ChallengeUsedRow(asked.digest)]
+        if link.kind is LinkKind.FIRST_ADMIN:
+            rows.append(PersonRow(person))
+        codes: tuple[str, ...] = ()
+        if passkey is not None and site is not None:
+            made = self._passkeys.created(site, bytes.fromhex(offered["challenge"]), passkey)
+            rows.append(PasskeyRow(person.person_id, made))
+            how = How.PASSKEY
+        else:
+            codes = new_recovery_codes()
+            rows.append(
+                await self._chosen(
+                    who, person, password, code, bytes.fromhex(offered["totp"]), codes
+                )
+            )
+            how = How.PASSWORD_TOTP
+        if link.kind is LinkKind.ENROL:  # whoever was signed in with what is replaced, is no more
+            rows.append(SessionsEndedRow(now, f"person:{person.login}", None, person.person_id))
+        return await self._open(who, person, how, tuple(rows), codes)
+
+    async def _enrolling(
+        self,
+        who: Visitor,
+        link: Link,
+        login: str,
+        name: str,
+        person_id: uuid.UUID | None = None,
+    ) -> Person:
+        """The account a link is for: there already, or about to be made as the first administrator's."""
+        if link.person_id is not None:
+            found = await self._book.person_by_id(who.tenant, link.person_id)
+            if found is None or found[0].disabled:
+                raise self._refusal(who, "", "This link opens nothing: its account is shut.")
+            return found[0]
+        folded, label = checked_login(login), checked_label(name, "A name")
+        if await self._book.person(who.tenant, folded) is not None:
+            raise Invalid(f"There is an account {folded!r}.", remedy="Choose another login.")
+        roles = frozenset({Role.ADMIN.value})
+        return Person(person_id or uuid.uuid4(), folded, label, roles, self.clock.now())
+
+    async def _chosen(
+        self,
+        who: Visitor,
+        person: Person,
+        password: str,
+        code: str,
+        secret: bytes,
+        codes: tuple[str, ...],
+    ) -> CredentialsRow:
+        wrong = objection(password, login=person.login)
+        if wrong is not None:
+            raise Invalid(wrong, remedy="Choose another password.")
+        step = totp.matching_step(secret, code, self.clock.now().timestamp(), 0)
+        if step is None:
+            raise Invalid(
+                "That is not the code the authenticator shows now.",
+                remedy="Read the next one; the clocks of both devices must be right.",
+            )
+        return CredentialsRow(
+            person.person_id,
+            Credentials(
+                password=await self._hasher.hashed(normalised(password)),
+                totp=self._sealer.seal(secret, _place(who.tenant, person.person_id)),
+                totp_step=step,
+                recovery=frozenset(recovery_digest(one) for one in codes),
+            ),
+        )
+
+    # --- signing out ------------------------------------------------------------------------------
+
+    async def sign_out(self, token: str) -> None:
+        """End one's own session; a token that is none is none afterwards, too."""
+        key = digest(token)
+        bearer = await self._book.bearer(key) if is_token(token, TokenKind.SESSION) else None
+        self._known.pop(key, None)
+        if bearer is None or bearer.ended is not None:
+            return
+        where = Tenant(bearer.tenant, "", "", "")
+        now = self.clock.now()
+        me = Context(where, Actor(ActorKind.PERSON, bearer.name), channel="console")
+        entry = record(
+            me,
+            Action.PEOPLE_SESSION_REVOKE,
+            Outcome.DONE,
+            now,
+            subject=bearer.name,
+            detail="sign-out",
+        )
+        ended = SessionsEndedRow(now, str(me.actor), bearer.id)
+        await self.committer.commit(ChangeSet(where, (ended,), (), (entry,)))
+
+    # --- what several of them do ------------------------------------------------------------------
+
+    async def _open(
+        self,
+        who: Visitor,
+        person: Person,
+        how: How,
+        rows: tuple[object, ...],
+        codes: tuple[str, ...] = (),
+    ) -> SignedIn:
+        return await self._begin(
+            who, person.login, person.person_id, person.roles, how, rows, codes
+        )
+
+    async def _begin(
+        self,
+        who: Visitor,
+        name: str,
+        person_id: uuid.UUID | None,
+        roles: frozenset[str],
+        how: How,
+        rows: tuple[object, ...],
+        codes: tuple[str, ...] = (),
+    ) -> SignedIn:
+        """One transaction: what was used up, and the session. Always a new token (A09)."""
+        now = self.clock.now()
+        absolute, idle = limits(roles)
+        session = Session(
+            session_id=uuid.uuid4(),
+            person_id=person_id,
+            name=name,
+            how=how,
+            origin=who.origin,
+            agent=_printable(who.agent),
+            created=now,
+            seen=now,
+            expires=now + absolute,
+            idle=idle,
+            proved=now,
+            roles=roles if person_id is None else None,
+        )
+        token = new_token(TokenKind.SESSION)
+        entry = self._entry(who, name, Outcome.DONE, now, how)
+        change = ChangeSet(who.tenant, (*rows, SessionRow(session, digest(token))), (), (entry,))
+        try:
+            await self.committer.commit(change)
+        except FactsChanged:  # the same code, link or answer a moment ago: used is used
+            raise self._refusal(who, name) from None
+        await self._tries.give_back(who.tenant, address_key(who.origin), now)
+        return SignedIn(token, session, codes)
+
+    def _entry(self, who: Visitor, name: str, outcome: Outcome, now: datetime, detail: str) -> Any:
+        actor = Actor(ActorKind.PERSON if name else ActorKind.WEB, name or "unknown")
+        context = Context(who.tenant, actor, channel="console", origin=who.origin)
+        return record(
+            context, Action.PEOPLE_SESSION_OPEN, outcome, now, subject=name, detail=detail
+        )
+
+    def _refusal(self, who: Visitor, name: str, message: str | None = None) -> NotSignedIn:
+        """Record a try that failed. A login that does not exist is not written down: it may be a
+        password in the wrong field."""
+        entry = self._entry(who, name, Outcome.REFUSED, self.clock.now(), "not signed in")
+        self.committer.note(ChangeSet(who.tenant, (), (), (entry,)))
+        return NotSignedIn(message) if message else NotSignedIn()
+
+    async def _ask(self, who: Visitor, kind: str, body: bytes) -> str:
+        ticket = new_token(TokenKind.CHALLENGE)
+        expires = self.clock.now() + CHALLENGE_LIFE
+        row = ChallengeRow(Challenge(digest(ticket), kind, body, expires=expires))
+        await self.committer.commit(ChangeSet(who.tenant, (row,)))
+        return ticket
+
+    async def _asked(self, who: Visitor, ticket: str, kind: str) -> Challenge | None:
+        if not is_token(ticket, TokenKind.CHALLENGE):
+            return None
+        asked = await self._book.challenge(who.tenant, digest(ticket))
+        good = asked is not None and asked.kind == kind and self.clock.now() < asked.expires
+        return asked if good else None
+
+
+def no_such_tenant() -> Missing:
+    """The one answer for a tenant that is not there and for one that is not theirs."""
+    return Missing("There is no such tenant.", remedy="`lightwell tenant list` names them.")
+
+
+def _place(tenant: Tenant, person_id: uuid.UUID) -> str:
+    return f"totp:{tenant.key}:{person_id}"
+
+
+def _printable(agent: str) -> str:
+    return "".join(c for c in agent if c.isprintable())[:AGENT_LIMIT]

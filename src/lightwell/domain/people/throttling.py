@@ -1,0 +1,45 @@
+"""How often somebody may try to sign in. Pure: counts in, delays out.
+
+Counted are the pair (login, address) and the address, never the login alone: whoever knows a login could
+else shut its owner out. What went well does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from typing import Final
+
+WINDOW_SECONDS: Final = 900.0  # after the first try: counted from the beginning
+
+# Seconds after the n-th failed try until the next one is heard.
+PAIR_DELAYS: Final = (*(0.0,) * 4, *(float(2**n) for n in range(10)), 900.0)
+ADDRESS_DELAYS: Final = (*(0.0,) * 49, 900.0)
+
+
+def delay_after(tries: int, delays: tuple[float, ...]) -> float:
+    """Seconds to wait after so many tries."""
+    return delays[min(tries, len(delays)) - 1] if tries > 0 else 0.0
+
+
+def place(address: str) -> str:
+    """What counts as one address: an IPv4 address, or the /64 that one subscriber has of IPv6."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
+def pair_key(login: str, address: str) -> bytes:
+    """Key of a login tried from an address; the table of tries names nobody."""
+    return hashlib.sha256(f"pair\0{login}\0{place(address)}".encode()).digest()
+
+
+def address_key(address: str) -> bytes:
+    """Key of an address."""
+    return hashlib.sha256(f"address\0{place(address)}".encode()).digest()

@@ -1,0 +1,166 @@
+"""The commands of people and policies, on a real database, each recorded."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightwell.access.context import Tenant
+from lightwell.app.wiring import House
+from lightwell.domain.people.sign_in_api import Visitor
+
+if TYPE_CHECKING:
+    from tests.conftest import Installation
+
+
+def secret_in(output: str) -> str:
+    """The last line a command printed: the secret on a line of its own."""
+    return output.strip().splitlines()[-1]
+
+
+async def records(house: House, tenant: Tenant) -> list[tuple[str, str, str]]:
+    async with house.database.transaction(tenant) as connection:
+        rows = await connection.fetch(
+            "SELECT action, outcome, subject FROM audit ORDER BY audit_id"
+        )
+    return [(r["action"], r["outcome"], r["subject"]) for r in rows]
+
+
+def run(installation: Installation, *arguments: str) -> str:
+    done = installation.run(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def test_a_token_is_printed_works_and_is_revoked(
+    installation: Installation, house: House
+) -> None:
+    printed = secret_in(
+        run(installation, "token", "create", "--role", "radiologist", "--name", "viewer")
+    )
+    bearer = await house.sign_in.recognise(printed)
+    assert bearer is not None
+    assert (bearer.name, bearer.roles) == ("viewer", {"radiologist"})
+    (key,) = json.loads(run(installation, "token", "list", "--json"))
+    assert key["name"] == "viewer"
+    assert printed not in json.dumps(key)
+    run(installation, "token", "revoke", key["id"])
+    (key,) = json.loads(run(installation, "token", "list", "--json"))
+    assert key["revoked"]
+    tenant = await house.tenants.named()
+    assert ("people:key:create", "done", "viewer") in await records(house, tenant)
+    assert ("people:key:revoke", "done", "viewer") in await records(house, tenant)
+
+
+async def test_an_account_its_link_and_its_sessions(
+    installation: Installation, house: House
+) -> None:
+    url = secret_in(
+        run(installation, "user", "add", "ada", "--role", "radiologist", "--name", "Ada")
+    )
+    assert url.startswith("http://127.0.0.1:8042/sign-in#lwl_")
+    link = secret_in(
+        run(installation, "login-link", "--role", "auditor", "--http", "https://pacs.example/")
+    )
+    root, _, token = link.partition("#")
+    assert root == "https://pacs.example/sign-in"
+    tenant = await house.tenants.named()
+    signed_in = await house.sign_in.by_link(Visitor(tenant, "192.0.2.1"), token)
+    (session,) = json.loads(run(installation, "sessions", "list", "--json"))
+    assert session["id"] == str(signed_in.session.session_id)
+    assert session["origin"] == "192.0.2.1"
+    run(installation, "sessions", "revoke", session["id"])
+    assert json.loads(run(installation, "sessions", "list", "--json")) == []
+    run(installation, "user", "change", "ada", "--role", "technologist", "--disable")
+    (person,) = json.loads(run(installation, "user", "list", "--json"))
+    assert (person["roles"], person["disabled"]) == (["technologist"], True)
+    said = await records(house, tenant)
+    for what in (
+        ("people:person:add", "done", "ada"),
+        ("people:link:create", "done", ""),
+        ("people:session:revoke", "done", session["who"]),
+        ("people:person:change", "done", "ada"),
+    ):
+        assert what in said
+    secrets = {token, url.partition("#")[2]}
+    async with house.database.transaction(tenant) as connection:
+        everything = json.dumps(
+            [dict(r) for r in await connection.fetch("SELECT * FROM audit")], default=str
+        )
+    assert not any(secret in everything for secret in secrets)
+
+
+def test_what_is_wrong_is_said(installation: Installation) -> None:
+    for arguments, says in (
+        (("token", "create", "--role", "king"), "There is no role 'king'"),
+        (("token", "create", "--role", "admin", "--tenant", "nowhere"), "no such tenant"),
+        (("token", "create", "--role", "admin", "--days", "1e12"), "number of days"),
+        (("token", "revoke", "x"), "is no id"),
+        (("token", "revoke", str(uuid.uuid4())), "no such key"),
+        (("sessions", "revoke", str(uuid.uuid4())), "no such session"),
+        (("user", "change", "nobody", "--disable"), "no such account"),
+        (("user", "add", "a b", "--role", "admin"), "A login has"),
+        (("explain", "-", "archive:everything:delete", "--role", "admin"), "no action"),
+    ):
+        done = installation.run(*arguments)
+        assert done.returncode == 2, arguments
+        assert says in " ".join(done.stderr.split())
+
+
+async def test_a_policy_of_the_tenants_own_and_why(
+    installation: Installation, house: House, tmp_path: Path
+) -> None:
+    def why(*arguments: str) -> str:
+        return " ".join(run(installation, "explain", *arguments).split())
+
+    ask = ("-", "archive:study:query", "--role", "radiologist")
+    assert why(*ask) == "allowed: radiologists read images (radiologist)"
+    assert why("-", "archive:study:correct", "--role", "radiologist").startswith(
+        "refused: radiologist may not"
+    )
+    file = tmp_path / "closed.cedar"
+    file.write_text(
+        '@id("closed") @reason("stock-taking") forbid (principal is Person, action, resource);'
+    )
+    run(installation, "policy", "put", str(file))
+    assert why(*ask) == "refused: stock-taking (closed)"
+    assert "stock-taking" in run(installation, "policy", "list")
+    run(installation, "policy", "remove", "closed")
+    assert why(*ask).startswith("allowed")
+    file.write_text("permit (principal, action, resource);")
+    refused = installation.run("policy", "put", str(file))
+    assert refused.returncode == 2
+    assert "@id" in refused.stderr
+
+
+async def test_support_is_let_in_for_a_while(installation: Installation, house: House) -> None:
+    ask = ("explain", "-", "work:job:list", "--role", "support")
+    assert "has not let support in" in run(installation, *ask)
+    run(installation, "support-consent", "--hours", "2")
+    assert run(installation, *ask).startswith("allowed")
+    run(installation, "support-consent", "--hours", "0")
+    assert "has not let support in" in run(installation, *ask)
+
+
+async def test_r04_another_tenants_people_are_behind_row_level_security(
+    installation: Installation, house: House
+) -> None:
+    tenant = await house.tenants.named()
+    other = await house.tenants.create(house.operator(tenant), "clinic", aet="CLINIC")
+    operator = house.operator(tenant)
+    await house.people.add(operator, "ada", roles=["radiologist"])
+    await house.people.new_key(operator, "router", roles=["integration"])
+    tables: dict[str, Any] = {}
+    async with house.database.transaction(other) as connection:
+        for table in (
+            "person",
+            "person_role",
+            "program",
+            "session",
+            "sign_in_link",
+            "tenant_policy",
+        ):
+            tables[table] = await connection.fetchval(f"SELECT count(*) FROM {table}")
+    assert set(tables.values()) == {0}
