@@ -60,7 +60,7 @@ async def test_an_account_its_link_and_its_sessions(
     url = secret_in(
         run(installation, "user", "add", "ada", "--role", "radiologist", "--name", "Ada")
     )
-    assert url.startswith("http://127.0.0.1:8042/sign-in#lwl_")
+    assert url.startswith("http://127.0.0.1:8042/enrol#lwl_")
     link = secret_in(
         run(installation, "login-link", "--role", "auditor", "--http", "https://pacs.example/")
     )

@@ -8,12 +8,15 @@ from pathlib import Path
 from lightwell.app.rendering import PoolRenderer
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.domain.archive.api import Archive
+from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console import api as console
+from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
 from lightwell.gateways.http.asgi import Application
 from lightwell.gateways.http.door import Door, guarded
 from lightwell.gateways.http.guard import DoorLimits
+from lightwell.gateways.http.identity import Identity
 from lightwell.gateways.http.openapi import document
 from lightwell.gateways.http.probes import Metrics, Ready, probe_routes
 from lightwell.gateways.http.routes import Route
@@ -33,14 +36,24 @@ def http_application(
     metrics: Metrics,
     static: Path | None = None,
     limits: DoorLimits | None = None,
+    sign_in: SignIn | None = None,
+    anonymous: bool = True,
 ) -> Application:
     """The ASGI application of an HTTP process.
 
     `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
-    works.
+    works. `anonymous`: whoever presents nothing is let through as nobody in particular.
     """
     inner = console.application(archive, tenants, jobs)
+    identity: Identity | None = None
+    public: tuple[str, ...] = ()
+    if sign_in is not None:
+        # Beyond loopback a proxy that speaks TLS is asked for: browsers see https.
+        proxied = limits is not None and not limits.local
+        identity = Identity(sign_in, tenants, behind_proxy=proxied, anonymous=anonymous)
+        add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
+        public = (PUBLIC, SIGN_OUT)
     hot = dicomweb_routes(archive, PoolRenderer(pool))
     table: list[Route] = []
     table += probe_routes(ready, metrics, lambda: document(table, inner.openapi()))
@@ -51,5 +64,7 @@ def http_application(
         inner=inner,
         inner_paths=("/api/",),
         site=Site(load(static or Path(str(files("lightwell.app") / STATIC)))),
+        identity=identity,
+        public_paths=public,
     )
     return guarded(door, limits)

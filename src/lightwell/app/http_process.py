@@ -78,6 +78,7 @@ class Worker:
             pool=self._pool,
             ready=readiness.problems,
             metrics=numbers.text,
+            sign_in=house.sign_in,
             limits=DoorLimits(local=not generation.settings.open_to_network),
         )
         start_listening(house)

@@ -42,11 +42,11 @@ sessions = typer.Typer(no_args_is_help=True, help="Who is signed in.")
 policies = typer.Typer(no_args_is_help=True, help="What a tenant adds to the policies that ship.")
 
 
-def link_url(http: str, tenant: str, token: str) -> str:
+def link_url(http: str, tenant: str, token: str, page: str = "enrol") -> str:
     """Where a one-time link leads. The secret is in the fragment: no server and no log sees it."""
     root = http.rstrip("/") if "://" in http else f"http://{parse_endpoint(http)}"
     place = "" if tenant == DEFAULT else f"/t/{tenant}"
-    return f"{root}{place}/sign-in#{token}"
+    return f"{root}{place}/{page}#{token}"
 
 
 def _id(text: str) -> uuid.UUID:
@@ -245,7 +245,7 @@ def login_link(
 
     async def work(house: House, context: Context) -> None:
         made = await house.people.new_link(context, role)
-        _show_secret(link_url(http, tenant, made.secret))
+        _show_secret(link_url(http, tenant, made.secret, "sign-in"))
 
     with_house(data, work, tenant=tenant, founds=True)
 

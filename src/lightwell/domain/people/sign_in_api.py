@@ -182,16 +182,14 @@ class SignIn:
         elif over is None and now - bearer.seen >= SEEN_STEP:
             self.committer.note(ChangeSet(where, (SessionSeenRow(bearer.id, now),)))
 
-    def context(
-        self, bearer: Bearer, home: Tenant, tenant: Tenant, channel: str, origin: str
-    ) -> Context:
-        """The bearer's context in a tenant. Raises Missing, as for a tenant that does not exist, where
-        it is not theirs: only administrators of the installation go elsewhere."""
+    def actor(self, bearer: Bearer, home: Tenant, tenant: Tenant) -> Actor:
+        """The bearer in a tenant. Raises Missing, as for a tenant that does not exist, where it is not
+        theirs: only administrators of the installation go elsewhere."""
         chief = Role.ADMIN in bearer.roles and home.name == DEFAULT
         if tenant.key != home.key and not chief:
             raise no_such_tenant()
         person = bearer.kind is BearerKind.SESSION
-        actor = Actor(
+        return Actor(
             ActorKind.PERSON if person else ActorKind.PROGRAM,
             bearer.name,
             home=home.name,
@@ -199,6 +197,13 @@ class SignIn:
             scopes=bearer.scopes,
             session=str(bearer.id) if person else "",
         )
+
+    def context(
+        self, bearer: Bearer, home: Tenant, tenant: Tenant, channel: str, origin: str
+    ) -> Context:
+        """The bearer's context in a tenant. Raises as `actor`."""
+        actor = self.actor(bearer, home, tenant)
+        person = bearer.kind is BearerKind.SESSION
         proved = person and self.clock.now() - bearer.proved < PROVED
         return Context(tenant, actor, channel=channel, origin=origin, stepped_up=proved)
 

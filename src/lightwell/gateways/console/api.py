@@ -24,6 +24,7 @@ from lightwell.gateways.console.views import (
     JobPage,
     JobSubject,
     JobView,
+    Me,
     Stats,
     StudyDetail,
     StudyPage,
@@ -32,12 +33,14 @@ from lightwell.gateways.console.views import (
     job_counts,
     job_subject,
     job_view,
+    me_view,
     series_row,
     study_detail,
     study_row,
     tenant_view,
 )
-from lightwell.gateways.http.door import PREFIX_SCOPE, TENANT_SCOPE
+from lightwell.gateways.http.door import CALLER_SCOPE, PREFIX_SCOPE, TENANT_SCOPE
+from lightwell.gateways.http.identity import Caller
 from lightwell.gateways.http.problems import PROBLEM_JSON, headers_of, problem_body, status_of
 from lightwell.kernel.errors import Invalid, LightwellError, Missing
 from lightwell.workflows.api import Jobs
@@ -56,9 +59,12 @@ _DATE = re.compile(r"\d{8}")
 
 
 def context_of(request: Request) -> Context:
-    """Who asks: until people have accounts, whoever reaches this machine's web door."""
+    """Who asks. Nobody in particular only where the door lets such a one through."""
     tenant: Tenant = request.scope[TENANT_SCOPE]
     origin = request.client.host if request.client else ""
+    caller: Caller | None = request.scope[CALLER_SCOPE]
+    if caller is not None:
+        return caller.context(tenant, "console", origin)
     return Context(tenant, Actor(ActorKind.WEB, "local"), channel="console", origin=origin)
 
 
@@ -94,6 +100,10 @@ def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
     )
     app.add_exception_handler(LightwellError, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
+
+    @app.get(f"{PREFIX}/me", summary="Who one is, here")
+    async def me(who: Who) -> Me:
+        return me_view(who)
 
     @app.get(f"{PREFIX}/tenants", summary="Tenants of this installation")
     async def list_tenants(who: Who) -> list[TenantView]:

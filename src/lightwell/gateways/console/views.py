@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lightwell.access.context import Tenant
+from lightwell.access.context import Context, Tenant
 from lightwell.dicom.uids import acceptable_uid
 from lightwell.domain.archive.model import Attributes
 from lightwell.domain.archive.query import Found
@@ -22,6 +22,30 @@ class TenantView(BaseModel):
     name: str
     label: str
     demo: bool = False
+
+
+class Me(BaseModel):
+    """Who is signed in. `kind`: 'person', 'program', or 'web' for nobody in particular."""
+
+    kind: str
+    name: str
+    home: str
+    roles: list[str]
+    tenant: str
+    label: str
+
+
+def me_view(context: Context) -> Me:
+    """The caller as the page knows them."""
+    actor, tenant = context.actor, context.tenant
+    return Me(
+        kind=actor.kind.value,
+        name=actor.name,
+        home=actor.home,
+        roles=sorted(actor.roles),
+        tenant=tenant.name,
+        label=tenant.label,
+    )
 
 
 class StudyFacts(BaseModel):

@@ -14,6 +14,7 @@ from lightwell.access.context import Tenant
 from lightwell.gateways.http.asgi import Answering, Application, Receive, Scope, Send, answer
 from lightwell.gateways.http.exchange import ClientGone, Exchange
 from lightwell.gateways.http.guard import DoorLimits, Guard
+from lightwell.gateways.http.identity import Caller, Identity
 from lightwell.gateways.http.problems import (
     PROBLEM_JSON,
     HttpProblem,
@@ -23,12 +24,13 @@ from lightwell.gateways.http.problems import (
 )
 from lightwell.gateways.http.routes import Matched, Route, RouteTable, split_tenant
 from lightwell.gateways.http.site import Site
-from lightwell.kernel.errors import Kind, LightwellError
+from lightwell.kernel.errors import Kind, LightwellError, Missing
 
 log = logging.getLogger("lightwell.http")
 
 TENANT_SCOPE = "lightwell.tenant"
 PREFIX_SCOPE = "lightwell.prefix"
+CALLER_SCOPE = "lightwell.caller"
 DEFAULT_TENANT = "default"
 
 TenantNamed = Callable[[str], Awaitable[Tenant]]
@@ -46,6 +48,8 @@ class Door:
         inner: Application,
         inner_paths: tuple[str, ...],
         site: Site,
+        identity: Identity | None = None,
+        public_paths: tuple[str, ...] = (),
     ) -> None:
         self._table = RouteTable(routes)
         self._tenant_named = tenant_named
@@ -57,6 +61,8 @@ class Door:
             for template in (*inner_paths, *(route.template for route in self._table.routes))
         )
         self._site = site
+        self._identity = identity
+        self._public_paths = public_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -80,10 +86,19 @@ class Door:
         raw = scope.get("raw_path") or scope["path"].encode("utf-8")
         prefix, path, name = split_tenant(raw.decode("latin-1").partition("?")[0])
         found = self._table.find(scope["method"], path)
+        public = isinstance(found, Matched) and found.route.public
+        caller = None
+        if path.startswith(self._public_paths):
+            await self._inside(scope, receive, send, prefix, path, name, None)
+            return
+        # Before anything is said of an address: whoever is not recognised learns of none.
+        if not public and (found or path[1:].partition("/")[0] in self._reserved):
+            caller = await self._caller(scope)
         if isinstance(found, Matched):
-            tenant = await self._tenant_named(DEFAULT_TENANT if name is None else name)
+            # What answers to anybody is the same below every tenant, also below one that is none.
+            tenant = await self._tenant_of(None if public else name, caller)
             exchange = Exchange(
-                scope, receive, send, tenant=tenant, prefix=prefix, names=found.names
+                scope, receive, send, tenant=tenant, prefix=prefix, names=found.names, caller=caller
             )
             await found.route.handler(exchange)
         elif found:
@@ -92,23 +107,55 @@ class Door:
                 405, "That method does nothing here.", headers=[(b"allow", allow.encode())]
             )
         elif path.startswith(self._inner_paths):
-            await self._inside(scope, receive, send, prefix, path, name)
+            await self._inside(scope, receive, send, prefix, path, name, caller)
         elif path[1:].partition("/")[0] in self._reserved:
             raise HttpProblem(404, "There is nothing at this address.")
         else:
             await self._file(scope, send, path)
 
+    async def _caller(self, scope: Scope) -> Caller | None:
+        return None if self._identity is None else await self._identity.caller(scope)
+
+    async def _tenant_of(self, name: str | None, caller: Caller | None) -> Tenant:
+        """The tenant of an address. Raises Missing alike where it is not there and not the caller's.
+
+        An address without one means the caller's own.
+        """
+        if caller is None:
+            return await self._tenant_named(DEFAULT_TENANT if name is None else name)
+        if name is None:
+            return caller.home
+        tenant = await self._tenant_named(name)
+        caller.context(tenant, "", "")  # raises where it is not theirs
+        return tenant
+
     async def _inside(
-        self, scope: Scope, receive: Receive, send: Send, prefix: str, path: str, name: str | None
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        prefix: str,
+        path: str,
+        name: str | None,
+        caller: Caller | None,
     ) -> None:
         """Hand over to the framework application, with the tenant found and its prefix taken off."""
-        tenant = await self._tenant_named(DEFAULT_TENANT if name is None else name)
+        tenant: Tenant | None
+        if path.startswith(self._public_paths):
+            # Nobody is known yet: a tenant that is not there must not be told from one that is.
+            try:
+                tenant = await self._tenant_of(name, None)
+            except Missing:
+                tenant = None
+        else:
+            tenant = await self._tenant_of(name, caller)
         inner = {
             **scope,
             "path": path,
             "raw_path": path.encode("latin-1"),
             TENANT_SCOPE: tenant,
             PREFIX_SCOPE: prefix,
+            CALLER_SCOPE: caller,
         }
         await self._inner(inner, receive, send)
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
 from lightwell.gateways.http.asgi import NOSNIFF, Header, Receive, Scope, Send
+from lightwell.gateways.http.identity import Caller
 from lightwell.gateways.http.problems import HttpProblem
 from lightwell.kernel.errors import Invalid
 
@@ -60,11 +61,13 @@ class Exchange:
         tenant: Tenant,
         prefix: str,
         names: Mapping[str, str],
+        caller: Caller | None = None,
     ) -> None:
         self.scope = scope
         self.tenant = tenant
         self.prefix = prefix
         self.names = names
+        self._caller = caller
         self.method: str = scope["method"]
         self.started = False
         self._receive = receive
@@ -131,13 +134,15 @@ class Exchange:
 
     @property
     def actor(self) -> Actor:
-        """Who acts. Until people have accounts: anyone who reaches this machine's web door."""
-        return _ANYONE
+        """Who acts. Nobody in particular only where the door lets such a one through."""
+        return _ANYONE if self._caller is None else self._caller.actor(self.tenant)
 
     def context(self, channel: str) -> Context:
         """The context of an act at this door."""
         client = self.scope.get("client") or ("",)
-        return Context(self.tenant, self.actor, channel=channel, origin=str(client[0]))
+        if self._caller is not None:
+            return self._caller.context(self.tenant, channel, str(client[0]))
+        return Context(self.tenant, _ANYONE, channel=channel, origin=str(client[0]))
 
     async def body(self) -> AsyncIterator[bytes]:
         """The request body in the pieces it comes in. Raises ClientGone when it is cut."""

@@ -20,7 +20,8 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def probe_routes(
     ready: Ready, metrics: Metrics, describe: Callable[[], dict[str, Any]]
 ) -> list[Route]:
-    """`/livez`, `/readyz`, `/metrics`, `/openapi.json`. They name no patient and need no permission."""
+    """`/livez`, `/readyz`, `/metrics`, `/openapi.json`. They name no patient and need no permission;
+    the last two answer to whoever has an identity."""
     described: list[bytes] = []
 
     async def livez(x: Exchange) -> None:
@@ -41,8 +42,16 @@ def probe_routes(
         await x.reply(200, described[0], "application/json")
 
     return [
-        Route("GET", "/livez", livez, None, "Whether this process answers"),
-        Route("GET", "/readyz", readyz, None, "Whether it can do its work", statuses=(200, 503)),
+        Route("GET", "/livez", livez, None, "Whether this process answers", public=True),
+        Route(
+            "GET",
+            "/readyz",
+            readyz,
+            None,
+            "Whether it can do its work",
+            statuses=(200, 503),
+            public=True,
+        ),
         Route("GET", "/metrics", numbers, None, "Numbers for Prometheus"),
         Route("GET", "/openapi.json", openapi, None, "This document"),
     ]

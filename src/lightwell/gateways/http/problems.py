@@ -13,6 +13,7 @@ from typing import Final
 
 from lightwell.domain.archive.errors import TooLarge
 from lightwell.domain.archive.ports import StoreFull
+from lightwell.domain.people.errors import NotSignedIn, TooManyTries
 from lightwell.gateways.http.asgi import Header
 from lightwell.kernel.errors import Kind, LightwellError
 
@@ -59,6 +60,10 @@ def status_of(error: LightwellError) -> int:
         return 507
     if isinstance(error, TooLarge):
         return 413
+    if isinstance(error, NotSignedIn):
+        return 401
+    if isinstance(error, TooManyTries):
+        return 429
     return STATUS_OF_KIND[error.kind]
 
 
@@ -66,6 +71,8 @@ def headers_of(error: LightwellError) -> list[Header]:
     """Headers that belong to an error: when to come back, what else is allowed."""
     if isinstance(error, HttpProblem):
         return error.headers
+    if isinstance(error, TooManyTries):
+        return [(b"retry-after", b"%d" % error.seconds)]
     if status_of(error) in (503, 507):
         return [(b"retry-after", b"%d" % RETRY_SECONDS)]
     return []

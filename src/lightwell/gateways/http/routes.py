@@ -34,6 +34,7 @@ class Route:
     consumes: tuple[str, ...] = ()
     produces: tuple[str, ...] = ()
     statuses: tuple[int, ...] = (200,)
+    public: bool = False  # answers to anybody: says nothing of what is kept
 
     @property
     def parameters(self) -> tuple[str, ...]:
