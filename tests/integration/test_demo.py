@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from lightwell.access.context import Context
+from lightwell.access.roles import Role
 from lightwell.app.wiring import House
 from lightwell.domain.archive.model import Outcome
+from lightwell.domain.people.errors import NotSignedIn
+from lightwell.domain.people.sign_in_api import Visitor
 from lightwell.testing import phantoms
 from lightwell.testing.builders import a_study
-from lightwell.testing.demo import make_demo
+from lightwell.testing.demo import make_demo, make_users
 
 STUDIES = [a_study("D1").with_series("CT", instances=6), a_study("D2").with_series("MR")]
 
@@ -43,3 +46,22 @@ async def test_the_demo_is_made_once_and_finished_when_it_was_cut_short(
     assert (await house.archive.totals(context.for_tenant(tenant))).instances == 7
     assert (await house.archive.totals(context)).instances == 0
     assert said == ["study: 6 images"] * 2 + ["study: 1 images"]
+
+
+async def test_one_demo_account_a_role_with_a_password_that_is_printed(
+    house: House, context: Context
+) -> None:
+    said: list[str] = []
+    await make_users(house, context, said.append)
+    tenant = await house.tenants.named("demo")
+    people = await house.people.list(context.for_tenant(tenant))
+    assert {person.login: person.roles for person in people} == {role: {role} for role in Role}
+    printed = dict(line.split() for line in said[1:])
+    assert len(set(printed.values())) == len(Role)
+    visitor = Visitor(tenant, "192.0.2.1")
+    done = await house.sign_in.by_password(visitor, "radiologist", printed["radiologist"], "")
+    assert done.session.how == "password"
+    # Printed anew, the earlier ones open nothing.
+    await make_users(house, context, said.append)
+    with pytest.raises(NotSignedIn):
+        await house.sign_in.by_password(visitor, "auditor", printed["auditor"], "")

@@ -27,6 +27,7 @@ from lightwell.app.binding import check_bound
 from lightwell.app.cooling import check_cool
 from lightwell.app.data_folder import held_by_server, make_data_folder
 from lightwell.app.database_access import DatabaseHold
+from lightwell.app.first_boot import offer_first_administrator
 from lightwell.app.generation import Generation
 from lightwell.app.heartbeat import forget_beats
 from lightwell.app.logs import log_to_file
@@ -255,6 +256,7 @@ async def prepare(settings: Settings, info: ConnectionInfo, say: Say) -> None:
         await check_bound(house)
         await check_cool(house)
         await forget_beats(house)
+        await offer_first_administrator(house, say)
         if info.recovered:
             say("The last stop was not clean: looking at what was stored last.")
             await recheck_recent(house)

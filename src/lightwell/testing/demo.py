@@ -17,6 +17,7 @@ from dataclasses import replace
 import typer
 
 from lightwell.access.context import Context, Purpose, Tenant
+from lightwell.access.roles import Role
 from lightwell.app.commands.options import DataOption, console, with_house
 from lightwell.app.generation import VARIABLE, die_with_parent, read_generation
 from lightwell.app.wiring import House
@@ -61,6 +62,15 @@ async def make_demo(house: House, context: Context, say: Say, *, seed: int = SEE
     return counts
 
 
+async def make_users(house: House, context: Context, say: Say) -> None:
+    """One account a role in the demo tenant, each with a new random password; no second factor there."""
+    tenant = await demo_tenant(house, context)
+    say(f"Accounts of the tenant {DEMO}; the passwords are new at each start:")
+    for role in Role:
+        made = await house.people.add_demonstrator(context.for_tenant(tenant), role, roles=[role])
+        say(f"  {role:<14} {made.secret}")
+
+
 async def _made_before(house: House, context: Context, seed: int) -> int | None:
     """How many images an earlier run has stored, if it came to its end and all of them are there."""
     kept = (await house.archive.totals(context)).instances
@@ -91,6 +101,7 @@ def demo(data: DataOption) -> None:
     """Make the demonstration tenant: six studies of five invented patients, DEMO on every image."""
 
     async def work(house: House, context: Context) -> None:
+        await make_users(house, context, lambda line: console.print(line, highlight=False))
         counts = await make_demo(house, context, lambda line: console.print(line, highlight=False))
         new, before = counts[Outcome.STORED], counts[Outcome.DUPLICATE]
         console.print(

@@ -2,8 +2,10 @@
 import { Component, lazy, Suspense, useEffect, useState, type ComponentProps, type ReactElement, type ReactNode } from 'react';
 import { fetchTenants, type Tenant } from '../client/console';
 import { Jobs } from '../panels/Jobs';
+import { Enrol, LinkSignIn, SignIn } from '../panels/SignIn';
 import { StudyList } from '../panels/StudyList';
 import { place } from '../store/navigation';
+import { look, session } from '../store/session';
 import { useSignal } from '../store/signal';
 import { Notice } from '../ui/controls';
 
@@ -53,7 +55,24 @@ class LastResort extends Component<{ readonly children: ReactNode }, { readonly 
   }
 }
 
+/** The secret of a one-time link, from the fragment of the address it came with. */
+const linkToken = (): string => /^#(lwl_[\w-]{43})$/.exec(location.hash)?.[1] ?? '';
+
+/** The page of whoever is signed in, or the way to become so. */
 export function App(): ReactElement {
+  const { tenant, screen } = useSignal(place);
+  const who = useSignal(session);
+  const [token] = useState(linkToken);
+  useEffect(() => {
+    // The pages begin meanwhile, and say themselves when the server cannot be reached.
+    look(tenant).catch(() => undefined);
+  }, [tenant]);
+  if (screen.kind === 'enrol' && token) return <Enrol tenant={tenant} token={token} />;
+  if (screen.kind === 'sign-in' && token) return <LinkSignIn tenant={tenant} token={token} />;
+  return who === null || screen.kind === 'sign-in' ? <SignIn tenant={tenant} /> : <Pages />;
+}
+
+function Pages(): ReactElement {
   const { tenant, screen } = useSignal(place);
   const tenants = useTenants();
   const current = tenant === null ? tenants[0] : tenants.find((t) => t.name === tenant);

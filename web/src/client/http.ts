@@ -55,6 +55,11 @@ async function problem(response: Response): Promise<Problem> {
   return { said: short(detail) || short(title), remedy: short(remedy) };
 }
 
+const signedOut = new Set<() => void>();
+
+/** Hear of it when the server no longer knows who we are. */
+export const onSignedOut = (listener: () => void): void => void signedOut.add(listener);
+
 async function refusal(response: Response, what: string): Promise<RequestFailure> {
   const { said, remedy } = await problem(response);
   const reason = said ? `: ${said.replace(/\.?$/, '.')}` : ` (${response.status}).`;
@@ -127,6 +132,8 @@ async function request<T>(
       credentials: 'same-origin',
       ...(priority && { priority }),
     });
+    // Not at the sign-in addresses: there it says that something typed was wrong.
+    if (response.status === 401 && !url.includes('/api/v1/sign-in')) for (const tell of signedOut) tell();
     if (!response.ok) throw await refusal(response, what);
     return await read(response);
   } catch (error) {

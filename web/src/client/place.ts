@@ -6,6 +6,8 @@ export interface Place {
   readonly screen:
     | { readonly kind: 'list' }
     | { readonly kind: 'jobs' }
+    | { readonly kind: 'sign-in' }
+    | { readonly kind: 'enrol' }
     | { readonly kind: 'viewer'; readonly study: string };
 }
 
@@ -18,7 +20,7 @@ export function parsePlace(path: string): Place {
   const named = parts[0] === 't' && TENANT.test(parts[1] ?? '');
   const tenant = named ? (parts[1] as string) : null;
   const [screen, study = ''] = named ? parts.slice(2) : parts;
-  if (screen === 'jobs') return { tenant, screen: { kind: 'jobs' } };
+  if (screen === 'jobs' || screen === 'sign-in' || screen === 'enrol') return { tenant, screen: { kind: screen } };
   return screen === 'viewer' && UID.test(study)
     ? { tenant, screen: { kind: 'viewer', study } }
     : { tenant, screen: { kind: 'list' } };

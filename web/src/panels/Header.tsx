@@ -4,6 +4,9 @@ import type { Tenant } from '../client/console';
 import { jobsPath } from '../client/place';
 import { watchFailures } from '../store/jobs';
 import { navigate } from '../store/navigation';
+import { leave, session } from '../store/session';
+import { useSignal } from '../store/signal';
+import { IconButton } from '../ui/controls';
 import { formatCount } from '../ui/format';
 import { Icon } from '../ui/icons';
 
@@ -33,6 +36,21 @@ export function TenantSwitch({ tenants, tenant, path }: SwitchProps): ReactEleme
 /** An ordinary click is ours; with a key held, or another button, it is the browser's. */
 export const isPlainClick = (event: MouseEvent): boolean =>
   event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
+
+/** Who is signed in, and the way out. Nothing where nobody has to sign in. */
+export function Account({ tenant }: { readonly tenant: string | null }): ReactElement | null {
+  const who = useSignal(session);
+  if (!who || who.kind !== 'person') return null;
+  const name = `${who.name} (${who.roles.join(', ')})`;
+  return (
+    <span className="account">
+      <span className="account-name" title={name}>
+        {who.name}
+      </span>
+      <IconButton icon="leave" label={`Sign out ${name}`} onPress={() => void leave(tenant)} />
+    </span>
+  );
+}
 
 /** The way to the background work; it is quiet until something has failed. */
 export function JobsLink({ tenant }: { readonly tenant: string | null }): ReactElement {

@@ -11,7 +11,7 @@ import { Badge, Notice } from '../ui/controls';
 import { formatCount } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { About } from './About';
-import { JobsLink, TenantSwitch } from './Header';
+import { Account, JobsLink, TenantSwitch } from './Header';
 import { StudyRow } from './StudyRow';
 
 const MODALITIES = ['CT', 'MR', 'CR', 'DX', 'MG', 'US', 'XA', 'PT', 'NM'];
@@ -285,6 +285,7 @@ export function StudyList({ tenant, tenants, demo, onIdle }: Props): ReactElemen
           {countText(state)}
         </span>
         <JobsLink tenant={tenant} />
+        <Account tenant={tenant} />
         <About />
       </header>
       <main

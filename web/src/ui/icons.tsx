@@ -27,6 +27,7 @@ const PATHS = {
   up: 'M6 12l4-4 4 4',
   down: 'M6 8l4 4 4-4',
   work: 'M2.5 10h3.2l2.3-5.5 4 11 2.3-5.5h3.2',
+  leave: 'M8 4H4v12h4M8 10h9M14 7l3 3-3 3',
   more: 'M5 10v.1M10 10v.1M15 10v.1',
 } as const;
 

@@ -1,0 +1,144 @@
+"""First boot, password and code, recovery code, passkey, one-time link: what a person sees and does.
+
+The passkey is one of Chromium's virtual authenticator: a real ceremony with the real server.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from lightwell.domain.people import totp
+
+Server = Any  # tests/browser/conftest.py
+Watched = Any
+PASSWORD = "seven green bottles hang"
+FIT = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+
+
+@pytest.fixture
+def place(server: Server, watched: Watched) -> str:
+    """The server by a name, because passkeys are bound to one."""
+    watched.origin = server.url.replace("127.0.0.1", "localhost")
+    return str(watched.origin)
+
+
+def link(server: Server, place: str, *arguments: str) -> str:
+    """A one-time link as the operator gets it."""
+    printed = server.run(*arguments, "--http", place).strip().splitlines()[-1]
+    assert printed.startswith(place)
+    return str(printed)
+
+
+def code_on(page: Page) -> str:
+    """What an authenticator would show for the secret on the page."""
+    text = page.locator(".sign-in-secret").inner_text().replace(" ", "")
+    secret = base64.b32decode(text + "=" * (-len(text) % 8))
+    return totp.code_at(secret, int(time.time()) // 30)
+
+
+def first_link(server: Server) -> str:
+    """The link of the first administrator, from what `serve` printed."""
+    log = (server.data.parent / f"{server.data.name}.log").read_text()
+    return str(re.findall(r"http://localhost:\d+/enrol#lwl_[\w-]{43}", log)[-1])
+
+
+def enrol(page: Page) -> list[str]:
+    """Choose password and code; the recovery codes."""
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Code it shows now").fill(code_on(page))
+    assert page.evaluate(FIT)
+    page.get_by_role("button", name="Use password and code").click()
+    expect(page.get_by_role("heading", name="Keep these codes")).to_be_visible()
+    codes = page.locator(".sign-in-codes li").all_inner_texts()
+    assert len(codes) == 10
+    assert page.evaluate(FIT)
+    page.get_by_role("button", name="I have written them down").click()
+    return codes
+
+
+def test_first_boot_then_out_and_in_again(
+    server: Server, place: str, watched: Watched, desktop: Page
+) -> None:
+    desktop.goto(first_link(server))
+    expect(desktop.get_by_role("heading", name="Make the first administrator")).to_be_visible()
+    desktop.get_by_label("Login").fill("grace")
+    desktop.get_by_label("Name").fill("Grace H.")
+    desktop.get_by_role("button", name="Continue").click()
+    expect(desktop.get_by_role("heading", name="How will grace sign in?")).to_be_visible()
+    codes = enrol(desktop)
+    expect(desktop.get_by_title("grace (admin)", exact=True)).to_be_visible()
+    assert "lwl_" not in desktop.url
+    # The cookie is out of reach of scripts.
+    assert desktop.evaluate("document.cookie") == ""
+    desktop.get_by_role("button", name="Sign out grace (admin)").click()
+    expect(desktop.get_by_title("grace (admin)", exact=True)).to_be_hidden()
+    desktop.goto(f"{place}/sign-in")
+    watched.server_gone = True  # a browser complains of each 401
+    desktop.get_by_label("Login").fill("grace")
+    desktop.get_by_label("Password").fill("not the password")
+    desktop.get_by_label("Code").fill(codes[0])
+    desktop.get_by_role("button", name="Sign in", exact=True).click()
+    expect(desktop.get_by_role("alert")).to_contain_text("Login, password or code is not right.")
+    expect(desktop.get_by_label("Code")).to_have_value("")
+    desktop.get_by_label("Password").fill(PASSWORD)
+    desktop.get_by_label("Code").fill(codes[0])
+    desktop.keyboard.press("Enter")
+    expect(desktop.get_by_title("grace (admin)", exact=True)).to_be_visible()
+
+
+def test_an_account_is_set_up_on_a_phone(server: Server, place: str, phone: Page) -> None:
+    phone.goto(link(server, place, "user", "add", "ada", "--role", "radiologist"))
+    expect(phone.get_by_role("heading", name="How will ada sign in?")).to_be_visible()
+    enrol(phone)
+    expect(phone.get_by_role("button", name="Sign out ada (radiologist)")).to_be_visible()
+    assert phone.evaluate(FIT)
+
+
+def test_a_passkey_is_made_and_signs_in(
+    server: Server, place: str, open_context: Callable[..., BrowserContext]
+) -> None:
+    context = open_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    devices = context.new_cdp_session(page)
+    devices.send("WebAuthn.enable")
+    devices.send(
+        "WebAuthn.addVirtualAuthenticator",
+        {
+            "options": {
+                "protocol": "ctap2",
+                "transport": "internal",
+                "hasResidentKey": True,
+                "hasUserVerification": True,
+                "isUserVerified": True,
+                "automaticPresenceSimulation": True,
+            }
+        },
+    )
+    page.goto(link(server, place, "user", "add", "kay", "--role", "technologist"))
+    page.get_by_role("button", name="Make a passkey").click()
+    signed_in = page.get_by_title("kay (technologist)", exact=True)
+    expect(signed_in).to_be_visible()
+    page.get_by_role("button", name="Sign out kay").click()
+    expect(signed_in).to_be_hidden()
+    page.goto(f"{place}/sign-in")
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(signed_in).to_be_visible()
+
+
+def test_a_link_signs_in_once(
+    server: Server, place: str, watched: Watched, desktop: Page, phone: Page
+) -> None:
+    url = link(server, place, "login-link", "--role", "auditor")
+    desktop.goto(url)
+    expect(desktop.locator(".account-name")).to_contain_text("link-")
+    watched.server_gone = True  # a browser complains of each 401
+    phone.goto(url)
+    expect(phone.get_by_role("heading", name="This link opens nothing")).to_be_visible()
+    assert "lwl_" not in phone.url

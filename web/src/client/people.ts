@@ -1,0 +1,173 @@
+/** Signing in and out, and who one is. Secrets are sent once and kept nowhere. */
+import { list, object, text, type Json } from './checked';
+import { get, post, readJson, RequestFailure, type RequestOptions } from './http';
+import { consoleRoot } from './place';
+
+export interface Me {
+  /** 'person', 'program', or 'web' for nobody in particular. */
+  readonly kind: string;
+  readonly name: string;
+  readonly roles: readonly string[];
+  readonly tenant: string;
+  readonly label: string;
+}
+
+export interface SignedIn {
+  readonly name: string;
+  readonly recoveryCodes: readonly string[];
+}
+
+export interface Enrolment {
+  readonly ticket: string;
+  /** The first administrator chooses login and name, too. */
+  readonly first: boolean;
+  readonly login: string;
+  /** The secret of the authenticator as text, in groups of four. */
+  readonly secret: string;
+  /** Its QR code as an address of a picture. */
+  readonly picture: string;
+  readonly passkey: Json | null;
+}
+
+const root = (tenant: string | null): string => `${consoleRoot(tenant)}/sign-in`;
+
+/** Who is signed in; null for nobody. @throws RequestFailure */
+export async function fetchMe(tenant: string | null, options?: RequestOptions): Promise<Me | null> {
+  try {
+    const o = object(await get(`${consoleRoot(tenant)}/me`, 'Looking who is signed in', readJson, options));
+    return {
+      kind: text(o['kind']),
+      name: text(o['name']),
+      roles: list(o['roles']).map(text),
+      tenant: text(o['tenant']),
+      label: text(o['label']),
+    };
+  } catch (error) {
+    if (error instanceof RequestFailure && error.status === 401) return null;
+    throw error;
+  }
+}
+
+const signedIn = (value: unknown): SignedIn => {
+  const o = object(value);
+  return { name: text(o['name']), recoveryCodes: list(o['recovery_codes']).map(text) };
+};
+
+const WHAT = 'Signing in';
+
+export const signInByPassword = async (
+  tenant: string | null,
+  login: string,
+  password: string,
+  code: string,
+): Promise<SignedIn> => signedIn(await post(`${root(tenant)}/password`, { login, password, code }, WHAT, readJson));
+
+export const signInByLink = async (tenant: string | null, token: string): Promise<SignedIn> =>
+  signedIn(await post(`${root(tenant)}/link`, { token }, WHAT, readJson));
+
+export async function signInByPasskey(tenant: string | null): Promise<SignedIn> {
+  const asked = object(await post(`${root(tenant)}/passkey-options`, {}, WHAT, readJson));
+  const answer = await askPasskey(object(asked['options']));
+  return signedIn(await post(`${root(tenant)}/passkey`, { ticket: text(asked['ticket']), answer }, WHAT, readJson));
+}
+
+export async function fetchEnrolment(tenant: string | null, token: string, login: string): Promise<Enrolment> {
+  const o = object(await post(`${root(tenant)}/enrolment`, { token, login }, 'Opening the link', readJson));
+  const secret = new URLSearchParams(text(o['totp_uri']).split('?')[1] ?? '').get('secret') ?? '';
+  return {
+    ticket: text(o['ticket']),
+    first: o['first'] === true,
+    login: text(o['login']),
+    secret: secret.match(/.{1,4}/g)?.join(' ') ?? '',
+    picture: `data:image/svg+xml,${encodeURIComponent(text(o['totp_qr']))}`,
+    passkey: o['passkey'] === null ? null : object(o['passkey']),
+  };
+}
+
+export interface Chosen {
+  readonly login: string;
+  readonly name: string;
+  readonly password?: string;
+  readonly code?: string;
+}
+
+/** Finish with a password and a code, or, when the offer's options are given, with a new passkey. */
+export async function enrol(
+  tenant: string | null,
+  token: string,
+  offer: Enrolment,
+  chosen: Chosen,
+  withPasskey: boolean,
+): Promise<SignedIn> {
+  const passkey = withPasskey && offer.passkey ? await makePasskey(offer.passkey) : null;
+  const body = { token, ticket: offer.ticket, ...chosen, ...(passkey && { passkey }) };
+  return signedIn(await post(`${root(tenant)}/enrol`, body, 'Setting up the account', readJson));
+}
+
+export const signOut = (tenant: string | null): Promise<null> =>
+  post(`${consoleRoot(tenant)}/sign-out`, {}, 'Signing out', async () => null);
+
+// --- passkeys: base64url in JSON, buffers in the browser (WebAuthn Level 3, 5.1.8 to 5.1.10) -----------
+
+/** Passkeys need a name in the address, never a number, and a browser that knows them. */
+export const passkeysPossible = (): boolean =>
+  typeof PublicKeyCredential !== 'undefined' && !/^[\d.]+$|:/.test(location.hostname);
+
+const bytes = (value: unknown): Uint8Array<ArrayBuffer> =>
+  Uint8Array.from(atob(text(value).replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+const base64url = (buffer: ArrayBuffer | null): string =>
+  btoa(String.fromCharCode(...new Uint8Array(buffer ?? new ArrayBuffer(0))))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '');
+
+const descriptors = (value: unknown): PublicKeyCredentialDescriptor[] =>
+  list(value).map((each) => ({ type: 'public-key', id: bytes(object(each)['id']) }));
+
+async function fromDevice(ask: () => Promise<Credential | null>): Promise<PublicKeyCredential> {
+  try {
+    const credential = await ask();
+    if (credential instanceof PublicKeyCredential) return credential;
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'InvalidStateError') {
+      throw new RequestFailure('This device has a passkey for this account already.', 'Sign in with it.');
+    }
+  }
+  throw new RequestFailure('The device gave no passkey.', 'Try again, or use password and code.');
+}
+
+async function makePasskey(options: Json): Promise<Json> {
+  const user = object(options['user']);
+  const publicKey = {
+    ...options,
+    challenge: bytes(options['challenge']),
+    user: { ...user, id: bytes(user['id']) },
+    excludeCredentials: descriptors(options['excludeCredentials']),
+  } as unknown as PublicKeyCredentialCreationOptions;
+  const made = await fromDevice(() => navigator.credentials.create({ publicKey }));
+  const response = made.response as AuthenticatorAttestationResponse;
+  return answerOf(made, { attestationObject: base64url(response.attestationObject) });
+}
+
+async function askPasskey(options: Json): Promise<Json> {
+  const publicKey = {
+    ...options,
+    challenge: bytes(options['challenge']),
+    allowCredentials: descriptors(options['allowCredentials']),
+  } as unknown as PublicKeyCredentialRequestOptions;
+  const given = await fromDevice(() => navigator.credentials.get({ publicKey }));
+  const response = given.response as AuthenticatorAssertionResponse;
+  return answerOf(given, {
+    authenticatorData: base64url(response.authenticatorData),
+    signature: base64url(response.signature),
+    userHandle: base64url(response.userHandle),
+  });
+}
+
+const answerOf = (credential: PublicKeyCredential, response: Json): Json => ({
+  id: credential.id,
+  rawId: base64url(credential.rawId),
+  type: credential.type,
+  clientExtensionResults: {},
+  response: { clientDataJSON: base64url(credential.response.clientDataJSON), ...response },
+});

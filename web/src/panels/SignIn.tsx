@@ -1,0 +1,287 @@
+/** Signing in, and what a one-time link opens: a session, or choosing what one signs in with. */
+import { useEffect, useState, type FormEvent, type ReactElement, type ReactNode } from 'react';
+import { RequestFailure } from '../client/http';
+import {
+  enrol,
+  fetchEnrolment,
+  passkeysPossible,
+  signInByLink,
+  signInByPasskey,
+  signInByPassword,
+  type Enrolment,
+  type SignedIn,
+} from '../client/people';
+import { listPath } from '../client/place';
+import { navigate } from '../store/navigation';
+import { look } from '../store/session';
+import mark from '../ui/mark.svg';
+import '../ui/sign-in.css';
+
+interface Failure {
+  readonly what: string;
+  readonly advice: string;
+}
+
+const failureOf = (error: unknown): Failure =>
+  error instanceof RequestFailure
+    ? { what: error.what, advice: error.advice }
+    : { what: 'That did not work.', advice: 'Try again.' };
+
+/** One thing at a time: while it runs the form is shut, and what went wrong is said. */
+function useAttempt(): [Failure | null, boolean, (work: () => Promise<void>) => void] {
+  const [failure, setFailure] = useState<Failure | null>(null);
+  const [busy, setBusy] = useState(false);
+  const attempt = (work: () => Promise<void>): void => {
+    setBusy(true);
+    setFailure(null);
+    work().then(
+      () => setBusy(false),
+      (error: unknown) => {
+        setBusy(false);
+        setFailure(failureOf(error));
+      },
+    );
+  };
+  return [failure, busy, attempt];
+}
+
+function Card(p: { readonly title: string; readonly failure: Failure | null; readonly children: ReactNode }): ReactElement {
+  return (
+    <main className="sign-in">
+      <div className="sign-in-card">
+        <div className="sign-in-brand">
+          <img src={mark} alt="" width="28" height="28" />
+          <span className="strong">Lightwell</span>
+        </div>
+        <h1>{p.title}</h1>
+        {p.failure && (
+          <p className="sign-in-failure" role="alert">
+            <span className="strong">{p.failure.what}</span> {p.failure.advice}
+          </p>
+        )}
+        {p.children}
+      </div>
+    </main>
+  );
+}
+
+interface FieldProps {
+  readonly label: string;
+  readonly hint?: string;
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+  readonly type?: 'text' | 'password';
+  readonly complete: string;
+  readonly digits?: boolean;
+  readonly first?: boolean;
+  readonly optional?: boolean;
+}
+
+function Field(p: FieldProps): ReactElement {
+  return (
+    <label className="sign-in-field">
+      <span>{p.label}</span>
+      <input
+        type={p.type ?? 'text'}
+        value={p.value}
+        autoComplete={p.complete}
+        inputMode={p.digits ? 'numeric' : undefined}
+        autoCapitalize="none"
+        spellCheck={false}
+        autoFocus={p.first}
+        required={!p.optional}
+        onChange={(event) => p.onChange(event.target.value)}
+      />
+      {p.hint && <small className="quiet">{p.hint}</small>}
+    </label>
+  );
+}
+
+interface PageProps {
+  readonly tenant: string | null;
+}
+
+async function enter(tenant: string | null, stay: boolean): Promise<void> {
+  if (!stay) navigate(listPath(tenant));
+  await look(tenant);
+}
+
+export function SignIn({ tenant }: PageProps): ReactElement {
+  const [login, setLogin] = useState('');
+  const [password, setPassword] = useState('');
+  const [code, setCode] = useState('');
+  const [failure, busy, attempt] = useAttempt();
+  const stay = !location.pathname.endsWith('/sign-in');
+  const byPassword = (event: FormEvent): void => {
+    event.preventDefault();
+    attempt(async () => {
+      try {
+        await signInByPassword(tenant, login, password, code);
+      } finally {
+        setCode('');
+      }
+      await enter(tenant, stay);
+    });
+  };
+  const byPasskey = (): void =>
+    attempt(async () => {
+      await signInByPasskey(tenant);
+      await enter(tenant, stay);
+    });
+  return (
+    <Card title="Sign in" failure={failure}>
+      <form onSubmit={byPassword}>
+        <Field label="Login" value={login} onChange={setLogin} complete="username webauthn" first />
+        <Field label="Password" type="password" value={password} onChange={setPassword} complete="current-password" />
+        <Field
+          label="Code"
+          hint="From your authenticator, or a recovery code."
+          value={code}
+          onChange={setCode}
+          complete="one-time-code"
+          optional
+        />
+        <button type="submit" className="button sign-in-main" disabled={busy}>
+          {busy ? 'Signing in…' : 'Sign in'}
+        </button>
+      </form>
+      {passkeysPossible() && (
+        <button type="button" className="button" disabled={busy} onClick={byPasskey}>
+          Use a passkey
+        </button>
+      )}
+      <p className="quiet sign-in-foot">Not a cleared medical device.</p>
+    </Card>
+  );
+}
+
+/** A link that signs in with a role: used as soon as the page is open. */
+export function LinkSignIn({ tenant, token }: PageProps & { readonly token: string }): ReactElement {
+  const [failure, , attempt] = useAttempt();
+  useEffect(() => {
+    history.replaceState(null, '', location.pathname); // the secret leaves the address bar
+    attempt(async () => {
+      await signInByLink(tenant, token);
+      await enter(tenant, false);
+    });
+    // Once: the link is good once.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, []);
+  return (
+    <Card title={failure ? 'This link opens nothing' : 'Signing in…'} failure={failure}>
+      {failure && (
+        <button type="button" className="button" onClick={() => location.assign(listPath(tenant))}>
+          Sign in another way
+        </button>
+      )}
+    </Card>
+  );
+}
+
+function RecoveryCodes({ done, onDone }: { readonly done: SignedIn; readonly onDone: () => void }): ReactElement {
+  return (
+    <Card title="Keep these codes" failure={null}>
+      <p>Each signs you in once when your authenticator is lost. They are shown only now.</p>
+      <ul className="sign-in-codes">
+        {done.recoveryCodes.map((code) => (
+          <li key={code}>{code}</li>
+        ))}
+      </ul>
+      <button type="button" className="button sign-in-main" onClick={onDone}>
+        I have written them down
+      </button>
+    </Card>
+  );
+}
+
+interface ChoiceProps extends PageProps {
+  readonly token: string;
+  readonly offer: Enrolment;
+  readonly login: string;
+  readonly name: string;
+}
+
+function Choice({ tenant, token, offer, login, name }: ChoiceProps): ReactElement {
+  const [password, setPassword] = useState('');
+  const [code, setCode] = useState('');
+  const [done, setDone] = useState<SignedIn | null>(null);
+  const [failure, busy, attempt] = useAttempt();
+  if (done) return <RecoveryCodes done={done} onDone={() => void enter(tenant, false)} />;
+  const who = { login, name };
+  const byPasskey = (): void =>
+    attempt(async () => {
+      await enrol(tenant, token, offer, who, true);
+      await enter(tenant, false);
+    });
+  const byPassword = (event: FormEvent): void => {
+    event.preventDefault();
+    attempt(async () => setDone(await enrol(tenant, token, offer, { ...who, password, code }, false)));
+  };
+  return (
+    <Card title={`How will ${offer.login || login} sign in?`} failure={failure}>
+      {offer.passkey && passkeysPossible() && (
+        <>
+          <button type="button" className="button sign-in-main" disabled={busy} onClick={byPasskey}>
+            Make a passkey
+          </button>
+          <p className="quiet">With this device or a security key: nothing to remember. Or with:</p>
+        </>
+      )}
+      <form onSubmit={byPassword}>
+        <Field
+          label="Password"
+          hint="At least 12 characters; a few words are easy to remember."
+          type="password"
+          value={password}
+          onChange={setPassword}
+          complete="new-password"
+        />
+        <div className="sign-in-totp">
+          <img src={offer.picture} alt="QR code for an authenticator app" width="164" height="164" />
+          <div>
+            <p>Scan it with an authenticator app, or type its secret:</p>
+            <p className="sign-in-secret">{offer.secret}</p>
+          </div>
+        </div>
+        <Field label="Code it shows now" value={code} onChange={setCode} complete="one-time-code" digits />
+        <button type="submit" className="button sign-in-main" disabled={busy}>
+          {busy ? 'Setting up…' : 'Use password and code'}
+        </button>
+      </form>
+    </Card>
+  );
+}
+
+/** A link that lets one choose what one signs in with; the first one makes the first administrator. */
+export function Enrol({ tenant, token }: PageProps & { readonly token: string }): ReactElement {
+  const [offer, setOffer] = useState<Enrolment | null>(null);
+  const [named, setNamed] = useState(false);
+  const [login, setLogin] = useState('');
+  const [name, setName] = useState('');
+  const [failure, busy, attempt] = useAttempt();
+  useEffect(() => {
+    attempt(async () => setOffer(await fetchEnrolment(tenant, token, '')));
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, []);
+  if (!offer) return <Card title={failure ? 'This link opens nothing' : 'Opening the link…'} failure={failure}>{null}</Card>;
+  if (named || !offer.first) return <Choice tenant={tenant} token={token} offer={offer} login={login} name={name} />;
+  const next = (event: FormEvent): void => {
+    event.preventDefault();
+    attempt(async () => {
+      setOffer(await fetchEnrolment(tenant, token, login));
+      setNamed(true);
+    });
+  };
+  return (
+    <Card title="Welcome. Make the first administrator." failure={failure}>
+      <p className="quiet">Nobody else can sign in before. Others are added afterwards.</p>
+      <form onSubmit={next}>
+        <Field label="Login" hint="Letters, digits, . _ @ -" value={login} onChange={setLogin} complete="username" first />
+        <Field label="Name" hint="As others see it." value={name} onChange={setName} complete="name" optional />
+        <button type="submit" className="button sign-in-main" disabled={busy}>
+          Continue
+        </button>
+      </form>
+    </Card>
+  );
+}

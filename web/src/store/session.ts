@@ -1,0 +1,20 @@
+/** Who is signed in, as the pages know it. `undefined` until it was asked. */
+import { onSignedOut } from '../client/http';
+import { fetchMe, signOut, type Me } from '../client/people';
+import { Signal } from './signal';
+
+export const session = new Signal<Me | null | undefined>(undefined);
+
+// A session that ended meanwhile: whatever was asked for, the sign-in page comes.
+onSignedOut(() => session.set(null));
+
+/** Ask who one is. @throws RequestFailure when the server cannot be asked. */
+export async function look(tenant: string | null): Promise<void> {
+  session.set(await fetchMe(tenant));
+}
+
+/** End the session here and at the server; nothing of it stays on the page. */
+export async function leave(tenant: string | null): Promise<void> {
+  await signOut(tenant);
+  location.reload();
+}
