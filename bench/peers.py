@@ -17,8 +17,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bench.machine import Running, free_port, running, wait_for_port
+from lightwell.testing.keyring import KeyRing
 
 NODELAY = {**os.environ, "TCP_NODELAY": "1", "DCMDICTPATH": "/usr/share/libdcmtk17/dicom.dic"}
 ORTHANC_PLUGINS = "/usr/share/orthanc/plugins"
@@ -65,9 +67,36 @@ def ours(
              "--data", str(data)],
             check=True, stdout=subprocess.DEVNULL, env=surroundings,
         )  # fmt: skip
+        keys = KeyRing(
+            lambda *arguments: subprocess.run(
+                [*lightwell, *arguments, "--data", str(data)],
+                check=True, capture_output=True, text=True, env=surroundings,
+            ).stdout
+        )  # fmt: skip
+        identify(http, keys.bearer())
         pid = int((data / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0])
         run.others = (pid,)
         yield Peer(name, run, dimse, http, "LIGHTWELL", data, surroundings)
+
+
+BEARERS: dict[int, str] = {}
+"""The key of each server of ours, by its port: where every measure gets its identity from."""
+
+
+class _Identified(urllib.request.BaseHandler):
+    """Says who we are to servers of ours, and nothing to others."""
+
+    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        bearer = BEARERS.get(urlsplit(request.full_url).port or 0)
+        if bearer and not request.has_header("Authorization"):
+            request.add_unredirected_header("Authorization", f"Bearer {bearer}")
+        return request
+
+
+def identify(http: int, bearer: str) -> None:
+    """Use a key for every request to a port."""
+    BEARERS[http] = bearer
+    urllib.request.install_opener(urllib.request.build_opener(_Identified))
 
 
 def wait_ready(http: int, seconds: float = 60) -> None:

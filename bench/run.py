@@ -205,10 +205,11 @@ def wrk(
     """Requests a second; anything but 200 ends the bench."""
     script = folder / "wrk.lua"
     listed = ",".join(f'"{path}"' for path in paths)
+    said = f', ["Authorization"]="Bearer {peers.BEARERS[port]}"' if port in peers.BEARERS else ""
     script.write_text(
         f"local p = {{{listed}}}; local i = math.random(#p)\n"
-        f'request = function() i = i % #p + 1; return wrk.format("GET", p[i], {{["Accept"]="{accept}"}})'
-        " end\n"
+        "request = function() i = i % #p + 1;"
+        f' return wrk.format("GET", p[i], {{["Accept"]="{accept}"{said}}}) end\n'
     )
     out = subprocess.run(
         ["wrk", "-t1", "--latency", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"],

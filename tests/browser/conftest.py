@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from lightwell.domain.tenants.model import DEFAULT
+from lightwell.gateways.http.identity import PLAIN_COOKIE
 from lightwell.testing.builders import BuiltInstance
+from lightwell.testing.keyring import KeyRing
 
 START_SECONDS = 90.0
 STOP_SECONDS = 90.0
@@ -70,6 +74,18 @@ class Server:
     http: int = field(default_factory=free_port)
     dimse: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """Who the tests are to the web door."""
+        return KeyRing(self.run)
+
+    def sign_in(self, context: BrowserContext, tenant: str, *, key_of: str = "") -> None:
+        """Have a browser signed in at a tenant's addresses, and those of the default one at no prefix."""
+        key = self.keys.bearer(key_of or tenant)
+        paths = ("/api", "/dicomweb") if tenant == DEFAULT else (f"/t/{tenant}",)
+        cookie = {"name": PLAIN_COOKIE, "value": key, "domain": "127.0.0.1", "httpOnly": True}
+        context.add_cookies([{**cookie, "path": path} for path in paths])  # type: ignore[list-item]
 
     @property
     def url(self) -> str:
@@ -124,12 +140,14 @@ class Server:
             for built in instances
         )
         prefix = f"/t/{tenant}" if tenant else ""
+        url = f"{self.url}{prefix}/dicomweb/studies"
         request = urllib.request.Request(
-            f"{self.url}{prefix}/dicomweb/studies",
+            url,
             data=body + b"--%s--\r\n" % boundary.encode(),
             headers={
                 "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
                 "Accept": "application/dicom+json",
+                **self.keys.headers(url),
             },
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -137,7 +155,9 @@ class Server:
 
     def json(self, path: str) -> Any:
         """A JSON resource."""
-        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+        url = self.url + path
+        request = urllib.request.Request(url, headers=self.keys.headers(url))
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
     def _ready(self) -> bool:
@@ -227,8 +247,10 @@ def watched(server: Server) -> Iterator[Watched]:
 
 
 @pytest.fixture
-def open_context(chromium: Browser, watched: Watched) -> Iterator[Callable[..., BrowserContext]]:
-    """Makes contexts that are watched, and closes them."""
+def open_context(
+    chromium: Browser, watched: Watched, server: Server
+) -> Iterator[Callable[..., BrowserContext]]:
+    """Makes contexts that are watched, signed in at every tenant there is, and closes them."""
     with ExitStack() as stack:
 
         def opened(**options: Any) -> BrowserContext:
@@ -237,6 +259,8 @@ def open_context(chromium: Browser, watched: Watched) -> Iterator[Callable[..., 
             if DRAWING:
                 draw_by(context, DRAWING)
             stack.callback(context.close)
+            for tenant in server.json("/api/v1/tenants"):
+                server.sign_in(context, tenant["name"])
             watched.watch(context)
             return context
 

@@ -226,6 +226,7 @@ def test_a_refused_retry_says_why(
 
 def test_nothing_to_show_is_said(server: Server, desktop: Page, watched: Watched) -> None:
     server.run("tenant", "create", "idle", "--aet", "IDLE")
+    server.sign_in(desktop.context, "idle")
     desktop.goto(f"{server.url}/t/idle/")
     expect(desktop.get_by_role("link", name="Background work", exact=True)).to_be_visible()
     desktop.goto(f"{server.url}/t/idle/jobs")
@@ -233,6 +234,7 @@ def test_nothing_to_show_is_said(server: Server, desktop: Page, watched: Watched
     desktop.get_by_role("button", name="Failed").click()
     expect(desktop.get_by_text("Nothing has failed")).to_be_visible()
     watched.server_gone = True
+    server.sign_in(desktop.context, "no-such-tenant", key_of="default")
     desktop.goto(f"{server.url}/t/no-such-tenant/jobs")
     expect(desktop.get_by_role("alert")).to_contain_text("Loading the background work failed")
 

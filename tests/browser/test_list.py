@@ -132,6 +132,7 @@ def test_with_the_keyboard_alone(server: Server, desktop: Page, studies: dict[st
 
 def test_an_empty_tenant_says_what_to_do(server: Server, desktop: Page, watched: Watched) -> None:
     server.run("tenant", "create", "nothing", "--aet", "NOTHING")
+    server.sign_in(desktop.context, "nothing")
     demonstration = {"name": "demo", "label": "Demonstration", "demo": True}
     tenants = [*server.json("/api/v1/tenants"), demonstration]
     desktop.route("**/api/v1/tenants", lambda route: route.fulfill(json=tenants))

@@ -320,8 +320,8 @@ def rewritten_rightly(one: CorpusObject, given: Given) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def web() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=120) as client:
+def web(served: Served) -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=120, auth=served.keys) as client:
         yield client
 
 

@@ -62,8 +62,8 @@ def settled(packing: Served, corpus: Corpus) -> list[Shelf]:
 
 
 @pytest.fixture(scope="module")
-def web() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=120) as client:
+def web(packing: Served) -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=120, auth=packing.keys) as client:
         yield client
 
 
@@ -173,6 +173,7 @@ def test_the_database_is_deleted_and_everything_comes_back(
     packing.stop()
     shutil.rmtree(packing.data / "postgres")
     done = packing.run("reindex", "--json", seconds=SECONDS)
+    packing.keys.forget()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     packing.start()
     assert reasons(packing) == counted

@@ -28,6 +28,7 @@ FOLDERS = ("charset", "multiframe", "pixel", "sr", "seg", "us", "xray", "rt", "t
 def client(served: Served) -> Iterator[DICOMwebClient]:
     served.register(tenants={TENANT: []})
     with requests.Session() as session:
+        session.auth = served.keys
         yield DICOMwebClient(served.dicomweb(TENANT), session=session, permissive_uid=True)
 
 

@@ -163,6 +163,8 @@ class Origin:
 
     def _pass_on(self, handler: BaseHTTPRequestHandler) -> None:
         headers = {name: value for name, value in handler.headers.items() if name != "Connection"}
+        # As a proxy does that has signed its user in.
+        headers |= self.served.keys.headers(handler.path)
         back = http.client.HTTPConnection("127.0.0.1", self.served.http_port, timeout=60)
         try:
             back.request("GET", handler.path, headers=headers)

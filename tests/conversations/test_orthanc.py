@@ -99,7 +99,12 @@ def running(folder: Path, served: Served) -> Iterator[Orthanc]:
         "DicomWeb": {
             "Enable": True,
             "Root": "/dicom-web/",
-            "Servers": {NAME: [served.dicomweb(TENANT) + "/"]},
+            "Servers": {
+                NAME: {
+                    "Url": served.dicomweb(TENANT) + "/",
+                    "HttpHeaders": served.keys.headers(served.dicomweb(TENANT)),
+                }
+            },
         },
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
@@ -130,6 +135,7 @@ def _answers(web: httpx.Client) -> bool:
 
 @pytest.fixture(scope="module")
 def orthanc(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    served.register(tenants={TENANT: []})  # Orthanc is told its key when it starts
     with running(tmp_path_factory.mktemp("orthanc"), served) as other:
         everything = frozenset({"store", "find", "move", "get"})
         served.register(
@@ -166,6 +172,7 @@ def kept_by_us(served: Served, builder: StudyBuilder) -> dict[str, pydicom.Datas
             f"/instances/{built.sop_uid}",
             headers={"Accept": "application/dicom; transfer-syntax=*"},
             timeout=SECONDS,
+            auth=served.keys,
         )
         assert answer.status_code == 200, answer.text
         found[built.sop_uid] = pydicom.dcmread(io.BytesIO(answer.content))

@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import httpx
@@ -28,6 +29,7 @@ import pytest
 
 from lightwell.dicom.part10 import read_meta
 from lightwell.testing.builders import BuiltInstance, a_study
+from lightwell.testing.keyring import KeyRing
 from lightwell.testing.sender import Acknowledged, PartTenFile, Report, Target, find_files, send
 from lightwell.wire.multipart import MultipartParser, PartBegin, PartData, boundary_of
 
@@ -96,6 +98,17 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
     known: dict[int, str] = field(default_factory=dict)
 
+    @cached_property
+    def keys(self) -> KeyRing:
+        """Who the tests are to the web door; the key is made while the server is well."""
+
+        def said(*arguments: str) -> str:
+            done = self.command(*arguments)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        return KeyRing(said)
+
     @property
     def data(self) -> Path:
         return self.folder / "data"
@@ -119,6 +132,8 @@ class Server:
                 start_new_session=True,
             )
         self.wait_ready()
+        if not environment:  # a key made now is there when the server is to die on a request
+            self.keys.bearer()
 
     def is_ready(self) -> bool:
         assert self.process is not None
@@ -347,6 +362,7 @@ class Ward:
             f"{self.server.url}/dicomweb/studies/{below}",
             headers={"accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'},
             timeout=60,
+            auth=self.server.keys,
         )
         if answer.status_code == 404:
             return {}
@@ -374,6 +390,7 @@ class Ward:
             content=body + b"--lw--\r\n",
             headers={"content-type": 'multipart/related; type="application/dicom"; boundary=lw'},
             timeout=timeout,
+            auth=self.server.keys,
         )
         assert answer.status_code in (200, 202, 409, 503), (answer.status_code, answer.text[:500])
         if answer.status_code not in (200, 202):

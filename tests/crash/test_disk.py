@@ -160,6 +160,7 @@ def test_a_full_store_refuses_and_recovers_by_itself(
         content=refused[0].part10,
         headers={"content-type": "application/dicom"},
         timeout=30,
+        auth=server.keys,
     )
     assert answer.status_code in (503, 507), answer.status_code
     pid = server.process.pid

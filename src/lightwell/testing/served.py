@@ -30,6 +30,7 @@ from lightwell.app.wiring import House, open_house
 from lightwell.backends.database.directories import CACHE_SECONDS
 from lightwell.domain.peers.model import Peer
 from lightwell.domain.tenants.model import DEFAULT
+from lightwell.testing.keyring import KeyRing
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ class Served:
         self.dimse_port = free_port()
         self._workers = workers
         self._process: subprocess.Popen[bytes] | None = None
+        self.keys = KeyRing(self._said)
 
     @property
     def url(self) -> str:
@@ -147,6 +149,12 @@ class Served:
             check=False,
         )
 
+    def _said(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+        return done.stdout
+
     def stats(self) -> Any:
         """What `lightwell stats --json` says."""
         done = self.run("stats", "--json")
@@ -177,10 +185,10 @@ class Served:
         body = b"".join(
             b"--cut\r\nContent-Type: application/dicom\r\n\r\n" + file + b"\r\n" for file in files
         )
+        url = f"{self.dicomweb(tenant)}/studies"
+        kind = 'multipart/related; type="application/dicom"; boundary=cut'
         request = urllib.request.Request(
-            f"{self.dicomweb(tenant)}/studies",
-            body + b"--cut--\r\n",
-            {"Content-Type": 'multipart/related; type="application/dicom"; boundary=cut'},
+            url, body + b"--cut--\r\n", {"Content-Type": kind, **self.keys.headers(url)}
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
