@@ -142,6 +142,7 @@ def our_round(
     """One opening in our viewer."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     try:
+        peers.sign_in(context, url)
         context.add_init_script(WATCH)
         page = context.new_page()
         page.goto(url)

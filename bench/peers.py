@@ -19,7 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from playwright.sync_api import BrowserContext
+
 from bench.machine import Running, free_port, running, wait_for_port
+from lightwell.gateways.http.identity import PLAIN_COOKIE
 from lightwell.testing.keyring import KeyRing
 
 NODELAY = {**os.environ, "TCP_NODELAY": "1", "DCMDICTPATH": "/usr/share/libdcmtk17/dicom.dic"}
@@ -97,6 +100,12 @@ def identify(http: int, bearer: str) -> None:
     """Use a key for every request to a port."""
     BEARERS[http] = bearer
     urllib.request.install_opener(urllib.request.build_opener(_Identified))
+
+
+def sign_in(context: BrowserContext, url: str) -> None:
+    """Have a browser signed in at a server of ours."""
+    cookie = {"name": PLAIN_COOKIE, "value": BEARERS[urlsplit(url).port or 0], "url": url}
+    context.add_cookies([{**cookie, "httpOnly": True}])  # type: ignore[list-item]
 
 
 def wait_ready(http: int, seconds: float = 60) -> None:

@@ -81,6 +81,7 @@ def opened(browser: Browser, url: str, study: str, *, rest: bool = True) -> Iter
     """The viewer on a study over the slow line, from the click on."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     try:
+        peers.sign_in(context, url)
         context.add_init_script(WATCH)
         context.add_init_script(COUNT)
         page = context.new_page()

@@ -24,8 +24,9 @@ FIT = "document.documentElement.scrollWidth <= document.documentElement.clientWi
 
 @pytest.fixture
 def place(server: Server, watched: Watched) -> str:
-    """The server by a name, because passkeys are bound to one."""
+    """The server by a name, because passkeys are bound to one; nobody is signed in there."""
     watched.origin = server.url.replace("127.0.0.1", "localhost")
+    watched.server_gone = True  # a browser complains of each 401
     return str(watched.origin)
 
 
@@ -63,9 +64,7 @@ def enrol(page: Page) -> list[str]:
     return codes
 
 
-def test_first_boot_then_out_and_in_again(
-    server: Server, place: str, watched: Watched, desktop: Page
-) -> None:
+def test_first_boot_then_out_and_in_again(server: Server, place: str, desktop: Page) -> None:
     desktop.goto(first_link(server))
     expect(desktop.get_by_role("heading", name="Make the first administrator")).to_be_visible()
     desktop.get_by_label("Login").fill("grace")
@@ -80,7 +79,6 @@ def test_first_boot_then_out_and_in_again(
     desktop.get_by_role("button", name="Sign out grace (admin)").click()
     expect(desktop.get_by_title("grace (admin)", exact=True)).to_be_hidden()
     desktop.goto(f"{place}/sign-in")
-    watched.server_gone = True  # a browser complains of each 401
     desktop.get_by_label("Login").fill("grace")
     desktop.get_by_label("Password").fill("not the password")
     desktop.get_by_label("Code").fill(codes[0])
@@ -132,13 +130,10 @@ def test_a_passkey_is_made_and_signs_in(
     expect(signed_in).to_be_visible()
 
 
-def test_a_link_signs_in_once(
-    server: Server, place: str, watched: Watched, desktop: Page, phone: Page
-) -> None:
+def test_a_link_signs_in_once(server: Server, place: str, desktop: Page, phone: Page) -> None:
     url = link(server, place, "login-link", "--role", "auditor")
     desktop.goto(url)
     expect(desktop.locator(".account-name")).to_contain_text("link-")
-    watched.server_gone = True  # a browser complains of each 401
     phone.goto(url)
     expect(phone.get_by_role("heading", name="This link opens nothing")).to_be_visible()
     assert "lwl_" not in phone.url

@@ -131,7 +131,11 @@ async def test_r02_another_tenant_answers_like_none(
     assert next(iter(said))[0] == 404
     own = await client.get("/api/v1/me", headers=theirs)
     assert own.json()["tenant"] == "clinic", "an address without a tenant means one's own"
+    listed = await client.get("/api/v1/tenants", headers=theirs)
+    assert [tenant["name"] for tenant in listed.json()] == ["clinic"]
     chief = await bearer(house, "admin")
+    listed = await client.get("/api/v1/tenants", headers=chief)
+    assert [tenant["name"] for tenant in listed.json()] == ["default", "clinic"]
     assert (await client.get("/t/clinic/api/v1/me", headers=chief)).status_code == 200
     assert (await client.get("/t/clinic/api/v1/studies", headers=chief)).status_code == 403
 

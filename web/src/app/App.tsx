@@ -63,10 +63,11 @@ export function App(): ReactElement {
   const { tenant, screen } = useSignal(place);
   const who = useSignal(session);
   const [token] = useState(linkToken);
+  const linked = token !== '' && (screen.kind === 'enrol' || screen.kind === 'sign-in');
   useEffect(() => {
     // The pages begin meanwhile, and say themselves when the server cannot be reached.
-    look(tenant).catch(() => undefined);
-  }, [tenant]);
+    if (!linked) look(tenant).catch(() => undefined);
+  }, [tenant, linked]);
   if (screen.kind === 'enrol' && token) return <Enrol tenant={tenant} token={token} />;
   if (screen.kind === 'sign-in' && token) return <LinkSignIn tenant={tenant} token={token} />;
   return who === null || screen.kind === 'sign-in' ? <SignIn tenant={tenant} /> : <Pages />;

@@ -10,7 +10,13 @@ from lightwell.access.commit import Committer
 from lightwell.access.context import Tenant
 from lightwell.access.operation import Act, operation
 from lightwell.access.ports import Journal, PolicySource
-from lightwell.domain.tenants.model import DEFAULT, checked_aet, checked_name, checked_settling
+from lightwell.domain.tenants.model import (
+    DEFAULT,
+    checked_aet,
+    checked_name,
+    checked_settling,
+    visible_to,
+)
 from lightwell.domain.tenants.ports import TenantDirectory
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Missing
@@ -61,8 +67,8 @@ class Tenants:
 
     @operation(Action.TENANTS_TENANT_LIST)
     async def list(self, act: Act) -> tuple[Tenant, ...]:
-        """All tenants. Until people have accounts, whoever may see one list may see them all."""
-        return await self._directory.tenants()
+        """The tenants one may go to: one's own; all for administrators of the installation and for us."""
+        return visible_to(act.context.actor, await self._directory.tenants())
 
     @operation(Action.TENANTS_TENANT_CREATE)
     async def create(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from lightwell.access.context import Actor, ActorKind, Tenant
+from lightwell.access.roles import Role
 from lightwell.kernel.errors import Invalid
 
 DEFAULT = "default"
@@ -20,6 +22,14 @@ def checked_name(name: str) -> str:
             remedy="Choose another name.",
         )
     return name
+
+
+def visible_to(actor: Actor, tenants: tuple[Tenant, ...]) -> tuple[Tenant, ...]:
+    """Those of the tenants that an actor may know of."""
+    bound = actor.kind in (ActorKind.PERSON, ActorKind.PROGRAM)
+    if not bound or (Role.ADMIN in actor.roles and actor.home == DEFAULT):
+        return tenants
+    return tuple(tenant for tenant in tenants if tenant.name == actor.home)
 
 
 SETTLE, AS_RECEIVED, PIXEL_EXACT = SETTLINGS = ("settle", "as-received", "pixel-exact")
