@@ -188,7 +188,7 @@ class Archive:
     ) -> Lease | None:
         """The lease that `locate` would give for an instance, where this process holds it already. No act of
         its own, so it needs no context."""
-        scope = (tenant.key, str(actor), channel, study_uid, series_uid)
+        scope = (tenant.key, actor, channel, study_uid, series_uid)
         lease = self._desk.find(scope, self.clock.monotonic())
         return lease if lease is not None and lease.opens(series_uid, sop_uid) else None
 
@@ -566,4 +566,4 @@ def attribute_reader(
 
 
 def _scope(context: Context, study_uid: str, series_uid: str | None) -> Scope:
-    return (context.tenant.key, str(context.actor), context.channel, study_uid, series_uid)
+    return (context.tenant.key, context.actor, context.channel, study_uid, series_uid)

@@ -10,12 +10,13 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from lightwell.access.context import Actor
 from lightwell.domain.archive.model import Lease
 
 LEASE_SECONDS = 15 * 60.0
 HELD = 512  # leases a process remembers; located instances are the memory this costs
 
-Scope = tuple[int, str, str, str, str | None]  # tenant, actor, channel, study, series
+Scope = tuple[int, Actor, str, str, str | None]  # tenant, actor, channel, study, series
 
 
 @dataclass(slots=True)
