@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 
+from lightwell.access.context import Actor, ActorKind
 from lightwell.domain.archive.internal.leases import LeaseDesk, Scope
 from lightwell.domain.archive.model import Lease
 
-SCOPE: Scope = (1, "web:local", "dicomweb", "1.2", None)
+SCOPE: Scope = (1, Actor(ActorKind.WEB, "local"), "dicomweb", "1.2", None)
 
 
 def lease() -> Lease:
