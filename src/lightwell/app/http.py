@@ -37,7 +37,7 @@ def http_application(
     static: Path | None = None,
     limits: DoorLimits | None = None,
     sign_in: SignIn | None = None,
-    anonymous: bool = False,
+    anonymous: bool = True,
 ) -> Application:
     """The ASGI application of an HTTP process.
 

@@ -114,7 +114,7 @@ def serve(
         typer.Option(
             "--open-to-network",
             envvar="LIGHTWELL_OPEN_TO_NETWORK",
-            help="Allow HTTP beyond this machine: a proxy in front speaks TLS.",
+            help="Allow HTTP beyond this machine: signing in is not demanded yet.",
         ),
     ] = False,
 ) -> None:

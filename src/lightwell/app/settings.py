@@ -77,7 +77,7 @@ class Settings:
     cool_after: float = 180.0  # days without anybody opening them
     cache_bytes: int | None = None  # of chunks of a bucket; None: a share of the volume, 0: none
     open_to_network: bool = (
-        False  # no TLS of our own: beyond loopback only behind a proxy that has it
+        False  # signing in is not demanded yet: beyond loopback only when asked for
     )
 
     @property
@@ -106,7 +106,7 @@ def checked(settings: Settings) -> Settings:
     checked_aet(settings.aet)
     if not settings.http.loopback and not settings.open_to_network:
         raise Invalid(
-            f"HTTP on {settings.http} would send passwords and images in the clear: it speaks no TLS itself.",
+            f"HTTP on {settings.http} could be reached by anybody: this version does not demand signing in.",
             remedy="Listen on 127.0.0.1, or give --open-to-network when a proxy guards the address.",
         )
     if settings.dimse_tls is not None and settings.tls is None:
