@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import asyncpg
 import orjson
 
 from lightwell.app.wiring import House
+from lightwell.backends.database.pool import FAILURES
 from lightwell.kernel.errors import LightwellError
 
 log = logging.getLogger("lightwell.heartbeat")
@@ -58,7 +58,7 @@ class Heart:
             try:
                 await self._beat()
                 break
-            except (LightwellError, asyncpg.PostgresError) as error:
+            except (LightwellError, *FAILURES) as error:
                 log.warning("waiting for the database: %s", type(error).__name__)
                 await asyncio.sleep(PERIOD_SECONDS / 4)
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -71,7 +71,7 @@ class Heart:
         try:
             async with self._house.database.session() as connection:
                 await connection.execute("DELETE FROM heartbeat WHERE name = $1", self._name)
-        except (LightwellError, asyncpg.PostgresError) as error:
+        except (LightwellError, *FAILURES) as error:
             log.info("the heartbeat row stays until it is stale: %s", type(error).__name__)
 
     async def _run(self) -> None:
@@ -79,7 +79,7 @@ class Heart:
             await asyncio.sleep(PERIOD_SECONDS)
             try:
                 await self._beat()
-            except (LightwellError, asyncpg.PostgresError) as error:
+            except (LightwellError, *FAILURES) as error:
                 log.warning("no heartbeat: %s", type(error).__name__)
 
     async def _beat(self) -> None:

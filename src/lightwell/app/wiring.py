@@ -10,8 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import asyncpg
-
 from lightwell.access.context import Context, Tenant, operator_context, system_context
 from lightwell.app.settings import Settings
 from lightwell.backends.blobs import open_store
@@ -30,7 +28,7 @@ from lightwell.backends.database.feed import ChangeFeed
 from lightwell.backends.database.index import PostgresIndex
 from lightwell.backends.database.migrate import migrate
 from lightwell.backends.database.people import PostgresPeople, PostgresTries
-from lightwell.backends.database.pool import Database, connect
+from lightwell.backends.database.pool import FAILURES, Database, connect
 from lightwell.backends.database.roles import ConnectionInfo, Role
 from lightwell.backends.database.runs import PostgresEngine
 from lightwell.backends.database.staleness import CHANNEL
@@ -217,7 +215,7 @@ async def _hear_changes(house: House) -> None:
                         await lost.wait()
                 await connection.execute("SELECT 1", timeout=10)  # half-open is deaf, too
                 contexts.update(await _contexts(house))
-        except (LightwellError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (LightwellError, *FAILURES) as error:
             log.warning("not hearing changes: %s", type(error).__name__)
             await asyncio.sleep(LISTEN_RETRY_SECONDS)
         finally:

@@ -10,7 +10,6 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 import uvloop
 
 from lightwell.app.cooling import CoolingDuty
@@ -31,6 +30,7 @@ from lightwell.backends.database.chores import (
     refresh_statistics,
     roll_up_deltas,
 )
+from lightwell.backends.database.pool import FAILURES
 from lightwell.backends.database.sequencer import Sequencer
 from lightwell.kernel.errors import LightwellError
 
@@ -58,7 +58,7 @@ async def every(
         done = 0
         try:
             done = await chore()
-        except (LightwellError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (LightwellError, *FAILURES) as error:
             log.warning("%s: %s", name, type(error).__name__)
         if done >= full:
             await asyncio.sleep(0)

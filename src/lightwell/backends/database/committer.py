@@ -28,7 +28,7 @@ from lightwell.access.commit import (
 from lightwell.access.context import Tenant
 from lightwell.backends.database.arrival_columns import grouped_arrays, parents_wanted
 from lightwell.backends.database.pack_writer import write_found_in_packs
-from lightwell.backends.database.pool import LOOKUPS, connect, translated
+from lightwell.backends.database.pool import FAILURES, LOOKUPS, connect, translated
 from lightwell.backends.database.roles import ConnectionInfo, DatabaseUnavailable, Role
 from lightwell.backends.database.writers import write_change, write_notes
 from lightwell.domain.archive.model import ArrivalRow
@@ -204,7 +204,7 @@ class GroupCommitter:
             async with self._connection() as connection, connection.transaction():
                 await _for_tenant(connection, changes[0].tenant)
                 await write_notes(connection, changes)
-        except (asyncpg.PostgresError, LightwellError, OSError) as error:
+        except (LightwellError, *FAILURES) as error:
             self.notes_lost += len(changes)
             log.error("%d audit notes could not be written: %s", len(changes), type(error).__name__)
 
@@ -218,7 +218,12 @@ class GroupCommitter:
                 connection = None
                 connection = await self._connected()
             yield connection
-        except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError, TimeoutError):
+        except (
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            asyncpg.PostgresConnectionError,
+            OSError,
+        ):
             if connection is not None:
                 connection.terminate()
                 connection = None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from lightwell.backends.database.pool import connect, wrapped
+from lightwell.backends.database.pool import FAILURES, connect, wrapped
 from lightwell.backends.database.roles import ConnectionInfo, Role
 from lightwell.kernel.errors import LightwellError
 
@@ -70,13 +70,7 @@ class Foreman:
                 continue
             try:
                 await self._hold(connection, stop)
-            except (
-                LightwellError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                OSError,
-                TimeoutError,
-            ) as error:
+            except (LightwellError, *FAILURES) as error:
                 log.warning("the foreman's session is lost: %s", type(error).__name__)
                 await _pause(stop, TAKEOVER_SECONDS)
             finally:
@@ -105,7 +99,7 @@ class Foreman:
         try:
             with wrapped():
                 return await duty.act(connection)
-        except (LightwellError, asyncpg.PostgresError) as error:
+        except (LightwellError, *FAILURES) as error:
             if connection.is_closed():
                 raise
             log.warning("%s: %s", duty.name, type(error).__name__)

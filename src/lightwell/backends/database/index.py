@@ -7,12 +7,10 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-import asyncpg
-
 from lightwell.access.context import Tenant
 from lightwell.backends.database import index_read
 from lightwell.backends.database.index_find import PLANNING, PostgresCandidates, ReadAttributes
-from lightwell.backends.database.pool import Database, translated
+from lightwell.backends.database.pool import FAILURES, Database, translated
 from lightwell.domain.archive import finding
 from lightwell.domain.archive.model import (
     AsideItem,
@@ -53,7 +51,7 @@ class PostgresIndex:
         try:
             async with self._database.transaction(tenant, settings=settings) as connection:
                 yield connection
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FAILURES as error:
             ours = translated(error)
             if ours is None:
                 raise

@@ -28,6 +28,10 @@ CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 30.0
 STATEMENT_SECONDS = 10  # reliability 3.11: queries
 
+# What the driver raises of a connection or a statement. InternalClientError: the server's last word
+# ("terminating connection …") has come and the end of the connection has not, yet.
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
 _TEMPORARY = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -35,6 +39,7 @@ _TEMPORARY = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.DiskFullError,

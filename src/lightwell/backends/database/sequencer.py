@@ -14,7 +14,7 @@ import logging
 
 import asyncpg
 
-from lightwell.backends.database.pool import connect, wrapped
+from lightwell.backends.database.pool import FAILURES, connect, wrapped
 from lightwell.backends.database.roles import ConnectionInfo, Role
 from lightwell.kernel.errors import LightwellError
 
@@ -80,13 +80,7 @@ class Sequencer:
                 continue
             try:
                 await self._hold(connection, stop)
-            except (
-                LightwellError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                OSError,
-                TimeoutError,
-            ) as error:
+            except (LightwellError, *FAILURES) as error:
                 log.warning("sequencer lost its connection: %s", type(error).__name__)
                 await _pause(stop, TAKEOVER_SECONDS)
             finally:

@@ -21,13 +21,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
-import asyncpg
 from dbos import DBOS
 from dbos import error as dbos_error
 from sqlalchemy.exc import SQLAlchemyError
 
 from lightwell.backends.database.executors import BEAT_SECONDS, Executors, Lease
-from lightwell.backends.database.pool import Database
+from lightwell.backends.database.pool import FAILURES, Database
 from lightwell.backends.database.roles import ConnectionInfo, Role
 from lightwell.backends.database.run_book import DEATHS, Key, NotMine, Progress, RunBook
 from lightwell.backends.engine.dbos_run import DbosRun
@@ -92,9 +91,7 @@ class DbosWorker:
                 LightwellError,
                 dbos_error.DBOSException,
                 SQLAlchemyError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                OSError,
+                *FAILURES,
             ) as error:
                 log.warning("the work engine begins anew: %s", type(error).__name__)
             await _pause(stop, PAUSE_SECONDS)
@@ -133,7 +130,7 @@ class DbosWorker:
                         self._lease.renew(asked_at)
                     else:
                         self._lease.lose()
-            except (LightwellError, asyncpg.PostgresError, OSError, TimeoutError) as error:
+            except (LightwellError, *FAILURES) as error:
                 log.warning("worker %s could not beat: %s", self._executor, type(error).__name__)
             if not self._lease.held:
                 log.error("worker %s was taken for dead: its steps stop", self._executor)
@@ -279,7 +276,7 @@ class DbosWorker:
             if news:
                 try:
                     await self._book.progress(news)
-                except (LightwellError, asyncpg.PostgresError) as error:
+                except (LightwellError, *FAILURES) as error:
                     log.info("progress is reported later: %s", type(error).__name__)
 
 
