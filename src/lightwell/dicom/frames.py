@@ -290,6 +290,48 @@ class FrameLocator:
             self._starts.append(begins_codestream(bytes(self._sniff)))
         return self._encapsulated()
 
+    def unaccounted(self, index: FragmentedFrames, *, codestreams: bool) -> str:
+        """What is not plainly part of one declared frame, "" when nothing is; to be asked after `finish`.
+
+        Readers need not care; who throws the fragments away must (PS3.5 A.4, PS3.3 C.7.6.3.1.8): every
+        fragment is a frame's, the tables have an entry a frame, and `codestreams` begin where frames do.
+        """
+        declared = self._header.ints(tags.NumberOfFrames)
+        if declared not in ([], [index.frames]):
+            return "the Number of Frames is none"
+        fragments = len(self._offsets)
+        firsts = list(range(fragments + 1) if index.firsts is None else index.firsts)
+        if len(firsts) != index.frames + 1 or firsts[0] or firsts[-1] != fragments:
+            return f"{fragments} fragments are not those of {index.frames} frames"
+        if codestreams and [n for n, start in enumerate(self._starts) if start] != firsts[:-1]:
+            return (
+                f"the codestreams in {fragments} fragments are not those of {index.frames} frames"
+            )
+        if len(self._table) not in (0, 4 * index.frames):
+            return "the Basic Offset Table has other entries than frames"
+        return self._extended_unaccounted(index.frames, firsts)
+
+    def _extended_unaccounted(self, frames: int, firsts: list[int]) -> str:
+        """Of the Extended Offset Table and its lengths: they stand for the Basic one, if at all."""
+        table = self._header.raw(tags.ExtendedOffsetTable)
+        sizes = self._header.raw(tags.ExtendedOffsetTableLengths)
+        if table is None and sizes is None:
+            return ""
+        if table is None or self._table or len(self._offsets) != frames:
+            return "an Extended Offset Table where none can be"
+        whole = 8 * frames
+        if len(table) != whole or (sizes is not None and len(sizes) != whole):
+            return "the Extended Offset Table has other entries than frames"
+        order = "<" if self._little else ">"
+        found = self._fragments_at(struct.unpack(f"{order}{frames}Q", table))
+        if found is None or list(found) != firsts:
+            return "the Extended Offset Table does not point at the fragments"
+        said = struct.unpack(f"{order}{frames}Q", sizes) if sizes is not None else self._lengths
+        # `finish` has taken the pad byte off where the table did.
+        if list(said) != list(self._lengths):
+            return "the lengths of the Extended Offset Table are not those of the fragments"
+        return ""
+
     def _native(self) -> FrameIndex:
         frames, bits = _declared_frames(self._header), frame_bits(self._header)
         if not bits:

@@ -21,7 +21,8 @@ class InflatingReader:
     """Deflated bytes in, inflated pieces of at most 256 KiB out.
 
     Some writers wrap the stream as zlib does (RFC 1950); that is seen at its first two bytes and read
-    too. Bytes after the end of the stream (the pad byte of PS3.5 A.5) are ignored.
+    too. Bytes after the end of the stream (the pad byte of PS3.5 A.5) are ignored; `beyond` has the
+    first two.
     """
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
@@ -30,6 +31,7 @@ class InflatingReader:
         self._head = b""
         self.taken = 0
         self.given = 0
+        self.beyond = b""
 
     @property
     def finished(self) -> bool:
@@ -56,8 +58,9 @@ class InflatingReader:
                 raise DicomError(
                     "The deflated data set is damaged: it cannot be inflated."
                 ) from error
-            pending = self._inflater.unconsumed_tail
+            pending = self._inflater.unconsumed_tail or self._inflater.unused_data
             yield from self._checked(piece)
+        self.beyond = (self.beyond + bytes(pending[:2]))[:2]
 
     def finish(self) -> Iterator[bytes]:
         """What is left. Raises Truncated when the stream has not ended."""

@@ -246,6 +246,37 @@ def test_a_lying_extended_table_is_a_defect() -> None:
     assert "Extended Offset Table" in index.defects[0].text
 
 
+def unaccounted(header: bytes, fragments: Sequence[bytes], table: bytes = b"") -> str:
+    data, index = encapsulated(header, fragments, table)
+    assert isinstance(index, FragmentedFrames)
+    found = scanned(data, JPEGBaseline)
+    locator = FrameLocator(found, JPEGBaseline)
+    locator.feed(data[found.pixel_offset :])
+    locator.finish()
+    return locator.unaccounted(index, codestreams=True)
+
+
+def test_fragments_and_tables_that_are_no_part_of_one_frame() -> None:
+    two, table = [SOI, SOI + b"more"], struct.pack("<2I", 0, 12)
+    both = extended(two, [4, 8])
+    assert unaccounted(head(), [SOI, b"more"]) == ""
+    assert unaccounted(head(2), two) == unaccounted(head(2), two, table) == ""
+    assert unaccounted(head(2, **both), two) == ""
+    assert unaccounted(head(2, **extended(two, [3, 7])), two) == ""  # pad bytes
+    assert "codestreams" in unaccounted(head(), two)
+    assert "codestreams" in unaccounted(head(2), [SOI, b"no start"])
+    assert "codestreams" in unaccounted(head(2), [*two, SOI], table)
+    assert "Basic" in unaccounted(head(1), [SOI], struct.pack("<2I", 0, 12))
+    assert "Basic" in unaccounted(head(2), two, table + b"\0\0")
+    assert "Number of Frames" in unaccounted(head(0), [SOI])
+    assert "none can be" in unaccounted(head(2, **both), two, table)
+    del both["7FE00001"]
+    assert "none can be" in unaccounted(head(2, **both), two)
+    assert "lengths" in unaccounted(head(2, **extended(two, [4, 6])), two)
+    longer = extended([*two, SOI], [4, 8, 4])
+    assert "other entries" in unaccounted(head(2, **longer), two)
+
+
 def test_offsets_beyond_four_gibibytes_wrap_around() -> None:
     frames = 3
     big = (1 << 32) - 16  # one fragment that is nearly 4 GiB, made of length only

@@ -68,3 +68,16 @@ def test_the_reader_says_when_the_stream_has_ended() -> None:
     assert b"".join(reader.feed(raw[1:] + b"garbage")) == b"abc"
     assert reader.finished
     assert list(reader.finish()) == []
+
+
+def test_what_lies_beyond_the_stream_is_told() -> None:
+    engine = zlib.compressobj(wbits=-15)
+    stream = engine.compress(b"a data set" * 9) + engine.flush()
+    for more in (b"", b"\0", b"\0\1", b"\0\1\2"):
+        for step in (1, 2, 7, 1000):
+            reader = InflatingReader()
+            whole = stream + more
+            for at in range(0, len(whole), step):
+                assert all(reader.feed(whole[at : at + step]))
+            assert list(reader.finish()) == []
+            assert reader.beyond == more[:2]

@@ -51,11 +51,19 @@ def decode_frame(job: DecodeJob, limits: Limits = px.DEFAULT_LIMITS) -> DecodedF
         return _native(job.pixels, _inflate(job.pixels, job.data), 0)
     if syntax == px.RLE:
         return DecodedFrame(_rle(job.pixels, job.data), job.pixels.photometric)
+    samples, stream = codec_samples(job, limits)
+    return fit(job.pixels, samples, stream)
+
+
+def codec_samples(job: DecodeJob, limits: Limits = px.DEFAULT_LIMITS) -> tuple[Samples, Codestream]:
+    """What the codec of a JPEG family syntax gives, before it is made to fit its header. Raises as
+    `decode_frame`."""
+    job.pixels.check(limits)
     stream = inspect(job.data)
     _check_stream(job.pixels, stream)
     with loud():
-        samples = _DECODERS[syntax](job.data, job.pixels, stream)
-    return _fit(job.pixels, samples, stream)
+        samples = _DECODERS[job.pixels.transfer_syntax](job.data, job.pixels, stream)
+    return samples, stream
 
 
 def stored_values(samples: Samples, pixels: PixelDescription) -> Samples:
@@ -263,7 +271,7 @@ _DECODERS: dict[str, _Decoder] = {
 }
 
 
-def _fit(pixels: PixelDescription, samples: Samples, stream: Codestream) -> DecodedFrame:
+def fit(pixels: PixelDescription, samples: Samples, stream: Codestream) -> DecodedFrame:
     """Check what the codec made, widen it to Bits Allocated and name its colour space."""
     wanted: tuple[int, ...] = (pixels.rows, pixels.columns)
     if pixels.samples == 3:

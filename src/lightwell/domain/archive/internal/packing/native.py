@@ -1,10 +1,12 @@
 """The native form of a compressed original: what a pixel-exact tenant keeps in its place (ADR 0019).
 
 Explicit VR Little Endian with every pixel value that the original decompresses to; its header byte for
-byte but for Photometric Interpretation and Planar Configuration, where decompressing changes them, and the
-offset tables of fragments that are gone. A deflated data set is simply inflated. Whatever is not plainly
-foreseen stays as received, with its reason: a syntax or a codestream that may have lost something, too,
-for what is kept must not hang on which decoder was asked.
+byte but for Photometric Interpretation and Planar Configuration, where decompressing changes them, and what
+speaks of fragments that are gone: their offset tables and total length, (7FE0,0001) to (7FE0,0003), and the
+length of that group, (7FE0,0000). A deflated data set is simply inflated. Whatever is not plainly foreseen
+stays as received, with its reason: a syntax or a codestream that may have lost something, too, for what is
+kept must not hang on which decoder was asked; and fragments or bytes that belong to no frame, which nobody
+would ever see again.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from lightwell.dicom import tags
 from lightwell.dicom.errors import DicomError
 from lightwell.dicom.frames import FragmentedFrames, FrameLocator
 from lightwell.dicom.header import Header
-from lightwell.dicom.inflate import inflate_bounded
+from lightwell.dicom.inflate import InflatingReader
 from lightwell.dicom.rewrite import apply_edits
 from lightwell.dicom.scanner import scan, scan_tail
 from lightwell.dicom.uids import (
@@ -44,7 +46,7 @@ from lightwell.domain.archive.coding import (
     Reason,
 )
 from lightwell.domain.archive.internal.packing.feeding import Feeder
-from lightwell.domain.archive.internal.packing.planning import plan, refuse_tail
+from lightwell.domain.archive.internal.packing.planning import HARMLESS, plan, refuse_tail
 from lightwell.domain.archive.internal.packing.reading import Window
 from lightwell.domain.archive.internal.packing.recipe import FRAME_LIMIT, FRAMES_LIMIT, TAIL_LIMIT
 from lightwell.domain.archive.internal.packing.sources import CHUNK, WHOLE, Arrived, Opened, Source
@@ -64,6 +66,12 @@ LOSSLESS = frozenset(
 )
 _LONGEST_VALUE = 0xFFFFFFFE
 _PIXELS = tags.PixelData >> 16  # the group of pixel data and their offset tables
+_GROUP_LENGTH = _PIXELS << 16
+#: Those that go with the fragments they describe (PS3.3 C.7.6.3); the group's length counts them.
+_OF_FRAGMENTS = frozenset(range(_GROUP_LENGTH, _GROUP_LENGTH + 4))
+_IMAGE_GROUP_LENGTH = tags.PhotometricInterpretation >> 16 << 16
+#: Frames of these begin with no marker; how many there are their lengths tell.
+_UNMARKED = frozenset({EncapsulatedUncompressed.uid, _DEFLATED_FRAMES})
 
 
 class _StaysAsReceived(Exception):
@@ -153,7 +161,12 @@ def _inflated(source: Source, digest: Any) -> Iterator[bytes]:
             digest.update(piece)
             yield piece
 
-    yield from inflate_bounded(chunks())
+    reader = InflatingReader()
+    for chunk in chunks():
+        yield from reader.feed(chunk)
+    yield from reader.finish()
+    if reader.beyond not in (b"", b"\0"):  # one pad byte (PS3.5 A.5); more may be anything
+        raise _StaysAsReceived(Reason.DISORDER)
 
 
 def _decompressed(source: Source, digest: Any, coder: FrameCoder) -> Iterator[bytes | memoryview]:
@@ -167,6 +180,7 @@ def _decompressed(source: Source, digest: Any, coder: FrameCoder) -> Iterator[by
         raise _StaysAsReceived(
             Reason.NO_PIXELS if header.pixel_tag is None else Reason.ALREADY_ENCAPSULATED
         )
+    _check_structure(header)
     locator = FrameLocator(header, syntax_of(source.syntax))
     at = 0
     for chunk in opened.chunks():
@@ -176,6 +190,8 @@ def _decompressed(source: Source, digest: Any, coder: FrameCoder) -> Iterator[by
     index, end = locator.finish(), locator.tail_offset
     form, photometric = _form(header)
     if end is None or not isinstance(index, FragmentedFrames) or index.defects:
+        raise _StaysAsReceived(Reason.DISORDER)
+    if locator.unaccounted(index, codestreams=source.syntax not in _UNMARKED):
         raise _StaysAsReceived(Reason.DISORDER)
     tail = _tail(opened, header, end)
     frames = _frames(opened, index, CompressedFrame(source.syntax, photometric, b""), form, coder)
@@ -187,6 +203,19 @@ def _decompressed(source: Source, digest: Any, coder: FrameCoder) -> Iterator[by
             raise _StaysAsReceived(Reason.COLOUR_FORM)
         yield memoryview(frame.data)
     yield b"\0" * (form.frames * form.frame_bytes % 2) + tail
+
+
+def _check_structure(header: Header) -> None:
+    """Of the header as it came: what is not kept of it stands last and describes fragments, each once."""
+    if any(defect.code not in HARMLESS for defect in header.structure):
+        raise _StaysAsReceived(Reason.DISORDER)
+    found = [row[0] for row in header.node.rows]
+    late = [tag for tag in found if tag >> 16 >= _PIXELS]
+    rows = [tag for tag in late if tag != tags.PixelData]
+    if found[len(found) - len(late) :] != late or not _OF_FRAGMENTS.issuperset(rows):
+        raise _StaysAsReceived(Reason.DISORDER)
+    if rows != sorted(set(rows)) or header.pixel_tag != tags.PixelData:
+        raise _StaysAsReceived(Reason.DISORDER)
 
 
 def _form(header: Header) -> tuple[PixelForm, str]:
@@ -242,6 +271,8 @@ def _head(opened: Opened, header: Header, form: PixelForm, photometric: str, tai
     if form.samples == 3 and header.int(tags.PlanarConfiguration) != 0:
         edits[tags.PlanarConfiguration] = {"vr": "US", "Value": [0]}
     if edits:
+        if _IMAGE_GROUP_LENGTH in header:  # it would go: a new value has another length
+            raise _StaysAsReceived(Reason.DISORDER)
         head = apply_edits(head, ExplicitVRLittleEndian, edits)
     head += element_header(tags.PixelData, "OB" if form.bits_allocated == 8 else "OW", length)
     found = scan(head, ExplicitVRLittleEndian, complete=False)

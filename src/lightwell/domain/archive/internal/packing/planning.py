@@ -21,7 +21,7 @@ from lightwell.domain.archive.internal.packing.recipe import (
 
 _SIGNATURES = b"\xfa\xff\xfa\xff"  # (FFFA,FFFA) in little endian, at any depth
 #: Defects that leave every byte of the header in its place.
-_HARMLESS = frozenset({Flaw.ODD_LENGTH})
+HARMLESS = frozenset({Flaw.ODD_LENGTH})
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 _NATIVE = frozenset({ExplicitVRLittleEndian.uid, ImplicitVRLittleEndian.uid})
 _OVERLAYS = range(0x6000, 0x6020, 2)
@@ -61,7 +61,7 @@ def _refuse_structure(header: Header) -> Reason | None:
         return Reason.FLOAT
     if header.encapsulated:
         return Reason.ALREADY_ENCAPSULATED
-    if any(defect.code not in _HARMLESS for defect in header.structure):
+    if any(defect.code not in HARMLESS for defect in header.structure):
         return Reason.DISORDER
     if any(tag >= tags.ExtendedOffsetTable for tag in header.index):  # of fragments that are none
         return Reason.DISORDER
@@ -161,7 +161,7 @@ def refuse_tail(tail: Header | None, raw: bytes) -> Reason | None:
         return Reason.SIGNED_OBJECT
     if tail.pixel_tag is not None or tail.bulk is not None or tail.end != len(raw):
         return Reason.DISORDER
-    if any(defect.code not in _HARMLESS for defect in tail.structure):
+    if any(defect.code not in HARMLESS for defect in tail.structure):
         return Reason.DISORDER
     first = next(iter(tail.index), tags.DataSetTrailingPadding)
     return Reason.DISORDER if first <= tags.PixelData else None

@@ -193,6 +193,109 @@ def test_elements_behind_the_pixels_stay() -> None:
     assert native.read(0, native.size).endswith(tail)
 
 
+def streams(syntax: str, count: int) -> list[bytes]:
+    made = [compress((frame() + n).astype(np.uint16), syntax) for n in range(count)]
+    return [stream + b"\0" * (len(stream) % 2) for stream in made]
+
+
+def refused(made: BuiltInstance) -> Reason | None:
+    native = native_of(source_of(made), InlineFrameCoder())
+    assert native.arrived is None
+    return native.refused
+
+
+def with_streams(
+    syntax: str, parts: list[bytes], more: bytes = b"", **options: object
+) -> BuiltInstance:
+    """Fragments of one's own behind a header that ends with `more`."""
+    plain = built(EXPLICIT_LE, **options)
+    head = plain.dataset[: header_of(plain.dataset).end] + more
+    pixels = enc.encapsulated_pixel_element(parts, offset_table=False)
+    return replace(plain, syntax=syntax, dataset=head + pixels)
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS)
+def test_frames_beyond_their_number_are_not_dropped(syntax: str) -> None:
+    assert refused(with_streams(syntax, streams(syntax, 3))) in (
+        Reason.DISORDER,
+        Reason.CODEC_FAILED,
+    )
+    one, two = streams(syntax, 2)
+    assert refused(with_streams(syntax, [one + two])) is Reason.CODEC_FAILED
+    assert refused(with_streams(syntax, [one, two, two], frames=2)) is Reason.DISORDER
+
+
+def element(tag: int, vr: str, value: bytes) -> bytes:
+    return enc.encode({tag: (vr, value)}, enc.Form())
+
+
+def offsets(parts: list[bytes]) -> bytes:
+    starts = [sum(8 + len(part) for part in parts[:n]) for n in range(len(parts))]
+    return np.array(starts, "<u8").tobytes()
+
+
+def sizes(parts: list[bytes]) -> bytes:
+    return np.array([len(part) for part in parts], "<u8").tobytes()
+
+
+def test_what_describes_fragments_goes_with_them_and_nothing_else() -> None:
+    parts = streams(enc.JPEG_LS, 2)
+    table = element(0x7FE00001, "OV", offsets(parts))
+    lengths = element(0x7FE00002, "OV", sizes(parts))
+    total = element(0x7FE00003, "UV", np.uint64(sum(map(len, parts))).tobytes())
+    group = element(0x7FE00000, "UL", b"\0\0\0\0")
+    made = with_streams(enc.JPEG_LS, parts, group + table + lengths + total, frames=2)
+    native = native_of(source_of(made), InlineFrameCoder())
+    assert native.arrived is not None
+    header = header_of(native.read(0, native.size))
+    assert [tag for tag in header.index if tag >> 16 == 0x7FE0] == []
+    assert header.pixel_tag == 0x7FE00010
+    private = element(0x00091001, "OB", b"abcd")
+    late = element(0x7FE00005, "OB", b"abcd")
+    for more in (late, table + private, table + lengths + late, lengths + table, table * 2):
+        made = with_streams(enc.JPEG_LS, parts, more, frames=2)
+        assert refused(made) is Reason.DISORDER
+    made = with_streams(enc.JPEG_LS, parts, table + element(0x00400031, "OB", b"a"), frames=2)
+    assert refused(made) is Reason.DISORDER
+
+
+def test_the_extended_table_says_what_is_there() -> None:
+    parts = streams(enc.JPEG_LS, 3)
+    short = sizes([part[:-2] for part in parts[:2]])
+    for frames, table, lengths in (
+        (1, offsets(parts), sizes(parts)),
+        (2, offsets(parts), sizes(parts)),
+        (2, offsets(parts[:2]), sizes(parts)),
+        (2, offsets(parts[:2]), short),
+    ):
+        more = element(0x7FE00001, "OV", table) + element(0x7FE00002, "OV", lengths)
+        made = with_streams(enc.JPEG_LS, parts[:2], more, frames=frames)
+        assert refused(made) is Reason.DISORDER
+    only = with_streams(
+        enc.JPEG_LS, parts[:2], element(0x7FE00002, "OV", sizes(parts[:2])), frames=2
+    )
+    assert refused(only) is Reason.DISORDER
+
+
+def test_a_deflated_data_set_ends_with_its_stream() -> None:
+    made = built(enc.DEFLATED)
+    data = made.dataset.removesuffix(b"\0")
+    for pad in (b"", b"\0"):
+        native = native_of(source_of(replace(made, dataset=data + pad)), InlineFrameCoder())
+        assert native.arrived is not None
+    for more in (b"\1", b"\0\0", b"more that is no padding"):
+        assert refused(replace(made, dataset=data + more)) is Reason.DISORDER
+
+
+def test_a_group_length_that_would_go_keeps_the_object_as_it_is() -> None:
+    made = built(enc.JPEG_2000, colour=True)
+    header = header_of(made.dataset, enc.JPEG_2000)
+    start = next(row[2] for row in header.node.rows if row[0] >> 16 == 0x0028)
+    length = element(0x00280000, "UL", b"\x40\0\0\0")
+    data = made.dataset[:start] + length + made.dataset[start:]
+    assert refused(replace(made, dataset=data)) is Reason.DISORDER
+
+
 # --- whole packs -----------------------------------------------------------------------------------
 
 
