@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +24,7 @@ from lightwell.domain.archive.keys import is_packed
 from lightwell.domain.archive.model import Outcome
 from lightwell.domain.archive.settle_api import MERGE_AT, PIXEL_EXACT
 from lightwell.testing import encoding as enc
-from lightwell.testing.builders import Shape, StudyBuilder, a_study, noise_pixels
+from lightwell.testing.builders import BuiltInstance, Shape, StudyBuilder, a_study, noise_pixels
 from tests.integration.test_settle import (
     broken,
     keep,
@@ -152,6 +153,60 @@ async def test_a_repeat_is_known_by_what_arrived(house: House, exact: Context) -
     vouched = await house.archive.vouch(exact, [(b.sop_class, b.sop_uid) for b in objects])
     assert [one.failure for one in vouched] == [None, None]
     assert await broken(house, exact) == []
+
+
+async def native_forms(house: House, context: Context, study: StudyBuilder) -> list[BuiltInstance]:
+    """The objects as they are given out, for somebody to send them back."""
+    places = await located(house, context, study)
+    return [
+        replace(built, syntax=EXPLICIT_LE, dataset=await served(house, at))
+        for built, at in zip(study.objects(), places, strict=True)
+    ]
+
+
+async def test_what_was_given_out_comes_back_as_a_duplicate(house: House, exact: Context) -> None:
+    study = study_in(enc.JPEG_LS)
+    await keep_all(house, exact, study)
+    await settle(house, exact, study)
+    before = await rows(house, exact)
+    for built in await native_forms(house, exact, study):
+        assert await keep(house, exact, built) is Outcome.DUPLICATE
+    assert await rows(house, exact) == before
+
+
+async def test_what_was_given_out_does_not_take_the_place_of_a_rotten_one(
+    house: House, exact: Context
+) -> None:
+    study = study_in(enc.JPEG_LS)
+    await keep_all(house, exact, study)
+    await settle(house, exact, study)
+    back = (await native_forms(house, exact, study))[0]
+    before = await rows(house, exact)
+    first = (await located(house, exact, study))[0]
+    data = bytearray(house.blobs.read(first.landed.key))
+    data[first.landed.offset + first.landed.length - 40] ^= 1
+    house.blobs.put(first.landed.key, bytes(data), replace=True)
+    assert await keep(house, exact, back) is Outcome.CONFLICT
+    assert await rows(house, exact) == before
+
+
+async def test_native_forms_are_compared_in_the_data_folder(
+    house: House, exact: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_in(enc.JPEG_LS)
+    await keep_all(house, exact, study)
+    await settle(house, exact, study)
+    folders: list[object] = []
+    made = tempfile.SpooledTemporaryFile
+
+    def spooled(*args: object, **more: object) -> object:
+        folders.append(more.get("dir"))
+        return made(*args, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", spooled)
+    other = study.with_attributes(ImageComments="another header").objects()[0]
+    assert await keep(house, exact, other) is Outcome.CANDIDATE
+    assert set(folders) == {str(house.settings.staging)}
 
 
 async def test_a_repeat_of_a_rotten_one_brings_the_original_back(

@@ -123,6 +123,7 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         journal=journal,
         clock=clock,
         coder=coder,
+        folder=str(settings.staging),
     )
     engine = PostgresEngine(database)
     book, hasher = PostgresPeople(database), Argon2Hasher()

@@ -69,12 +69,13 @@ class Archive:
         journal: Journal,
         clock: Clock,
         coder: FrameCoder | None = None,
+        folder: str | None = None,
     ) -> None:
         self.policy = policy
         self.committer = committer
         self.clock = clock
         self._blobs = blobs
-        self._stock = Stock(blobs, coder)
+        self._stock = Stock(blobs, coder, folder)
         self._teller = Teller(self._stock)
         self._previewer = Previewer(self._stock, self._teller)
         self._index = index

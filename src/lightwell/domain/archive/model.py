@@ -195,6 +195,7 @@ class Known:
     study_patient: tuple[str, str] | None = None  # whose the study said it was: (issuer, ID)
     instances: tuple[KnownInstance, ...] = ()
     same_pixels: bool | None = None  # looked at only when a UID is taken by another data set
+    native_whole: bool = True  # False: what is kept in the place of an original is found damaged
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,9 @@ def admit(arrival: Described, sha256: bytes, known: Known) -> Decision:
 
 def _admit_known_uid(arrival: Described, sha256: bytes, known: Known) -> Decision:
     same = next((k for k in known.instances if k.sha256 == sha256), None)
+    # What a pack gives out in the place of an original comes back as that: it is no other object.
+    if same is None and known.native_whole:
+        same = next((k for k in known.instances if k.kept_sha256 == sha256), None)
     if same is not None:
         return _admit_same(same)
     current = next((k for k in known.instances if k.state == "current"), known.instances[0])

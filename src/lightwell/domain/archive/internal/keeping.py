@@ -243,7 +243,11 @@ class Keeper:
             verdict = _verdict(Outcome.STORED, described)
             return Placed(verdict, committed(False), digest=described.digest)
         if decision.outcome in (Outcome.DUPLICATE, Outcome.STILL_REJECTED) and known is not None:
-            return await self._duplicate(context, staged, described, decision, known)
+            repeat = await self._duplicate(context, staged, described, decision, known)
+            if repeat is not None:
+                return repeat
+            facts = await self._facts(context, staged, described, native_whole=False)
+            return await self._decide(context, staged, described, facts, parents_known)
         verdict = _verdict(decision.outcome, described, decision.reason)
         if decision.outcome is Outcome.REJECTED or decision.reason == "conflict-again":
             if known is not None:
@@ -251,16 +255,21 @@ class Keeper:
             return Placed(verdict, final=True)
         return Placed(verdict)
 
-    async def _facts(self, context: Context, staged: Staged, described: Described) -> Known:
+    async def _facts(
+        self, context: Context, staged: Staged, described: Described, *, native_whole: bool = True
+    ) -> Known:
         instance = described.instance
         known = await self._index.known(
             context.tenant, described.patient, instance.study_uid, instance.sop_uid
         )
+        known = replace(known, native_whole=native_whole)
         rival = next(
             (k for k in known.instances if k.state == "current"),
             known.instances[0] if known.instances else None,
         )
         if rival is None or rival.sha256 == staged.landed.sha256:
+            return known
+        if native_whole and rival.kept_sha256 == staged.landed.sha256:
             return known
         blob_id = blob_of_key(rival.key) if rival.inline else None
         inline = await self._index.inline(context.tenant, blob_id) if blob_id else None
@@ -305,16 +314,19 @@ class Keeper:
         described: Described,
         decision: Decision,
         known: KnownInstance,
-    ) -> Placed:
+    ) -> Placed | None:
         """Acknowledge a repeat only after the first copy was proved whole and durable.
 
         When it is not (its sync failed, or it was damaged since), this copy of the same data set takes
-        its place.
+        its place. None: not so when this is only what we gave out in the place of what arrived; then it is
+        to be judged like any other data set.
         """
         if not known.inline:
             try:
                 await asyncio.to_thread(self._prove, known, described.instance.sop_uid)
             except (BlobMissing, StoreBroken, Damaged) as error:
+                if known.sha256 != staged.landed.sha256:
+                    return None
                 return _to_repair(described, known, error)
         self._seen_again(context, described, known)
         proof = Stored(committed(False), vouching.sealed_before(known.key))

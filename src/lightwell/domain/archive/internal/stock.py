@@ -28,6 +28,9 @@ class Stock:
 
     blobs: BlobStore
     frame_coder: FrameCoder | None = None
+    folder: str | None = (
+        None  # where large objects wait while they are looked at; None: the system's own
+    )
     _records: Remembered[tuple[FrameRecord, ...]] = field(
         default_factory=lambda: Remembered(RECORD_BYTES), repr=False, compare=False
     )
@@ -73,7 +76,7 @@ class Stock:
 
     def itself(self) -> Stock:
         """The same without anything kept between us and the store: for answers about what it holds."""
-        return Stock(self.blobs.itself(), self.frame_coder)
+        return Stock(self.blobs.itself(), self.frame_coder, self.folder)
 
     def reader(self, key: str) -> Callable[[int, int], bytes]:
         """Ranges of one object."""

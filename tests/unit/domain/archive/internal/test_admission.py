@@ -121,3 +121,14 @@ def test_a_known_uid(
     known = Known(instances=instances, same_pixels=same_pixels, study_patient=study_patient)
     decision = admit(arrival(), MINE, known)
     assert (decision.outcome, decision.reason) == (outcome, reason)
+
+
+def test_what_was_given_out_in_the_place_of_an_original_is_no_other_object() -> None:
+    first = kept(kept_sha256=MINE)
+    decision = admit(arrival(), MINE, Known(instances=(first,)))
+    assert (decision.outcome, decision.known) == (Outcome.DUPLICATE, first)
+    # not when it is found damaged: it cannot take the place of what arrived
+    known = Known(instances=(first,), same_pixels=False, native_whole=False)
+    assert admit(arrival(), MINE, known).outcome is Outcome.CONFLICT
+    rejected = kept(kept_sha256=MINE, rejected="113037")
+    assert admit(arrival(), MINE, Known(instances=(rejected,))).outcome is Outcome.REJECTED
