@@ -22,6 +22,7 @@ from lightwell.domain.archive.invariants import (
     to_json,
     whole,
 )
+from lightwell.domain.archive.upkeep_api import NEWEST
 
 _COLOURS = {State.HELD: "green", State.BROKEN: "red", State.NOT_BUILT: "dim"}
 FINDINGS = 5  # named on the terminal; --json names up to a hundred
@@ -53,6 +54,11 @@ def fsck(
         print(json.dumps(to_json(invariants, checked.orphans, deep=deep)))
     else:
         _show(invariants, checked.orphans)
+        if not deep:
+            console.print(
+                f"Bytes were read of the newest {NEWEST} instances of each tenant; of the others it was"
+                " seen that they are there. --deep reads every byte."
+            )
     if not whole(invariants):
         raise typer.Exit(1)
 
