@@ -261,6 +261,7 @@ export function Enrol({ tenant, token }: PageProps & { readonly token: string })
   const [failure, busy, attempt] = useAttempt();
   useEffect(() => {
     attempt(async () => setOffer(await fetchEnrolment(tenant, token, '')));
+    // Once: each offer has a secret and a challenge of its own.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, []);
   if (!offer) return <Card title={failure ? 'This link opens nothing' : 'Opening the link…'} failure={failure}>{null}</Card>;
