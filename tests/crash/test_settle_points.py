@@ -131,12 +131,18 @@ def test_a_kill_at_random_moments(
 
 
 def test_everything_comes_back_from_packs_after_all_that(
-    ward: Any, wait_until: Callable[..., None]
+    ward: Any, new_objects: Callable[..., Any], wait_until: Callable[..., None]
 ) -> None:
-    """The index made anew from what the crashes left in the store."""
+    """The index made anew from what the crashes left in the store, and from what lies there twice."""
     server = ward.server
+    server.kill(group=True)
+    server.start(LIGHTWELL_SETTLE_AFTER="1")  # what is packed now stays besides, for a day
+    made = new_objects(5000, 2, 4)
+    ward.send(made)
+    wait_settled(ward, wait_until)
     server.stop()
-    # With the grace of the server: else what the kills left beside its pack stays for a day.
+    assert len(list(stored(server, "landed"))) >= len(made)
+    # With the grace of the server that follows: else all that stays for a day.
     done = server.command("reindex", "--json", "--yes", **AT_ONCE)
     report = json.loads(done.stdout)["tenants"]["default"]
     assert (done.returncode, report["damaged"]) == (0, 0), report

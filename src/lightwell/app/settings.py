@@ -101,6 +101,16 @@ class Settings:
         return self.data / "cache"
 
 
+GRACE_RULE = "LIGHTWELL_LANDED_GRACE is a number of seconds from 0 to 31622400."
+
+
+def checked_grace(seconds: float) -> float:
+    """The same, or Invalid; so is what is no number."""
+    if not 0 <= seconds <= 366 * 24 * 3600:
+        raise Invalid(GRACE_RULE)
+    return seconds
+
+
 def checked(settings: Settings) -> Settings:
     """The same settings, or Invalid with the sentence an operator needs."""
     checked_aet(settings.aet)
@@ -119,8 +129,7 @@ def checked(settings: Settings) -> Settings:
         raise Invalid("--work-at-once is a number from 1 to 64.")
     if not 1 <= settings.settle_after <= 7 * 24 * 3600:
         raise Invalid("LIGHTWELL_SETTLE_AFTER is a number of seconds from 1 to 604800.")
-    if not 0 <= settings.landed_grace <= 366 * 24 * 3600:
-        raise Invalid("LIGHTWELL_LANDED_GRACE is a number of seconds from 0 to 31622400.")
+    checked_grace(settings.landed_grace)
     if not 0 < settings.cool_after <= 100 * 366:
         raise Invalid("LIGHTWELL_COOL_AFTER is a number of days, more than 0.")
     if settings.cache_bytes is not None and not (

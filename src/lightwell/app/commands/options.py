@@ -17,7 +17,14 @@ from lightwell.app.binding import check_bound
 from lightwell.app.data_folder import make_data_folder
 from lightwell.app.database_access import database
 from lightwell.app.logs import log_to_terminal
-from lightwell.app.settings import DEFAULT_DIMSE, DEFAULT_HTTP, Settings, parse_endpoint
+from lightwell.app.settings import (
+    DEFAULT_DIMSE,
+    DEFAULT_HTTP,
+    GRACE_RULE,
+    Settings,
+    checked_grace,
+    parse_endpoint,
+)
 from lightwell.app.wiring import House, furnish, open_house
 from lightwell.domain.tenants.model import DEFAULT
 from lightwell.kernel.errors import Invalid, Missing
@@ -41,6 +48,7 @@ def settings_from(data: Path, **given: Any) -> Settings:
     basic = Settings(
         data=data.absolute(), http=parse_endpoint(DEFAULT_HTTP), dimse=parse_endpoint(DEFAULT_DIMSE)
     )
+    given.setdefault("landed_grace", _landed_grace(basic.landed_grace))
     return replace(
         basic,
         database_url=os.environ.get("LIGHTWELL_DATABASE_URL"),
@@ -55,6 +63,15 @@ def _cache_bytes() -> int | None:
     if text and not text.isdecimal():
         raise Invalid("LIGHTWELL_CACHE_BYTES is a number of bytes.")
     return int(text) if text else None
+
+
+def _landed_grace(otherwise: float) -> float:
+    """What `serve` is told: a command that packs or re-indexes says when landed objects go, too."""
+    text = os.environ.get("LIGHTWELL_LANDED_GRACE")
+    try:
+        return checked_grace(float(text)) if text else otherwise
+    except ValueError as error:
+        raise Invalid(GRACE_RULE) from error
 
 
 def check_installed(settings: Settings) -> None:
