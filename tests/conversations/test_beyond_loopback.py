@@ -1,6 +1,6 @@
 """A server that listens on every address: what is open, to whom, and how it speaks.
 
-D28, D07; Must show 1 of issue C. Traffic stays on loopback: the addresses of the machine are only listened on.
+D28, D07; Must show 1 of issue C. Traffic stays on loopback: the machine's addresses are only listened on.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ PROBES = {"/livez", "/readyz"}
 
 
 @pytest.fixture(scope="module")
-def open_server() -> Iterator[Served]:
-    tls = free_port()
-    with serving(listen="0.0.0.0", arguments=("--dimse-tls", f"{LOOPBACK}:{tls}")) as server:
-        server.tls_port = tls  # type: ignore[attr-defined]
+def tls_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def open_server(tls_port: int) -> Iterator[Served]:
+    with serving(listen="0.0.0.0", arguments=("--dimse-tls", f"{LOOPBACK}:{tls_port}")) as server:
         yield server
 
 
@@ -39,7 +42,8 @@ def ask(server: Served, path: str, *, method: str = "GET", **headers: str) -> tu
         with urllib.request.urlopen(request, timeout=20, context=trusted) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
-        return error.code, error.read()
+        with error:
+            return error.code, error.read()
 
 
 def test_nothing_answers_without_identity_but_the_probes(open_server: Served) -> None:
@@ -53,7 +57,7 @@ def test_nothing_answers_without_identity_but_the_probes(open_server: Served) ->
         for method in methods:
             status, said = ask(open_server, path, method=method.upper())
             if template in PROBES:
-                assert status == 200, template
+                assert status in (200, 503), template  # 503: not ready, and so it says
             elif "/sign-" not in template:  # where one signs in, and out
                 assert status == 401, (method, template, status, said[:200])
                 told.add(said)
@@ -87,8 +91,11 @@ def shaken(port: int, authority: Path, version: ssl.TLSVersion, *certificate: Pa
     try:
         with (
             socket.create_connection((LOOPBACK, port), 10) as plain,
-            context.wrap_socket(plain, server_hostname="localhost") as secure,
+            context.wrap_socket(
+                plain, server_hostname="localhost", do_handshake_on_connect=False
+            ) as secure,
         ):
+            secure.do_handshake()
             secure.settimeout(10)
             agreed = secure.version() or ""
             secure.sendall(b"\x05")  # with TLS 1.3 a missing certificate is heard of afterwards
@@ -114,10 +121,9 @@ def issued(server: Served, name: str, folder: Path) -> tuple[Path, Path, str]:
     return folder / f"{name}.crt", folder / f"{name}.key", done.stdout.strip()
 
 
-def echo(server: Served, title: str, *tls: str | Path) -> subprocess.CompletedProcess[str]:
+def echo(port: int, title: str, *tls: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["echoscu", "-v", *map(str, tls), "-aet", title, "-aec", server.aet]
-        + [LOOPBACK, str(server.tls_port)],  # type: ignore[attr-defined]
+        ["echoscu", "-v", *map(str, tls), "-aet", title, "-aec", "LIGHTWELL", LOOPBACK, str(port)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -125,22 +131,22 @@ def echo(server: Served, title: str, *tls: str | Path) -> subprocess.CompletedPr
     )
 
 
-def test_d07_a_device_is_its_certificate(open_server: Served, tmp_path: Path) -> None:
+def test_d07_a_device_is_its_certificate(
+    open_server: Served, tls_port: int, tmp_path: Path
+) -> None:
     """With the right one it is in; with another device's, or none, it is not (D28)."""
     own, key, fingerprint = issued(open_server, "CT_ONE", tmp_path)
     other, other_key, _ = issued(open_server, "CT_TWO", tmp_path)
     assert key.stat().st_mode & 0o077 == 0
     allow = frozenset({"store"})
-    peer = Peer(
-        "CT_ONE", LOOPBACK, free_port(), PeerType.MODALITY, allow, certificate=fingerprint
-    )
+    peer = Peer("CT_ONE", LOOPBACK, free_port(), PeerType.MODALITY, allow, certificate=fingerprint)
     open_server.register([peer])
     trust = ("--add-cert-file", tmp_path / "authority.crt")
-    right = echo(open_server, "CT_ONE", "--enable-tls", key, own, *trust)
+    right = echo(tls_port, "CT_ONE", "--enable-tls", key, own, *trust)
     assert right.returncode == 0, right.stderr
-    wrong = echo(open_server, "CT_ONE", "--enable-tls", other_key, other, *trust)
+    wrong = echo(tls_port, "CT_ONE", "--enable-tls", other_key, other, *trust)
     assert wrong.returncode != 0
-    nobody = echo(open_server, "CT_ONE", "--anonymous-tls", *trust)
+    nobody = echo(tls_port, "CT_ONE", "--anonymous-tls", *trust)
     assert nobody.returncode != 0
 
 
@@ -180,12 +186,12 @@ def listening(root: int) -> set[tuple[str, int]]:
     return found
 
 
-def test_what_is_open_and_nothing_else(open_server: Served) -> None:
+def test_what_is_open_and_nothing_else(open_server: Served, tls_port: int) -> None:
     """The web door on every address, DICOM on loopback; the database on no port at all."""
     wanted = {
         ("00000000", open_server.http_port),
         ("0100007F", open_server.dimse_port),
-        ("0100007F", open_server.tls_port),  # type: ignore[attr-defined]
+        ("0100007F", tls_port),
     }
     wait_until(open_server.ready, 60, "the server was not ready")
     assert listening(open_server.pid) == wanted
@@ -200,5 +206,6 @@ def test_a_proxy_is_no_anonymous_browser(tmp_path: Path) -> None:
                     urllib.request.Request(f"{server.url}/dicomweb/studies", headers=headers),
                     timeout=20,
                 )
-            assert refused.value.code == 401
+            with refused.value:
+                assert refused.value.code == 401
         assert "https://pacs.example/enrol#" in server.output()

@@ -29,7 +29,9 @@ def test_where_browsers_find_it() -> None:
     assert settings(public_url="https://pacs.example").web_url == "https://pacs.example"
 
 
-@pytest.mark.parametrize("url", ["https://pacs.example", "https://10.1.2.3:8443", "http://localhost:80"])
+@pytest.mark.parametrize(
+    "url", ["https://pacs.example", "https://10.1.2.3:8443", "http://localhost:80"]
+)
 def test_a_public_address(url: str) -> None:
     assert checked(settings(public_url=url)).public_url == url
 

@@ -33,7 +33,9 @@ def show_authority(data: DataOption) -> None:
 
 @app.command("issue")
 def issue(
-    name: Annotated[str, typer.Argument(help="What the device is called, for example its AE title.")],
+    name: Annotated[
+        str, typer.Argument(help="What the device is called, for example its AE title.")
+    ],
     data: DataOption,
     to: Annotated[Path, typer.Option(help="Folder for NAME.crt, NAME.key and authority.crt.")],
 ) -> None:

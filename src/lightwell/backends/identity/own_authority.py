@@ -121,12 +121,16 @@ class OwnAuthority:
             .not_valid_after(now + AUTHORITY_LIFE)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_signs_certificates(), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
             .sign(key, hashes.SHA256())
         )
         made = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         _write(made, _key_pem(key) + _pem(certificate), 0o600)
-        with contextlib.suppress(FileExistsError):  # another process was faster: its authority holds
+        with contextlib.suppress(
+            FileExistsError
+        ):  # another process was faster: its authority holds
             os.link(made, path)
         made.unlink()
         _sync(self._folder)

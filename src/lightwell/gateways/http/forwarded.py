@@ -1,8 +1,8 @@
 """What a trusted proxy says of the browser's side of a connection. Pure.
 
-`X-Forwarded-For` and `X-Forwarded-Proto` are what anybody can write: they count only when the connection comes
-from an address that the operator named, and then only their last word, which is that proxy's own. From anybody
-else they are taken off, so that nothing further in can believe them.
+`X-Forwarded-For` and `X-Forwarded-Proto` are what anybody can write: they count only when the connection
+comes from an address that the operator named, and then only their last word, which is that proxy's own. From
+anybody else they are taken off, so that nothing further in can believe them.
 """
 
 from __future__ import annotations

@@ -87,7 +87,9 @@ def test_a_device_s_certificate_shows_a_client_only(tmp_path: Path) -> None:
     authority = OwnAuthority(tmp_path)
     made = authority.issue_client("CT_SCANNER", NOW)
     certificate = x509.load_pem_x509_certificate(made.certificate)
-    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.certificate(NOW)))
+    certificate.verify_directly_issued_by(
+        x509.load_pem_x509_certificate(authority.certificate(NOW))
+    )
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
     assert made.fingerprint == certificate.fingerprint(hashes.SHA256()).hex()
