@@ -251,21 +251,15 @@ def _key_pem(key: _Key) -> bytes:
 
 def _read_pair(path: Path) -> tuple[_Key, x509.Certificate]:
     data = path.read_bytes()
-    try:
+    with contextlib.suppress(ValueError, TypeError):
         key = serialization.load_pem_private_key(data, None)
         certificate = x509.load_pem_x509_certificate(data)
-    except (ValueError, TypeError):
-        key = certificate = None
-    if not isinstance(key, _Key) or certificate is None or key.public_key() != _key_of(certificate):
-        raise Broken(
-            f"{path} is no certificate authority.",
-            remedy="Restore it from a backup; without it every device needs a new certificate.",
-        )
-    return key, certificate
-
-
-def _key_of(certificate: x509.Certificate) -> object:
-    return certificate.public_key()
+        if isinstance(key, _Key) and key.public_key() == certificate.public_key():
+            return key, certificate
+    raise Broken(
+        f"{path} is no certificate authority.",
+        remedy="Restore it from a backup; without it every device needs a new certificate.",
+    )
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
