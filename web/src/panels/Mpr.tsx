@@ -195,7 +195,7 @@ export function Mpr({ cache, stack, from, onView, ...common }: MprProps): ReactE
     const back = { label: 'Back to the images', onPress: () => common.viewer.toggleMpr() };
     return (
       <div className="mpr mpr-refused">
-        <Notice title={`This series cannot be shown in three planes. ${volume.why}`} advice={volume.advice} action={back} />
+        <Notice title="This series cannot be shown in three planes." advice={`${volume.why} ${volume.advice}`} action={back} />
       </div>
     );
   }
