@@ -11,9 +11,11 @@ import { draggedWindow, type Window } from '../geometry/window';
 import { Signal } from '../store/signal';
 import { lookOf } from './brightness';
 import { play } from './cine';
+import { codecPool } from './codec-pool';
 import { openSurface } from './drawing';
 import type { FrameCache } from './frame-cache';
 import { extentOf, type LoadedFrame } from './images';
+import { Motion } from './motion';
 import type { Steered } from './steered';
 import type { Surface } from './surface';
 
@@ -61,6 +63,8 @@ const MAX_IN_FLIGHT = 3;
 const RECOGNISABLE = 128;
 /** Previews decoded ahead of a film. */
 const FILM_AHEAD = 16;
+/** The same in the direction of travel. */
+const SCROLL_AHEAD = 4;
 
 export const toFailure = (error: unknown): RequestFailure =>
   error instanceof RequestFailure
@@ -97,6 +101,7 @@ export class StackView implements Steered {
   private stopListening: (() => void) | null = null;
   private inFlight = 0;
   private direction = 1;
+  private readonly motion = new Motion(() => this.request());
   private stopCine: (() => void) | null = null;
   /** Something else is shown in its place. */
   private resting = false;
@@ -195,6 +200,7 @@ export class StackView implements Steered {
     const next = Math.min(Math.max(0, Math.round(index)), stack.frames.length - 1);
     if (next === target) return;
     this.direction = next > target ? 1 : -1;
+    this.motion.step();
     this.state.patch({ target: next, failure: null });
     this.request();
   }
@@ -297,6 +303,7 @@ export class StackView implements Steered {
   }
 
   private stop(): void {
+    this.motion.stop();
     this.stopCine?.();
     this.stopCine = null;
     if (this.state.value.playing) this.state.patch({ playing: false });
@@ -336,14 +343,21 @@ export class StackView implements Steered {
     const { stack, target } = this.state.value;
     const frame = stack?.frames[target];
     if (!stack || !frame) return;
-    this.cache.want(this, [frame, ...this.ahead(stack, target)]);
     const ready = this.cache.peek(frame);
+    if (ready) this.present(ready, target);
+    else this.showPreview(stack, target, frame);
+    if (this.motion.moving && !codecPool().spare && (ready || this.cache.hasPreview(frame))) {
+      // Whole images would keep the one codec from the previews that are passing: they wait for the end of the way.
+      this.cache.want(this, []);
+      this.cache.prefetch([]);
+      this.previewsAhead(stack, target);
+      return;
+    }
+    this.cache.want(this, [frame, ...this.ahead(stack, target)]);
     if (ready) {
-      this.present(ready, target);
       this.fetchAhead(stack, target);
       return;
     }
-    this.showPreview(stack, target, frame);
     if (this.inFlight >= MAX_IN_FLIGHT) return;
     this.inFlight += 1;
     this.loadInSteps(stack, target, frame)
@@ -406,6 +420,13 @@ export class StackView implements Steered {
     if (!stack || !frame) return;
     if (!this.isFinalAt(target)) this.showPreview(stack, target, frame);
     else this.fetchAhead(stack, target);
+  }
+
+  private previewsAhead(stack: Stack, index: number): void {
+    for (let k = 1; k <= SCROLL_AHEAD; k += 1) {
+      const next = stack.frames[index + k * this.direction];
+      if (next && !this.cache.peekPreview(next) && !this.cache.peek(next)) void this.cache.preview(next);
+    }
   }
 
   /** Neighbours come when the whole series can be scrolled: until then they would only slow it down. */
