@@ -32,6 +32,8 @@ export interface ModalityTransform {
   readonly slope: number;
   readonly intercept: number;
   readonly table: LookupTable | null;
+  /** False when the image says nothing: its values are the stored ones. */
+  readonly stated: boolean;
 }
 
 export interface Instance {
@@ -84,6 +86,8 @@ export interface Frame {
   readonly frameOfReference: string;
   /** mm between columns, then rows, in the patient; null when unknown. */
   readonly spacing: Vec2 | null;
+  /** The spacing is that of the detector: in the patient it is smaller. */
+  readonly atDetector: boolean;
   /** Width to height of one pixel when there is no spacing (PixelAspectRatio). */
   readonly aspect: number;
   readonly thickness: number | null;
@@ -257,7 +261,9 @@ function windows(d: Dataset): (Window & { name: string })[] {
 function modalityTransform(d: Dataset, top: Dataset): ModalityTransform {
   const item = top.item('00283000');
   const table = item ? lookupTable(item, '00283002', '00283006') : null;
-  return { slope: d.number('00281053') ?? 1, intercept: d.number('00281052') ?? 0, table };
+  const [slope, intercept] = [d.number('00281053'), d.number('00281052')];
+  const stated = table !== null || (slope !== null && intercept !== null);
+  return { slope: slope ?? 1, intercept: intercept ?? 0, table, stated };
 }
 
 function pair(values: readonly number[] | null): Vec2 | null {
@@ -294,6 +300,7 @@ export function readFrames(d: Dataset, instance: Instance): Frame[] {
     const voiItem = d.item('00283010');
     const axes = planeAxes(macro(d, n, '00209116').numbers('00200037'));
     const temporal = macro(d, n, '00209111');
+    const inPatient = pair(measures.numbers('00280030'));
     return {
       instance,
       sop: instance.sop,
@@ -303,7 +310,8 @@ export function readFrames(d: Dataset, instance: Instance): Frame[] {
       axes,
       sides: axes ? null : patientOrientation(d.strings('00200020')),
       frameOfReference: d.string('00200052') ?? '',
-      spacing: pair(measures.numbers('00280030')) ?? pair(d.numbers('00181164')),
+      spacing: inPatient ?? pair(d.numbers('00181164')),
+      atDetector: inPatient === null,
       aspect: aspectOf(d),
       thickness: measures.number('00180050'),
       location: d.number('00201041'),

@@ -126,6 +126,12 @@ export function affineFor(image: ImageExtent, canvas: Size, p: Placement, zoom: 
   return [a, b, c, d, canvas.width / 2 + pan[0] - a * x - c * y, canvas.height / 2 + pan[1] - b * x - d * y];
 }
 
+/** The image pixel, in parts, that lies at a point of the canvas: the way back through `affineFor`. */
+export function pixelUnder([a, b, c, d, e, f]: Affine, [x, y]: Vec2): Vec2 {
+  const size = a * d - b * c;
+  return [(d * (x - e) - c * (y - f)) / size, (a * (y - f) - b * (x - e)) / size];
+}
+
 /** Screen pixels (CSS) per image column at this zoom: 1 = one to one. */
 export function magnification(image: ImageExtent, canvas: Size, p: Placement, zoom: number): number {
   return (image.spacing[0] * zoom) / fitScale(image, canvas, p);

@@ -56,6 +56,13 @@ export function About(): ReactElement {
           Left button or one finger: the chosen tool. Wheel: scroll. Right button: zoom. Middle
           button: pan. Two fingers: zoom and pan. Double click: fit.
         </p>
+        <h3>Three planes</h3>
+        <p>
+          The crosshair tool moves the point in which axial, coronal and sagittal plane meet. A plane in an amber
+          frame is a preview: not every slice that it cuts through is here in full. Between slices values are
+          interpolated in a straight line, or taken from the nearest one; oblique planes, slabs and MIP are not
+          there yet.
+        </p>
       </section>
     </>
   );

@@ -9,62 +9,18 @@ import { bindPointer } from '../tools/pointer';
 import { Notice } from '../ui/controls';
 import type { FrameCache } from '../viewport/frame-cache';
 import { StackView, type ViewState } from '../viewport/stack-view';
+import { Corner, EdgeLetters, PaneMarks } from './Overlay';
 import { cornersOf } from './overlay-text';
 import { DRAG_TYPE } from './SeriesStrip';
-
-interface CornerProps {
-  readonly place: string;
-  readonly lines: readonly string[];
-  readonly warnings?: readonly string[];
-}
-
-function Corner({ place, lines, warnings = [] }: CornerProps): ReactElement {
-  return (
-    <div className={`corner corner-${place}`}>
-      {warnings.map((line) => (
-        <span key={line} className="line warning" title={line}>
-          {line}
-        </span>
-      ))}
-      {lines.map((line, i) => (
-        <span key={i} className="line" title={line}>
-          {line}
-        </span>
-      ))}
-    </div>
-  );
-}
 
 function Edges({ state }: { readonly state: ViewState }): ReactElement | null {
   if (!state.shown) return null;
   const { frame } = state.shown.image;
-  const labels = edgeLabels(frame.axes ?? frame.sides, state.placement);
-  if (!labels) return <span className="edge edge-unknown">orientation unknown</span>;
-  return (
-    <>
-      <span className="edge edge-top" data-edge="top">{labels.top}</span>
-      <span className="edge edge-right" data-edge="right">{labels.right}</span>
-      <span className="edge edge-bottom" data-edge="bottom">{labels.bottom}</span>
-      <span className="edge edge-left" data-edge="left">{labels.left}</span>
-    </>
-  );
+  return <EdgeLetters labels={edgeLabels(frame.axes ?? frame.sides, state.placement)} />;
 }
 
 /** Which part of its size a preview has; a lossy form of the whole has all of it. */
 const previewText = (level: number): string => (level > 0 ? `PREVIEW 1/${2 ** level}` : 'PREVIEW');
-
-function Marks(p: { readonly study: StudyDetail | null; readonly demo: boolean; readonly state: ViewState }): ReactElement {
-  const { study, demo, state } = p;
-  const outside = study?.outside ?? false;
-  return (
-    <div className="pane-marks">
-      {demo && <span className="mark mark-demo">DEMO</span>}
-      {outside && <span className="mark mark-outside">{['OUTSIDE', study?.institution].filter(Boolean).join(' · ')}</span>}
-      {study?.patientChanged && <span className="mark mark-warn">patient data changed</span>}
-      {state.shown && !state.shown.image.final && <span className="mark mark-warn">{previewText(state.shown.image.level)}</span>}
-    </div>
-  );
-}
 
 function Cover({ state, view }: { readonly state: ViewState; readonly view: StackView }): ReactElement | null {
   const { failure, shown, stack, target } = state;
@@ -99,6 +55,7 @@ function Slider({ state, view }: { readonly state: ViewState; readonly view: Sta
 function ViewSurface(p: PaneProps & { readonly view: StackView }): ReactElement {
   const state = useSignal(p.view.state);
   const corners = cornersOf(state, p.study);
+  const preview = state.shown && !state.shown.image.final ? previewText(state.shown.image.level) : '';
   const pending = state.shown && state.shown.index !== state.target && !state.playing;
   return (
     <>
@@ -113,8 +70,8 @@ function ViewSurface(p: PaneProps & { readonly view: StackView }): ReactElement 
         </>
       )}
       <Edges state={state} />
-      <Marks study={p.study} demo={p.demo} state={state} />
-      {state.shown && !state.shown.image.final && <div className="preview-frame" />}
+      <PaneMarks study={p.study} demo={p.demo} preview={preview} />
+      {preview && <div className="preview-frame" />}
       {pending && <span className="pending">loading {state.target + 1}…</span>}
       {state.playing && <span className="pending">{state.dropped} dropped</span>}
       <Slider state={state} view={p.view} />

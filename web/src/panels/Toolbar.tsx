@@ -1,19 +1,30 @@
 /** Tools and actions for the active viewport. */
 import type { ReactElement } from 'react';
 import { ACTIONS, applyPreset, type ActionName } from '../actions/viewer-actions';
+import type { Frame } from '../dicom-model/instance';
 import { CT_PRESETS } from '../geometry/window';
 import { useSignal } from '../store/signal';
 import type { Layout, Tool, ViewerStore } from '../store/viewer';
 import { IconButton } from '../ui/controls';
 import type { IconName } from '../ui/icons';
+import type { MprView } from '../viewport/mpr-view';
 import type { StackView, ViewState } from '../viewport/stack-view';
+import type { Steered } from '../viewport/steered';
 
-const TOOLS: readonly { tool: Tool; icon: IconName }[] = [
+interface ToolButton {
+  readonly tool: Tool;
+  readonly icon: IconName;
+}
+
+const TOOLS: readonly ToolButton[] = [
   { tool: 'window', icon: 'window' },
   { tool: 'scroll', icon: 'scroll' },
   { tool: 'zoom', icon: 'zoom' },
   { tool: 'pan', icon: 'pan' },
 ];
+
+/** Only where planes meet. */
+const MEET: ToolButton = { tool: 'meet', icon: 'meet' };
 
 const BUTTONS: readonly { action: ActionName; icon: IconName }[] = [
   { action: 'fit', icon: 'fit' },
@@ -26,6 +37,9 @@ const BUTTONS: readonly { action: ActionName; icon: IconName }[] = [
   { action: 'reset', icon: 'reset' },
 ];
 
+/** Planes lie as the patient does: they are neither turned nor mirrored. */
+const PLANE_BUTTONS: readonly ActionName[] = ['fit', 'oneToOne', 'invert', 'smooth', 'reset'];
+
 const LAYOUTS: readonly { layout: Layout; icon: IconName }[] = [
   { layout: '1x1', icon: 'one' },
   { layout: '1x2', icon: 'two' },
@@ -37,12 +51,16 @@ const keyName = (name: ActionName): string => {
   return key === ' ' ? 'Space' : key.toUpperCase();
 };
 
+interface WindowChoiceProps {
+  readonly view: Steered;
+  /** False for colours, which are not windowed. */
+  readonly grey: boolean;
+  readonly recorded: Frame['windows'];
+}
+
 /** Windows recorded in the image, then CT presets when the values are Hounsfield units. */
-function WindowChoice({ view, state }: { view: StackView; state: ViewState }): ReactElement {
-  const image = state.shown?.image;
-  const grey = image?.pixels.kind === 'grey';
-  const hounsfield = image?.pixels.kind === 'grey' && image.pixels.unit === 'HU';
-  const recorded = image?.pixels.kind === 'grey' && !image.pixels.scaled ? image.frame.windows : [];
+function WindowChoice({ view, grey, recorded }: WindowChoiceProps): ReactElement {
+  const hounsfield = grey && view.unit === 'HU';
   const choose = (value: string): void => {
     const [kind, index] = value.split(':');
     const window = recorded[Number(index)];
@@ -83,6 +101,8 @@ function ActionButtons({ view, state, viewer }: { view: StackView; state: ViewSt
     invert: state.inverted,
     smooth: state.smooth,
   };
+  const pixels = state.shown?.image.pixels;
+  const recorded = pixels?.kind === 'grey' && !pixels.scaled ? (state.shown?.image.frame.windows ?? []) : [];
   const many = (state.stack?.frames.length ?? 0) > 1;
   const play = (
     <IconButton
@@ -96,7 +116,7 @@ function ActionButtons({ view, state, viewer }: { view: StackView; state: ViewSt
   return (
     <>
       {many && play}
-      <WindowChoice view={view} state={state} />
+      <WindowChoice view={view} grey={pixels?.kind === 'grey'} recorded={recorded} />
       {BUTTONS.map(({ action, icon }) => (
         <IconButton
           key={action}
@@ -112,12 +132,42 @@ function ActionButtons({ view, state, viewer }: { view: StackView; state: ViewSt
   );
 }
 
-export function Toolbar({ viewer, view }: { readonly viewer: ViewerStore; readonly view: StackView | null }): ReactElement {
-  const { tool, layout } = useSignal(viewer.state);
+function PlaneActions({ mpr, viewer }: { readonly mpr: MprView; readonly viewer: ViewerStore }): ReactElement {
+  const state = useSignal(mpr.state);
+  const view = mpr.steer();
+  const { windows, instance } = mpr.frame();
+  const scaled = instance.suv?.ok && instance.suv.factor !== 1;
+  const pressed: Partial<Record<ActionName, boolean>> = { invert: state.inverted, smooth: state.smooth };
+  return (
+    <>
+      <WindowChoice view={view} grey recorded={scaled ? [] : windows} />
+      {BUTTONS.filter(({ action }) => PLANE_BUTTONS.includes(action)).map(({ action, icon }) => (
+        <IconButton
+          key={action}
+          icon={icon}
+          label={ACTIONS[action].name}
+          shortcut={keyName(action)}
+          pressed={pressed[action]}
+          onPress={() => ACTIONS[action].run(view, viewer)}
+        />
+      ))}
+    </>
+  );
+}
+
+interface ToolbarProps {
+  readonly viewer: ViewerStore;
+  readonly view: StackView | null;
+  /** The planes that are shown in place of the stack. */
+  readonly mpr: MprView | null;
+}
+
+export function Toolbar({ viewer, view, mpr: planes }: ToolbarProps): ReactElement {
+  const { tool, layout, mpr, hung, active } = useSignal(viewer.state);
   return (
     <div className="toolbar" role="toolbar" aria-label="Viewer tools">
       <div className="group">
-        {TOOLS.map((t) => (
+        {(mpr ? [MEET, ...TOOLS] : TOOLS).map((t) => (
           <IconButton
             key={t.tool}
             icon={t.icon}
@@ -128,11 +178,21 @@ export function Toolbar({ viewer, view }: { readonly viewer: ViewerStore; readon
           />
         ))}
       </div>
-      <div className="group">{view && <LiveActions view={view} viewer={viewer} />}</div>
+      <div className="group">
+        {planes ? <PlaneActions mpr={planes} viewer={viewer} /> : view && !mpr && <LiveActions view={view} viewer={viewer} />}
+      </div>
       <div className="group">
         {LAYOUTS.map((l) => (
-          <IconButton key={l.layout} icon={l.icon} label={l.layout} pressed={layout === l.layout} onPress={() => viewer.setLayout(l.layout)} />
+          <IconButton key={l.layout} icon={l.icon} label={l.layout} pressed={!mpr && layout === l.layout} onPress={() => viewer.setLayout(l.layout)} />
         ))}
+        <IconButton
+          icon="mpr"
+          label="MPR"
+          shortcut={keyName('mpr')}
+          pressed={mpr}
+          disabled={(hung[active] ?? null) === null}
+          onPress={() => viewer.toggleMpr()}
+        />
       </div>
     </div>
   );

@@ -9,8 +9,11 @@ import { PANES, ViewerStore } from '../store/viewer';
 import { Badge, IconButton, Line, Notice } from '../ui/controls';
 import { formatDate, formatName } from '../ui/format';
 import { FrameCache } from '../viewport/frame-cache';
+import type { MprView } from '../viewport/mpr-view';
 import type { StackView } from '../viewport/stack-view';
+import type { Steered } from '../viewport/steered';
 import { About } from './About';
+import { Mpr } from './Mpr';
 import { Pane } from './Pane';
 import { SeriesStrip } from './SeriesStrip';
 import { StudyMarks } from './StudyRow';
@@ -41,7 +44,7 @@ function Identity({ study, demo }: { readonly study: StudyDetail | null; readonl
   );
 }
 
-function useViewerKeys(view: StackView | null, viewer: ViewerStore): void {
+function useViewerKeys(view: Steered | null, viewer: ViewerStore): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
       if (runKey(event, view, viewer)) event.preventDefault();
@@ -59,7 +62,8 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
   const [cache, setCache] = useState<FrameCache | null>(null);
   const [views, setViews] = useState<readonly (StackView | null)[]>([]);
   const [sheet, setSheet] = useState(false);
-  const { study, failure, layout, active, series } = useSignal(viewer.state);
+  const [mprView, setMprView] = useState<MprView | null>(null);
+  const { study, failure, layout, active, series, hung, mpr } = useSignal(viewer.state);
   const nothing = study !== null && [...series.values()].every((state) => state.kind === 'no-picture');
 
   useEffect(() => {
@@ -81,7 +85,18 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
     setViews((before) => Array.from({ length: 4 }, (_, i) => (i === index ? view : (before[i] ?? null))));
   }, []);
   const view = views[active] ?? null;
-  useViewerKeys(view, viewer);
+  const stack = viewer.stack(hung[active] ?? null);
+  const steered = useMemo(() => (mpr ? (mprView?.steer() ?? null) : view), [mpr, mprView, view]);
+  useViewerKeys(steered, viewer);
+
+  // Behind the planes the stacks fetch nothing.
+  useEffect(() => {
+    if (!mpr) return undefined;
+    for (const one of views) one?.rest();
+    return () => {
+      for (const one of views) one?.resume();
+    };
+  }, [mpr, views]);
 
   return (
     <div className="viewer">
@@ -90,14 +105,14 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
         <Identity study={study} demo={demo} />
         <About />
       </header>
-      <Toolbar viewer={viewer} view={view} />
+      <Toolbar viewer={viewer} view={view} mpr={mpr ? mprView : null} />
       <div className="sheet-handle">
         <IconButton icon="series" label="Series" pressed={sheet} onPress={() => setSheet(!sheet)} />
       </div>
       <aside className="series-panel" data-open={sheet || undefined}>
         <SeriesStrip viewer={viewer} tenant={tenant} onChoose={() => setSheet(false)} />
       </aside>
-      <main className={`panes panes-${layout}`}>
+      <main className={`panes panes-${layout}`} data-behind={mpr || undefined}>
         {failure ? (
           <Notice alert title={failure.what} advice={failure.advice} action={{ label: 'Try again', onPress: () => void viewer.open() }} />
         ) : nothing ? (
@@ -109,6 +124,9 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
           ))
         )}
       </main>
+      {mpr && cache && stack && (
+        <Mpr viewer={viewer} cache={cache} stack={stack} from={view} study={study} demo={demo} onView={setMprView} />
+      )}
       <footer className="viewer-footer">Not a cleared medical device</footer>
     </div>
   );

@@ -1,8 +1,12 @@
 /** What is written in the corners of a viewport: pure, so that it can be read and tested. */
 import type { StudyDetail } from '../client/console';
 import type { Frame } from '../dicom-model/instance';
-import { windowFrom } from '../dicom-model/voi';
+import { windowFrom, type Voi } from '../dicom-model/voi';
+import { magnification, UPRIGHT } from '../geometry/view';
+import { numberOf, positionOf, type PlaneName } from '../geometry/volume';
+import type { Progress } from '../store/filling';
 import { formatDate, formatName, formatNumber, formatTime } from '../ui/format';
+import type { MprState, MprView } from '../viewport/mpr-view';
 import type { ViewState } from '../viewport/stack-view';
 
 export interface Corners {
@@ -58,14 +62,16 @@ export function windowText(state: ViewState): string {
   const pixels = state.shown?.image.pixels;
   if (!pixels) return '';
   if (pixels.kind === 'colour') return 'Colour';
-  const { voi } = state;
-  if (!voi) return '';
-  if (voi.kind === 'table') return joined('VOI LUT', state.inverted && 'inverted');
+  return state.voi ? voiText(state.voi, pixels.unit, state.inverted) : '';
+}
+
+function voiText(voi: Voi, unit: string, inverted: boolean): string {
+  if (voi.kind === 'table') return joined('VOI LUT', inverted && 'inverted');
   const { centre, width, shape } = windowFrom(voi);
   // Three figures of the width are enough to tell two windows apart, whatever the unit.
   const digits = Math.max(0, 2 - Math.floor(Math.log10(width)));
   const values = `W ${formatNumber(width, Math.min(digits, 12))} L ${formatNumber(centre, Math.min(digits, 12))}`;
-  return joined(`${values} ${pixels.unit}`.trim(), shape === 'SIGMOID' && 'sigmoid', state.inverted && 'inverted');
+  return joined(`${values} ${unit}`.trim(), shape === 'SIGMOID' && 'sigmoid', inverted && 'inverted');
 }
 
 export function lossyText(frame: Frame): string {
@@ -113,5 +119,62 @@ export function cornersOf(state: ViewState, study: StudyDetail | null): Corners 
     series: filled(seriesLines(state, frame)),
     image: filled(imageLines(state)),
     warnings: filled(warningLines(state, frame)),
+  };
+}
+
+/** Letters for positions on the positive and the negative side of the patient's origin. */
+const SIDES: Record<PlaneName, readonly [string, string]> = { axial: ['H', 'F'], coronal: ['P', 'A'], sagittal: ['L', 'R'] };
+
+/** "H 45.5 mm": how far from the patient's origin, and towards which side. */
+export function positionText(name: PlaneName, mm: number): string {
+  const far = Math.abs(mm).toFixed(1);
+  const side = far === '0.0' ? '' : SIDES[name][mm > 0 ? 0 : 1];
+  return `${side} ${far} mm`.trim();
+}
+
+/** What is between the pixels of a plane and the stored ones. */
+function betweenText({ volume, cuts }: Shown, smooth: boolean, name: PlaneName): string {
+  const how = cuts[name].through.axis === 2 ? 'as recorded' : smooth ? 'interpolated' : 'nearest slice';
+  return joined(how, millimetres('Sp', volume.grid.axes[2].spacing));
+}
+
+/** How far a plane is: "PREVIEW · 12 of 60 slices final"; "" when it is final. */
+export function progressText({ touched, finals, missing, level, final }: Progress): string {
+  if (final) return '';
+  if (touched > 1) return `PREVIEW · ${finals} of ${touched} slices final`;
+  if (missing > 0) return 'NOT LOADED';
+  return level > 0 ? `PREVIEW 1/${2 ** level}` : 'PREVIEW';
+}
+
+type Shown = Pick<MprView, 'volume' | 'cuts' | 'unit' | 'frame'>;
+
+/** The four corners of a plane. */
+export function planeCorners(mpr: Shown, state: MprState, name: PlaneName, study: StudyDetail | null): Corners {
+  const frame = mpr.frame();
+  const { grid, stack } = mpr.volume;
+  const cut = mpr.cuts[name];
+  const lie = state.lies[name];
+  const t = frame.instance.text;
+  const suv = frame.instance.suv;
+  const lossy = stack.frames.find(({ instance }) => instance.lossy);
+  const zoom = magnification(cut.extent, lie.box, UPRIGHT, lie.zoom);
+  return {
+    patient: filled(patientLines(frame, study)),
+    study: filled(studyLines(frame)),
+    series: filled([
+      joined(t.seriesNumber && `Se ${t.seriesNumber}`, t.seriesDescription || frame.instance.modality, stack.label),
+      betweenText(mpr, state.smooth, name),
+    ]),
+    image: filled([
+      `Zoom ${formatNumber(zoom * 100, 0)} %`,
+      state.voi ? voiText(state.voi, mpr.unit, state.inverted) : '',
+      positionText(name, positionOf(grid, cut, state.at)),
+      `${numberOf(cut, state.at) + 1}/${cut.through.count}`,
+    ]),
+    warnings: filled([
+      lossy ? lossyText(lossy) : '',
+      suv && !suv.ok ? `No SUV: ${suv.reason}` : '',
+      grid.oblique >= 1 ? `OBLIQUE ${formatNumber(grid.oblique, 0)}°` : '',
+    ]),
   };
 }

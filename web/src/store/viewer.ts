@@ -7,7 +7,8 @@ import { splitSeries, type Stack } from '../dicom-model/stacks';
 import { approachOf, NOT_PICTURES, openSeries, readStudy, SLICED } from './approach';
 import { Signal } from './signal';
 
-export type Tool = 'window' | 'scroll' | 'zoom' | 'pan';
+/** `meet` moves the point in which planes meet, and is there only with planes. */
+export type Tool = 'window' | 'scroll' | 'zoom' | 'pan' | 'meet';
 export type Layout = '1x1' | '1x2' | '2x2';
 
 export const PANES: Record<Layout, number> = { '1x1': 1, '1x2': 2, '2x2': 4 };
@@ -26,6 +27,8 @@ export interface ViewerState {
   /** Stack id for each pane; null = empty. Always four entries. */
   readonly hung: readonly (string | null)[];
   readonly active: number;
+  /** The stack of the active pane is shown as a volume, in three planes. */
+  readonly mpr: boolean;
   readonly tool: Tool;
 }
 
@@ -44,7 +47,7 @@ export class ViewerStore {
   constructor(
     private readonly tenant: string | null,
     private readonly uid: string,
-    tool: Tool,
+    private readonly firstTool: Tool,
   ) {
     this.state = new Signal<ViewerState>({
       study: null,
@@ -53,7 +56,8 @@ export class ViewerStore {
       layout: '1x1',
       hung: [null, null, null, null],
       active: 0,
-      tool,
+      mpr: false,
+      tool: firstTool,
     });
   }
 
@@ -109,6 +113,7 @@ export class ViewerStore {
   setLayout(layout: Layout): void {
     const active = Math.min(this.state.value.active, PANES[layout] - 1);
     this.state.patch({ layout, active });
+    this.leaveMpr();
     this.fillPanes();
   }
 
@@ -117,7 +122,20 @@ export class ViewerStore {
   }
 
   setTool(tool: Tool): void {
-    this.state.patch({ tool });
+    if (tool !== 'meet' || this.state.value.mpr) this.state.patch({ tool });
+  }
+
+  /** Between the stack of the active pane and its three planes. */
+  toggleMpr(): void {
+    const { mpr, hung, active, tool } = this.state.value;
+    if (mpr) this.leaveMpr();
+    // A mouse points first, a finger goes on scrolling.
+    else if (hung[active] !== null) this.state.patch({ mpr: true, tool: this.firstTool === 'window' ? 'meet' : tool });
+  }
+
+  private leaveMpr(): void {
+    const { mpr, tool } = this.state.value;
+    if (mpr) this.state.patch({ mpr: false, tool: tool === 'meet' ? this.firstTool : tool });
   }
 
   async retrySeries(uid: string): Promise<void> {

@@ -1,7 +1,7 @@
 /** Mouse, pen and touch on a viewport. */
-import type { StackView } from '../viewport/stack-view';
+import type { Steered } from '../viewport/steered';
 
-export type DragTool = 'window' | 'scroll' | 'zoom' | 'pan';
+export type DragTool = 'window' | 'scroll' | 'zoom' | 'pan' | 'meet';
 
 interface Finger {
   x: number;
@@ -14,10 +14,8 @@ const RIGHT = 2;
 const WHEEL_STEP = 40;
 
 /** Pixels of vertical drag for one slice: the whole stack in about the height of the viewport. */
-function pixelsPerSlice(element: HTMLElement, view: StackView): number {
-  const count = view.state.value.stack?.frames.length ?? 1;
-  return Math.min(24, Math.max(3, (0.8 * element.clientHeight) / count));
-}
+const pixelsPerSlice = (element: HTMLElement, view: Steered): number =>
+  Math.min(24, Math.max(3, (0.8 * element.clientHeight) / view.count));
 
 /**
  * Left button or one finger: the chosen tool. Right: zoom. Middle: pan. Wheel: scroll, with Ctrl
@@ -26,7 +24,7 @@ function pixelsPerSlice(element: HTMLElement, view: StackView): number {
  * @param tool asked at the start of each drag, so that a change acts on the next one.
  * @returns a function that takes the listeners away.
  */
-export function bindPointer(element: HTMLElement, view: StackView, tool: () => DragTool): () => void {
+export function bindPointer(element: HTMLElement, view: Steered, tool: () => DragTool): () => void {
   const fingers = new Map<number, Finger>();
   let current: DragTool = 'window';
   let leftover = 0;
@@ -67,6 +65,7 @@ export function bindPointer(element: HTMLElement, view: StackView, tool: () => D
     if (event.button === RIGHT) current = 'zoom';
     else if (event.button === MIDDLE) current = 'pan';
     else if (event.button === LEFT) current = tool();
+    if (current === 'meet' && fingers.size === 1) view.meetAt?.(fromCentre(event.clientX, event.clientY));
     if (event.button === MIDDLE) event.preventDefault();
   };
 
@@ -74,6 +73,7 @@ export function bindPointer(element: HTMLElement, view: StackView, tool: () => D
     const from = fingers.get(event.pointerId);
     if (!from) return;
     if (fingers.size === 2) pinch(from, event);
+    else if (fingers.size === 1 && current === 'meet') view.meetAt?.(fromCentre(event.clientX, event.clientY));
     else if (fingers.size === 1) drag(event.clientX - from.x, event.clientY - from.y);
     fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
   };

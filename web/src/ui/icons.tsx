@@ -24,6 +24,8 @@ const PATHS = {
   one: 'M3 4h14v12H3Z',
   two: 'M3 4h14v12H3ZM10 4v12',
   four: 'M3 4h14v12H3ZM10 4v12M3 10h14',
+  mpr: 'M3 4h14v12H3ZM11 4v12M11 10h6',
+  meet: 'M10 2v6M10 12v6M2 10h6M12 10h6M10 10v.1',
   up: 'M6 12l4-4 4 4',
   down: 'M6 8l4 4 4-4',
   work: 'M2.5 10h3.2l2.3-5.5 4 11 2.3-5.5h3.2',

@@ -8,11 +8,14 @@ import { affineFor, type Affine } from '../geometry/view';
 import type { LoadedFrame } from './images';
 import type { Aim, Drawn, Look, Surface } from './surface';
 
+/** What is drawn: values, and how many of them there are. */
+export type Picture = Pick<LoadedFrame, 'pixels' | 'size'>;
+
 export class CanvasSurface implements Surface {
   private readonly canvas = document.createElement('canvas');
   private readonly pen: CanvasRenderingContext2D;
   private screen: ImageData | null = null;
-  private image: LoadedFrame | null = null;
+  private image: Picture | null = null;
   private current: Look | null = null;
   private shading: Shading | null = null;
   private place: Aim | null = null;
@@ -29,7 +32,7 @@ export class CanvasSurface implements Surface {
     element.append(this.canvas);
   }
 
-  show(image: LoadedFrame): void {
+  show(image: Picture): void {
     this.image = image;
   }
 

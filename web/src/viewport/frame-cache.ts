@@ -130,6 +130,7 @@ export class FrameCache {
   load(frame: Frame, urgent = true): Promise<LoadedFrame> {
     const found = this.peek(frame);
     if (found) return Promise.resolve(found);
+    if (this.disposed) return Promise.reject(new DOMException('the page is left', 'AbortError'));
     const key = frameKey(frame);
     const under = this.loading.get(key);
     if (under) return under.promise;

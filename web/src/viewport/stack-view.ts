@@ -4,17 +4,19 @@ import type { SettledSeries } from '../client/settled';
 import { atLevel } from '../dicom-model/enlarge';
 import type { Frame } from '../dicom-model/instance';
 import type { Stack } from '../dicom-model/stacks';
-import { curvePoints, defaultVoi, rangeOf, windowFrom, type Voi } from '../dicom-model/voi';
+import { defaultVoi, windowFrom, type Voi } from '../dicom-model/voi';
 import type { Vec2 } from '../geometry/vec';
 import * as view from '../geometry/view';
 import { draggedWindow, type Window } from '../geometry/window';
 import { Signal } from '../store/signal';
+import { lookOf } from './brightness';
 import { play } from './cine';
 import { codecPool } from './codec-pool';
 import { openSurface } from './drawing';
 import type { FrameCache } from './frame-cache';
 import { extentOf, type LoadedFrame } from './images';
 import { Motion } from './motion';
+import type { Steered } from './steered';
 import type { Surface } from './surface';
 
 export interface ViewState {
@@ -64,7 +66,7 @@ const FILM_AHEAD = 16;
 /** The same in the direction of travel. */
 const SCROLL_AHEAD = 4;
 
-const toFailure = (error: unknown): RequestFailure =>
+export const toFailure = (error: unknown): RequestFailure =>
   error instanceof RequestFailure
     ? error
     : new RequestFailure(
@@ -76,7 +78,18 @@ const toFailure = (error: unknown): RequestFailure =>
 export const frameTimesOf = (stack: Stack): readonly number[] =>
   stack.frames[0]?.instance.frameTimes ?? [DEFAULT_FRAME_TIME];
 
-export class StackView {
+/** What two views of one stack share: where they are, and how bright it is. */
+export interface Outlook {
+  readonly index: number;
+  /** The user's window; null = as the images say. */
+  readonly voi: Voi | null;
+  /** What the images say, where one has been seen in full: all slices share it. */
+  readonly ownVoi: Voi | null;
+  readonly inverted: boolean;
+  readonly smooth: boolean;
+}
+
+export class StackView implements Steered {
   readonly state = new Signal<ViewState>(START);
   private readonly surface: Surface;
   private readonly resize: ResizeObserver;
@@ -90,6 +103,8 @@ export class StackView {
   private direction = 1;
   private readonly motion = new Motion(() => this.request());
   private stopCine: (() => void) | null = null;
+  /** Something else is shown in its place. */
+  private resting = false;
   private disposed = false;
 
   constructor(
@@ -113,6 +128,46 @@ export class StackView {
     this.cache.leave(this);
     this.resize.disconnect();
     this.surface.dispose();
+  }
+
+  get count(): number {
+    return this.state.value.stack?.frames.length ?? 1;
+  }
+
+  get unit(): string {
+    const pixels = this.state.value.shown?.image.pixels;
+    return pixels?.kind === 'grey' ? pixels.unit : '';
+  }
+
+  /** Ask for nothing ahead until `resume`: something else is looked at. */
+  rest(): void {
+    this.stop();
+    this.resting = true;
+    this.cache.leave(this);
+    this.cache.prefetch([]);
+  }
+
+  resume(): void {
+    this.resting = false;
+    if (!this.disposed) this.request();
+  }
+
+  /** Where it is and how bright: for another view of the same stack. */
+  outlook(): Outlook {
+    const { target, userWindow, voi, inverted, smooth } = this.state.value;
+    return { index: target, voi: userWindow ? voi : null, ownVoi: this.stackVoi, inverted, smooth };
+  }
+
+  /** Go on where another view of the same stack has been. */
+  adopt({ index, voi, ownVoi, inverted, smooth }: Outlook): void {
+    const { stack } = this.state.value;
+    if (!stack) return;
+    if (voi) this.seriesWindows.set(stack.series, voi);
+    else this.seriesWindows.delete(stack.series);
+    this.stackVoi = ownVoi;
+    this.state.patch({ voi, userWindow: voi !== null, inverted, smooth });
+    this.applyVoi();
+    this.scrollTo(index);
   }
 
   /** Put a stack on screen; the picture before it is covered until the first image is here. */
@@ -377,7 +432,7 @@ export class StackView {
 
   /** Neighbours come when the whole series can be scrolled: until then they would only slow it down. */
   private fetchAhead(stack: Stack, index: number): void {
-    if (this.settled?.stage !== 'arriving') this.cache.prefetch(this.ahead(stack, index));
+    if (this.settled?.stage !== 'arriving' && !this.resting) this.cache.prefetch(this.ahead(stack, index));
   }
 
   private noteCoarse(): void {
@@ -476,12 +531,7 @@ export class StackView {
       this.surface.look({ curve: null, range: { lower: 0, upper: 255 }, smooth });
       return;
     }
-    const { inverse, modality } = shown.image.frame.instance;
-    // PET is read as dark uptake on white.
-    const negative = (inverse !== (modality === 'PT')) !== inverted;
-    const range = rangeOf(voi);
-    const curve = curvePoints(voi, range).map(([value, grey]) => [value, negative ? 1 - grey : grey] as const);
-    this.surface.look({ curve, range, smooth });
+    this.surface.look(lookOf(voi, shown.image.frame.instance, inverted, smooth));
   }
 
   private draw(): void {

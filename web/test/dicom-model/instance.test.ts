@@ -61,7 +61,14 @@ describe('reading an instance', () => {
       [0, 0, 3],
       [0, 0, 6],
     ]);
-    expect(frames[1]?.modalityTransform).toEqual({ slope: 2, intercept: -5, table: null });
+    expect(frames[1]?.modalityTransform).toEqual({ slope: 2, intercept: -5, table: null, stated: true });
+  });
+
+  it('knows whether values are scaled, and whose size a pixel has', () => {
+    expect(frameOf().modalityTransform.stated).toBe(true);
+    expect(frameOf({ '00281052': element() }).modalityTransform).toMatchObject({ slope: 1, intercept: 0, stated: false });
+    expect(frameOf()).toMatchObject({ spacing: [0.5, 0.5], atDetector: false });
+    expect(frameOf({ '00280030': element(), '00181164': element(0.2, 0.1) })).toMatchObject({ spacing: [0.1, 0.2], atDetector: true });
   });
 });
 

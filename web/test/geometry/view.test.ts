@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { affineFor, cameraFor, fitScale, magnification, panForZoomAt, UPRIGHT, type Placement } from '../../src/geometry/view';
+import { affineFor, cameraFor, fitScale, flipHorizontal, flipVertical, magnification, panForZoomAt, pixelUnder, rotateClockwise, UPRIGHT, type Placement } from '../../src/geometry/view';
 
 const image = { columns: 100, rows: 50, spacing: [2, 2] as const };
 const canvas = { width: 400, height: 400 };
@@ -70,5 +70,19 @@ describe('zoom', () => {
     const pan = panForZoomAt([5, -3], 1, 2, [40, 10]);
     expect((40 - 5) * 2 + pan[0]).toBe(40 * 1 + 0);
     expect((10 + 3) * 2 + pan[1]).toBe(10);
+  });
+});
+
+describe('what lies under a point of the screen', () => {
+  const image = { columns: 40, rows: 30, spacing: [0.7, 2.5] } as const;
+  it.each(['', 'h', 'v', 'r', 'rr', 'hr', 'vrrr'])('is the pixel that is drawn there, after %s', (keys) => {
+    const turns = { h: flipHorizontal, v: flipVertical, r: rotateClockwise } as const;
+    const placement = [...keys].reduce((p, key) => turns[key as 'h'](p), UPRIGHT);
+    const map = affineFor(image, { width: 300, height: 500 }, placement, 1.7, [12, -30]);
+    const [a, b, c, d, e, f] = map;
+    const [x, y] = [7.25, 21.5];
+    const found = pixelUnder(map, [a * x + c * y + e, b * x + d * y + f]);
+    expect(found[0]).toBeCloseTo(x, 9);
+    expect(found[1]).toBeCloseTo(y, 9);
   });
 });
