@@ -12,7 +12,9 @@ import typer
 from rich.table import Table
 
 from lightwell.access.actions import Action
+from lightwell.access.cedar import ABOUT_STUDIES
 from lightwell.access.context import Context
+from lightwell.access.policy import Decision
 from lightwell.access.sight import Fact, Kind
 from lightwell.app.commands.options import (
     DataOption,
@@ -364,22 +366,25 @@ def explain(
 
     async def work(house: House, context: Context) -> None:
         roles = frozenset(role) if role else None
-        found = await house.policies.explain(
-            context, who, Action(action), roles=roles, study_uid=study
-        )
-        decision = found.decision
-        word = "allowed" if decision.allowed else "refused"
-        by = ", ".join(decision.policies) or "no policy permits it"
-        console.print(f"{word}: {decision.reason} ({by})", highlight=False)
+        asked = Action(action)
+        if asked not in ABOUT_STUDIES and not study:
+            _say(await house.policies.explain(context, who, asked, roles=roles))
+            return
+        found = await house.policies.reach(context, who, asked, roles=roles, study_uid=study)
+        _say(found.decision)
         if study:
             console.print(f"the study is: {', '.join(found.facts) or 'nothing to them'}")
-        elif decision.allowed and not found.sight.everything:
-            kinds = (
-                "; or ".join(map(_kind, found.sight.kinds)) or "of no patient they have to do with"
-            )
+        elif found.decision.allowed and not found.sight.everything:
+            kinds = "; or ".join(map(_kind, found.sight.kinds)) or "of somebody they treat or are"
             console.print(f"of studies that are: {kinds}", highlight=False)
 
     with_house(data, work, tenant=tenant)
+
+
+def _say(decision: Decision) -> None:
+    word = "allowed" if decision.allowed else "refused"
+    by = ", ".join(decision.policies) or "no policy permits it"
+    console.print(f"{word}: {decision.reason} ({by})", highlight=False)
 
 
 def consent(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lightwell.access.sight import RELATIONS, Fact, Kind, Sight, Standing
+from lightwell.access.sight import LIMITS, Fact, Kind, Sight, Standing
 from lightwell.backends.database.arrival_columns import as_text
 from lightwell.backends.database.narrowing import Probe, Sql, shifted
 from lightwell.domain.archive.model import Level
@@ -104,7 +104,7 @@ class _Words:
         return self._limited(self.standing.sites, 's.institution COLLATE "C" = ANY({})')
 
     def in_departments(self) -> str:
-        inside = "(e.attributes #>> '{{00081040,Value,0}}') COLLATE \"C\" = ANY({})"
+        inside = 'e.department COLLATE "C" = ANY({})'
         return self._limited(self.standing.departments, _in_series(inside))
 
     def in_modalities(self) -> str:
@@ -127,13 +127,12 @@ class _Words:
     # -- statements that list ------------------------------------------------------------------------
 
     def listing(self, fact: Fact) -> tuple[str, ...]:
-        """Statements that list the keys `k` of the studies of a relation."""
-        person = self.person if fact is not Fact.OPENED else ""
-        named, ordered = _NAMED.format(person=person), _ORDERED.format(person=person)
+        """Statements that list the keys `k` of all studies of a fact, each from an index."""
         match fact:
             case Fact.OWN:
                 return (_studies_of(self.patients("is")),)
             case Fact.TREATED:
+                named, ordered = self._by_itself()
                 return (
                     _studies_of(self.patients("treats")),
                     f"SELECT t.study_key AS k FROM {named}",
@@ -144,10 +143,37 @@ class _Words:
                     "SELECT s.study_key AS k FROM"
                     f" (SELECT t.patient_key FROM {which} OFFSET 0) o"
                     " JOIN study s ON s.tenant = $1 AND s.patient_key = o.patient_key"
-                    for which in (named, ordered)
+                    for which in self._by_itself()
                 )
-            case _:
+            case Fact.OPENED:
                 return (_studies_of(self.opened),)
+            case Fact.SENSITIVE:
+                return (
+                    "SELECT s.study_key AS k FROM sensitive_study v JOIN study s"
+                    " ON s.tenant = $1 AND s.study_uid = v.study_uid WHERE v.tenant = $1",
+                )
+            case Fact.IN_SITES:
+                return self._each(
+                    self.standing.sites, "study s WHERE s.tenant = $1", "s.institution"
+                )
+            case Fact.IN_DEPARTMENTS:
+                filled = "series s WHERE s.tenant = $1 AND s.department <> ''"
+                return self._each(self.standing.departments, filled, "s.department")
+            case Fact.IN_MODALITIES:
+                return self._each(
+                    self.standing.modalities, "series s WHERE s.tenant = $1", "s.modality"
+                )
+
+    def _by_itself(self) -> tuple[str, str]:
+        return _NAMED.format(person=self.person), _ORDERED.format(person=self.person)
+
+    def _each(self, values: frozenset[str], source: str, column: str) -> tuple[str, ...]:
+        """A statement a value: each study once, in the order of the index."""
+        return tuple(
+            f"SELECT DISTINCT s.study_key AS k FROM {source}"
+            f' AND {column} COLLATE "C" = {self.sql.arg(value)}'
+            for value in sorted(values)
+        )
 
 
 _CONDITIONS: dict[Fact, Callable[[_Words], str]] = {
@@ -179,10 +205,12 @@ def _studies_of(patients: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Statements that list study keys `k`, and their parameters from `$2` on."""
+    """Statements that list study keys `k`, and their parameters from `$2` on. `few`: by somebody's relations,
+    not by an institution, department or modality, which may be half the archive."""
 
     sources: tuple[str, ...]
     values: tuple[Any, ...]
+    few: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +237,8 @@ class Seen:
         return Probe(Level.PATIENT, patients, values, "true", as_set=True)
 
     def narrowed(self) -> tuple[str, tuple[Any, ...]]:
-        """A condition on `s` that reads only what is listed, where something is, and its parameters."""
-        if self.listing is None:
+        """A condition on `s` that reads only what is listed, where that is few, and its parameters."""
+        if self.listing is None or not self.listing.few:
             return self.condition, self.values
         union = " UNION ALL ".join(self.listing.sources)
         exact = shifted(self.condition, len(self.listing.values))
@@ -229,16 +257,32 @@ def seen_of(sight: Sight) -> Seen | None:
     return Seen(f"({condition})", tuple(words.sql.values), _listing(sight))
 
 
+# The rarest first: the first of these that all studies of a kind have lists the kind.
+_RAREST = (
+    Fact.OWN,
+    Fact.OPENED,
+    Fact.TREATED,
+    Fact.PRIOR,
+    Fact.SENSITIVE,
+    Fact.IN_SITES,
+    Fact.IN_DEPARTMENTS,
+    Fact.IN_MODALITIES,
+)
+
+
 def _listing(sight: Sight) -> Listing | None:
-    """The first relation of each kind lists it; None where a kind has none, which may be most studies."""
+    """None where a kind has no fact, only lacks some: that is most studies."""
     words = _Words(sight.standing, Sql())
     sources: list[str] = []
+    chosen: set[Fact] = set()
     for kind in sight.kinds:
-        relation = next((fact for fact in Fact if fact in kind.has & RELATIONS), None)
-        if relation is None:
+        rarest = next((fact for fact in _RAREST if fact in kind.has), None)
+        if rarest is None:
             return None
-        sources += words.listing(relation)
-    return Listing(tuple(dict.fromkeys(sources)), tuple(words.sql.values))
+        if rarest not in chosen:
+            sources += words.listing(rarest)
+        chosen.add(rarest)
+    return Listing(tuple(sources), tuple(words.sql.values), few=not chosen & LIMITS)
 
 
 def facts_of(standing: Standing) -> tuple[str, tuple[Any, ...]]:

@@ -12,7 +12,7 @@ from lightwell.access.context import Actor, ActorKind
 from lightwell.access.operation import Act, operation
 from lightwell.access.policy import Decision, decide, look
 from lightwell.access.ports import PolicySource
-from lightwell.access.sight import EVERYTHING, NOBODY, Fact, Sight
+from lightwell.access.sight import NOTHING, Fact, Sight, Standing
 from lightwell.domain.people.model import ConsentRow, PolicyGoneRow, PolicyRow
 from lightwell.domain.people.ports import PeopleBook, StudyFacts
 from lightwell.kernel.clock import Clock
@@ -22,12 +22,12 @@ CONSENT_LONGEST = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
-    """A decision: of one study and the facts that it rests on, or of all and which of them it is good for."""
+class Reach:
+    """A decision about studies. Of one: `facts` are what is so of it. Of all: `sight` says of which."""
 
     decision: Decision
     facts: tuple[Fact, ...] = ()
-    sight: Sight = EVERYTHING
+    sight: Sight = NOTHING
 
 
 class Policies:
@@ -88,6 +88,24 @@ class Policies:
 
     @operation(Action.POLICY_DECISION_EXPLAIN)
     async def explain(
+        self, act: Act, login: str, action: Action, *, roles: frozenset[str] | None = None
+    ) -> Decision:
+        """Why an account, or somebody with these roles, may or may not do something here."""
+        tenant = act.context.tenant
+        act.about(subject=login, detail=action)
+        if roles is None:
+            found = await self._book.person(tenant, login.strip().casefold())
+            if found is None:
+                raise Missing("There is no such account.", remedy="Name roles instead: --role.")
+            if found[0].disabled:
+                return Decision(False, "the account is shut")
+            login, roles = found[0].login, found[0].roles
+        actor = Actor(ActorKind.PERSON, login, home=tenant.name, roles=roles)
+        asked = replace(act.context, actor=actor, channel="console", stepped_up=False)
+        return decide(asked, action, await self.policy.in_force(tenant))
+
+    @operation(Action.POLICY_DECISION_EXPLAIN)
+    async def reach(
         self,
         act: Act,
         login: str,
@@ -95,36 +113,34 @@ class Policies:
         *,
         roles: frozenset[str] | None = None,
         study_uid: str = "",
-    ) -> Explained:
-        """Why an account, or somebody with these roles, may or may not do something here: with one study, or
-        with which.
+    ) -> Reach:
+        """Why an account, or somebody with these roles, may or may not do something with a study; without one,
+        with which studies.
 
         Raises Missing (no such account, no such study), Invalid (the action is about no study).
         """
         tenant = act.context.tenant
         act.about(study_uid=study_uid, subject=login, detail=action)
-        if study_uid and action not in ABOUT_STUDIES:
-            raise Invalid(f"{action} is about no study.", remedy="Leave --study out.")
+        if action not in ABOUT_STUDIES:
+            raise Invalid(f"{action} is about no study.", remedy="Ask without naming one.")
         actor = Actor(ActorKind.PERSON, login, home=tenant.name, roles=roles or frozenset())
-        standing = NOBODY
+        standing = Standing()
         if roles is None:
             found = await self._book.person(tenant, login.strip().casefold())
             if found is None:
                 raise Missing("There is no such account.", remedy="Name roles instead: --role.")
             if found[0].disabled:
-                return Explained(Decision(False, "the account is shut"))
+                return Reach(Decision(False, "the account is shut"))
             actor = replace(actor, name=found[0].login, roles=found[0].roles)
             standing = await self.policy.standing(tenant, actor)
         asked = replace(
             act.context, actor=actor, channel="console", stepped_up=False, opened=frozenset()
         )
         rules = await self.policy.in_force(tenant)
-        if action not in ABOUT_STUDIES:
-            return Explained(decide(asked, action, rules))
         if not study_uid:
             decision, sight = look(asked, action, rules, standing)
-            return Explained(decision, sight=sight)
+            return Reach(decision, sight=sight)
         facts = await self._studies.facts(tenant, study_uid, standing)
         if facts is None:
             raise Missing("There is no such study.")
-        return Explained(decide(asked, action, rules, facts), tuple(f for f in Fact if f in facts))
+        return Reach(decide(asked, action, rules, facts), tuple(f for f in Fact if f in facts))

@@ -64,3 +64,21 @@ CREATE TRIGGER study_referrer BEFORE INSERT OR UPDATE OF attributes ON study
 
 UPDATE study SET referrer = referrer_of(attributes) WHERE attributes ? '00080096';
 CREATE INDEX study_referrer ON study (tenant, referrer COLLATE "C", study_key) INCLUDE (patient_key) WHERE referrer <> '';
+
+-- Institutional Department Name of a series, in the same way.
+ALTER TABLE series ADD COLUMN department text NOT NULL DEFAULT '';
+
+CREATE FUNCTION series_department() RETURNS trigger LANGUAGE plpgsql AS $f$
+BEGIN
+  NEW.department := left(coalesce(NEW.attributes #>> '{00081040,Value,0}', ''), 512);
+  RETURN NEW;
+END $f$;
+CREATE TRIGGER series_department BEFORE INSERT OR UPDATE OF attributes ON series
+  FOR EACH ROW EXECUTE FUNCTION series_department();
+
+UPDATE series SET department = left(coalesce(attributes #>> '{00081040,Value,0}', ''), 512)
+WHERE attributes ? '00081040';
+CREATE INDEX series_department ON series (tenant, department COLLATE "C", study_key) WHERE department <> '';
+
+-- The studies of a small institution in a large archive.
+CREATE INDEX study_institution ON study (tenant, institution COLLATE "C", study_key);
