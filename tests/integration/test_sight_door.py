@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,12 +15,17 @@ from typing import Any
 import httpx
 import pytest
 
+from lightwell.access.actions import Action
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.access.roles import Role
+from lightwell.app import matrix
 from lightwell.app.http import http_application
+from lightwell.app.matrix import Answer, Whose
 from lightwell.app.wiring import House, start_listening
 from lightwell.domain.archive.model import Level, Outcome, Target
 from lightwell.domain.people.model import Limit, RelationKind
 from lightwell.gateways.http.guard import DoorLimits
+from lightwell.gateways.http.routes import Open
 from lightwell.gateways.media.intake import Labels, stage_file
 from lightwell.kernel.errors import Missing
 from lightwell.testing.builders import StudyBuilder, a_study
@@ -310,3 +316,56 @@ async def test_r02_every_id_of_one_tenant_is_unknown_in_the_other(
             assert not any(uid in answer.text for uid in uids_of(*ALL)), (role, query)
     reading = tokens["radiologist"]
     assert (await place.client.get("/api/v1/stats", headers=reading)).json()["studies"] == 1
+
+
+async def test_r01_the_doors_answer_is_the_matrixs(place: Place) -> None:
+    """Every address of a study and every list, for every role: what the table says is what comes."""
+    hidden = a_study("P3", ISSUER, seed=5).with_series("CT")
+    await store(place.house, place.operator, hidden)
+    await place.house.archive.mark_sensitive(place.operator, hidden.study_uid, "a celebrity")
+    place.house.policy.forget()
+    studies = {Whose.THEIRS: MINE, Whose.ANY: THEIRS, Whose.SENSITIVE: hidden}
+    tried: Counter[Answer] = Counter()
+    for role in Role:
+        who = await place.who(f"a-{role}", role)
+        for kind in (RelationKind.IS, RelationKind.TREATS):
+            await place.house.relations.relate(place.operator, f"a-{role}", kind, "P1", ISSUER)
+        place.house.policy.forget()
+        for name, asked in matrix.rows().items():
+            method, _, template = name.partition(" ")
+            if method != "GET" or asked is Open.PUBLIC or "/jobs" in template:
+                continue
+            for whose, study in studies.items():
+                expected = matrix.answer(matrix.person(role), asked, whose)
+                path = filled(template.replace("{study_uid}", "{study}"), ids(study))
+                given = await place.client.get(path, headers=who)
+                tried[expected] += 1
+                if expected is Answer.REFUSED:
+                    assert given.status_code == 403, (role, name, whose)
+                    continue
+                assert given.status_code not in (401, 403), (role, name, whose)
+                if "{study" in template:
+                    empty = given.status_code == 404 or given.content == b"[]"
+                    assert empty == (expected is Answer.UNKNOWN), (role, name, whose)
+        lists = matrix.answer(matrix.person(role), Action.ARCHIVE_STUDY_QUERY, Whose.ANY)
+        if lists is not Answer.REFUSED:
+            shown = await place.listed(who)
+            for whose, study in studies.items():
+                answer = matrix.answer(matrix.person(role), Action.ARCHIVE_STUDY_QUERY, whose)
+                assert (study.study_uid in shown) == (answer is Answer.YES), (role, whose)
+    assert min(tried.values()) > 40
+    assert set(tried) == set(Answer)
+
+
+async def test_the_matrix_knows_every_address_that_is_served(place: Place) -> None:
+    admin = await place.who("boss", "admin")
+    described = (await place.client.get("/openapi.json", headers=admin)).json()
+    served = {
+        f"{method.upper()} {path}": entry.get("x-policy")
+        for path, methods in described["paths"].items()
+        for method, entry in methods.items()
+    }
+    rows = matrix.rows()
+    assert served.keys() == rows.keys()
+    for name, action in served.items():
+        assert action == (None if isinstance(rows[name], Open) else rows[name]), name

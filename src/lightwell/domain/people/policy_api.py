@@ -114,8 +114,8 @@ class Policies:
         roles: frozenset[str] | None = None,
         study_uid: str = "",
     ) -> Reach:
-        """Why an account, or somebody with these roles, may or may not do something with a study; without one,
-        with which studies.
+        """Why an account, or somebody with these roles, may or may not do something with a study; without
+        one, with which studies.
 
         Raises Missing (no such account, no such study), Invalid (the action is about no study).
         """
