@@ -281,6 +281,27 @@ async def test_corrections_and_rejections_reach_what_is_seen_only(place: Place) 
         await archive.correct(tom, patient, {"00100040": {"vr": "CS", "Value": ["F"]}}, "typo")
 
 
+async def test_who_has_ordered_a_study_by_a_code_sees_it_and_its_patients_others(
+    place: Place,
+) -> None:
+    def named(code: str) -> list[dict[str, Any]]:
+        person = {"CodeValue": code, "CodingSchemeDesignator": "99H", "CodeMeaning": "Dr. Doe"}
+        return [{"PersonIdentificationCodeSequence": [person]}]
+
+    ordered = a_study(
+        "P7", ISSUER, seed=7, ReferringPhysicianIdentificationSequence=named("D7")
+    ).with_series("CT")
+    before = a_study("P7", ISSUER, seed=8).with_series("CT")
+    another = a_study(
+        "P8", ISSUER, seed=9, ReferringPhysicianIdentificationSequence=named("D8")
+    ).with_series("CT")
+    await store(place.house, place.operator, ordered, before, another)
+    doctor = await place.who("dora", "referrer")
+    await place.house.relations.relate(place.operator, "dora", RelationKind.REFERS_AS, "D7", "99H")
+    await place.until(doctor, f"/api/v1/studies/{ordered.study_uid}", 200)
+    assert await place.listed(doctor) == uids_of(ordered, before)
+
+
 @pytest.fixture
 async def clinic(house: House, context: Context) -> Tenant:
     return await house.tenants.create(context, "clinic", aet="CLINIC")
