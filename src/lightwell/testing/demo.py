@@ -74,7 +74,7 @@ async def make_users(house: House, context: Context, say: Say) -> None:
 
 
 async def make_relations(house: House, context: Context) -> None:
-    """The accounts that see only what is theirs have something to see: one is a patient, one treats another."""
+    """Accounts that see only what is theirs have something to see: one is a patient, one treats one."""
     tenant = await demo_tenant(house, context)
     context = context.for_tenant(tenant)
     listed = await house.archive.find(context, build_query(Level.PATIENT, (), order="PatientName"))

@@ -23,6 +23,7 @@ CHALLENGE_LIFE = timedelta(minutes=10)
 KEY_LIFE = timedelta(days=90)
 KEY_LONGEST = timedelta(days=366)
 NAME_LIMIT = 100
+ISSUER_LIMIT = 300
 
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}\Z")
 _SCOPE = re.compile(r"(\w+:){0,2}(\w+|\*)\Z")
@@ -268,9 +269,11 @@ class Limit(StrEnum):
 def checked_relation(kind: RelationKind, name: str, issuer: str) -> Relation:
     """A relation that can be kept. Raises Invalid."""
     name, issuer = name.strip(), issuer.strip()
-    if not name or len(name) > NAME_LIMIT or len(issuer) > NAME_LIMIT:
+    if not name or len(name) > NAME_LIMIT or len(issuer) > ISSUER_LIMIT:
         raise Invalid(f"A patient ID, study UID or code has 1 to {NAME_LIMIT} characters.")
-    if not (name + issuer).isprintable() or "\\" in name + issuer:
+    # An issuer that we made up, for IDs without one, holds a backslash (patients/model.py); nothing else does.
+    lines = name + (issuer if kind is RelationKind.REFERS_AS else "")
+    if not (name + issuer).isprintable() or "\\" in lines:
         raise Invalid("A patient ID, study UID, code or issuer is one line without backslashes.")
     if kind is RelationKind.TREATS_STUDY and issuer:
         raise Invalid("A study UID has no issuer.")
