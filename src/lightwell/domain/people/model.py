@@ -271,7 +271,7 @@ def checked_relation(kind: RelationKind, name: str, issuer: str) -> Relation:
     name, issuer = name.strip(), issuer.strip()
     if not name or len(name) > NAME_LIMIT or len(issuer) > ISSUER_LIMIT:
         raise Invalid(f"A patient ID, study UID or code has 1 to {NAME_LIMIT} characters.")
-    # An issuer that we made up, for IDs without one, holds a backslash (patients/model.py); nothing else does.
+    # Of issuers alone some hold a backslash: those that look like the ones we make up (patients/model.py).
     lines = name + (issuer if kind is RelationKind.REFERS_AS else "")
     if not (name + issuer).isprintable() or "\\" in lines:
         raise Invalid("A patient ID, study UID, code or issuer is one line without backslashes.")
