@@ -132,11 +132,11 @@ class PostgresCandidates:
     async def _probe_all(self) -> _Narrowed:
         found = _Narrowed()
         wanted = probes(self._plan)
+        sight = self._seen.probe(self._plan.query.level) if self._seen else None
+        if sight is not None:  # behind what names one thing, before what reads a whole table
+            wanted.insert(sum(not probe.scans for probe in wanted), sight)
         for text in text_probes_of(self._plan):
             wanted.append(await self._text_probe(text))
-        sight = self._seen.probe(self._plan.query.level) if self._seen else None
-        if sight is not None:  # before what reads a whole table, behind what names one thing
-            wanted.insert(sum(not probe.scans for probe in wanted), sight)
         left: list[Probe] = []
         for probe in wanted:
             keys = None if found.driven else await self._list(probe, DRIVE_LIMIT)
