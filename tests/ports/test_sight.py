@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from lightwell.access.actions import Action
+from lightwell.access.audit import AuditRecord, Outcome
 from lightwell.access.commit import ChangeSet, Committer
 from lightwell.access.context import Actor, ActorKind, Context, Tenant, operator_context
 from lightwell.access.policy import decide, look
@@ -54,6 +55,18 @@ SEARCH, SEE = Action.ARCHIVE_STUDY_QUERY, Action.ARCHIVE_INSTANCE_RETRIEVE
 CODES = ("D1", "D2")
 SITES, DEPARTMENTS, MODALITIES = ("North", "South", ""), ("Heart", "Eye", ""), ("CT", "MR", "US")
 CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+RECORD = AuditRecord(
+    at=NOON,
+    actor="system:test",
+    action=Action.ARCHIVE_INSTANCE_STORE,
+    outcome=Outcome.DONE,
+    channel="test",
+    origin="",
+    purpose="operations",
+    trace="0",
+)
 
 
 def el(vr: str, *values: Any) -> dict[str, Any]:
@@ -169,8 +182,11 @@ class Place:
             if study.sensitive:
                 rows.append(SensitiveRow(study.uid, "a celebrity", "test", NOON))
             for row in rows:
-                await self.committer.commit(ChangeSet(self.tenant, (row,)))
+                await self.commit(row)
         self.forget()
+
+    async def commit(self, row: object) -> None:
+        await self.committer.commit(ChangeSet(self.tenant, (row,), (), (RECORD,)))
 
     def who(self, login: str, *roles: str) -> Context:
         actor = Actor(ActorKind.PERSON, login, home=self.tenant.name, roles=frozenset(roles))
@@ -314,7 +330,7 @@ async def test_everybody_sees_exactly_what_cedar_allows_at_every_exit(place: Pla
     studies = drawn_studies(dice)
     await place.put(*studies)
     for study in studies[:6]:
-        await place.committer.commit(ChangeSet(place.tenant, (study.held(place.tenant),)))
+        await place.commit(study.held(place.tenant))
     counts = []
     for number in range(40):
         someone = drawn_someone(dice, number, studies)
@@ -451,7 +467,7 @@ async def test_a_mark_of_sensitivity_is_of_its_tenant_and_ends(place: Place) -> 
     assert await place.uids(await place.sight(reader)) == {"1.2.2"}
     assert not (await place.policy.in_force(place.other)).sensitive
     gone = SensitiveRow("1.2.1", "over", "test", NOON, gone=True)
-    await place.committer.commit(ChangeSet(place.tenant, (gone,)))
+    await place.commit(gone)
     place.forget()
     assert (await place.sight(reader)).everything
 

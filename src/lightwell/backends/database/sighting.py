@@ -273,7 +273,9 @@ _RAREST = (
 
 
 def _listing(sight: Sight) -> Listing | None:
-    """None where a kind has no fact, only lacks some: that is most studies."""
+    """None where a kind has no fact, only lacks some: that is most studies. None also for no kind."""
+    if sight.nothing:
+        return None
     words = _Words(sight.standing, Sql())
     sources: list[str] = []
     chosen: set[Fact] = set()
