@@ -54,10 +54,12 @@ FILL = (
     "INSERT INTO patient_word (tenant, kind, word, patient_key)"
     " SELECT DISTINCT $1::int, 1, split_part(name_key, '^', n), patient_key"
     " FROM patient, generate_series(1, least($2::int, 2)) n WHERE tenant = $1",
+    # Every tenth study is of the North, nine are of the Far East.
     "INSERT INTO study (tenant, patient_key, origin_patient_key, study_uid, study_date, study_time,"
-    "  accession, n_instances, attributes)"
+    "  accession, n_instances, institution, attributes)"
     " SELECT $1, patient_key, patient_key, '1.2.' || substr(pid, 2), d.date, '120000',"
-    "  'A' || substr(pid, 2), 10,"
+    "  'A' || substr(pid, 2), 10, CASE WHEN substr(pid, 2)::int % 10 = 0 THEN 'North'"
+    "   WHEN substr(pid, 2)::int <= 9 THEN 'Far East' ELSE 'South' END,"
     "  jsonb_build_object('00080050', jsonb_build_object('vr', 'SH', 'Value',"
     "   jsonb_build_array('A' || substr(pid, 2))),"
     "  '00080020', jsonb_build_object('vr', 'DA', 'Value', jsonb_build_array(d.date)))"
@@ -67,10 +69,6 @@ FILL = (
     "INSERT INTO series (tenant, study_key, series_uid, modality, n_instances)"
     " SELECT $1, study_key, study_uid || '.1', CASE WHEN study_key % 5000 = 0 THEN 'NM' ELSE 'CT' END,"
     "  10 FROM study WHERE tenant = $1 AND $2::int > 0",
-    # Every tenth study is of the North, ten are of the Far East.
-    "UPDATE study SET institution = CASE WHEN substr(study_uid, 5)::int % 10 = 0 THEN 'North'"
-    "  WHEN substr(study_uid, 5)::int <= 9 THEN 'Far East' ELSE 'South' END"
-    " WHERE tenant = $1 AND $2::int > 0",
     "INSERT INTO sensitive_study (tenant, study_uid, reason, author, at)"
     " SELECT $1, '1.2.' || g, 'r', 'a', now() FROM generate_series(1000, 1009) g WHERE $2::int > 0",
     # Person 1 is one patient; 2 treats forty; 3 treats six thousand, which is too many to drive a search.

@@ -85,6 +85,7 @@ class _Narrowed:
     """What the probes found: drive by these keys, and filter by these conditions."""
 
     nothing: bool = False
+    by_sight: bool = False  # the keys are of what somebody sees
     patients: list[int] | None = None
     studies: list[int] | None = None
     conditions: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
@@ -146,11 +147,15 @@ class PostgresCandidates:
                 return _Narrowed(nothing=True)
             else:
                 found.drive(probe, keys)
+                found.by_sight = probe is sight
         if not found.driven and self._plan.query.level is not Level.PATIENT:
             left = await self._take_set(found, left)
         # What a sight lists may be more than it shows: its condition is tested in any case (`_in_sight`).
+        # Of the few studies that somebody sees, the engine decides what is costly to test row by row.
         found.conditions += [
-            (probe.condition, probe.values) for probe in left if probe is not sight
+            (probe.condition, probe.values)
+            for probe in left
+            if probe is not sight and not (found.by_sight and probe.as_set)
         ]
         return found
 
