@@ -189,6 +189,7 @@ async def facts(
 
 async def sees(connection: Connection, tenant: Tenant, target: Target, sight: Sight) -> bool:
     """See `ports.Index.sees`."""
+    named: tuple[str, ...]
     if target.level is Level.PATIENT:
         named = (target.issuer, target.pid)
         where = (
