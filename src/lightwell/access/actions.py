@@ -35,9 +35,7 @@ class Action(StrEnum):
     PEOPLE_PERSON_ADD = "people:person:add"  # made an account
     PEOPLE_PERSON_CHANGE = "people:person:change"  # changed roles, or shut or opened an account
     PEOPLE_PERSON_LIST = "people:person:list"  # read the list of accounts
-    PEOPLE_RELATION_CHANGE = (
-        "people:relation:change"  # said whose patients are whose, or limited somebody
-    )
+    PEOPLE_RELATION_CHANGE = "people:relation:change"  # said whose patients are whose, or a limit
     PEOPLE_RELATION_LIST = "people:relation:list"  # read whose patients are whose
     PEOPLE_SELF_CHANGE = "people:self:change"  # changed what oneself signs in with
     PEOPLE_SELF_READ = "people:self:read"  # read one's own account and sessions
