@@ -21,6 +21,7 @@ from lightwell.gateways.dicomweb.ports import Renderer
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
 from lightwell.gateways.http.asgi import Application
 from lightwell.gateways.http.door import Door, guarded
+from lightwell.gateways.http.forwarded import Forwarded, Network
 from lightwell.gateways.http.guard import DoorLimits
 from lightwell.gateways.http.identity import Identity
 from lightwell.gateways.http.openapi import document
@@ -44,18 +45,18 @@ def http_application(
     limits: DoorLimits | None = None,
     sign_in: SignIn | None = None,
     anonymous: bool = True,
+    proxies: tuple[Network, ...] = (),
 ) -> Application:
     """The ASGI application of an HTTP process.
 
     `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
     works. `anonymous`: whoever presents nothing is let through as nobody in particular.
+    `proxies`: whose word on the browser's side of a connection counts.
     """
     identity: Identity | None = None
     if sign_in is not None:
-        # Beyond loopback a proxy that speaks TLS is asked for: browsers see https.
-        proxied = limits is not None and not limits.local
-        identity = Identity(sign_in, tenants, behind_proxy=proxied, anonymous=anonymous)
+        identity = Identity(sign_in, tenants, anonymous=anonymous)
     inner = _console(archive, tenants, jobs, sign_in, identity)
     table = _table(archive, PoolRenderer(pool), inner, ready, metrics)
     door = Door(
@@ -67,7 +68,7 @@ def http_application(
         identity=identity,
         public_paths=() if identity is None else (PUBLIC, SIGN_OUT),
     )
-    return guarded(door, limits)
+    return guarded(Forwarded(door, proxies) if proxies else door, limits)
 
 
 def _console(
