@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from lightwell.access.context import Context
+from lightwell.access.context import Actor, ActorKind, Context
 from lightwell.access.roles import Role
 from lightwell.app.wiring import House
-from lightwell.domain.archive.model import Outcome
+from lightwell.domain.archive.model import Level, Outcome
+from lightwell.domain.archive.query_building import build_query
 from lightwell.domain.people.errors import NotSignedIn
 from lightwell.domain.people.sign_in_api import Visitor
 from lightwell.testing import phantoms
 from lightwell.testing.builders import a_study
-from lightwell.testing.demo import make_demo, make_users
+from lightwell.testing.demo import make_demo, make_relations, make_users
 
 STUDIES = [a_study("D1").with_series("CT", instances=6), a_study("D2").with_series("MR")]
 
@@ -65,3 +66,25 @@ async def test_one_demo_account_a_role_with_a_password_that_is_printed(
     await make_users(house, context, said.append)
     with pytest.raises(NotSignedIn):
         await house.sign_in.by_password(visitor, "auditor", printed["auditor"], "")
+
+
+async def test_who_sees_only_what_is_theirs_has_something_to_see(
+    house: House, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phantoms, "demo_studies", small)
+    await make_users(house, context, lambda _line: None)
+    await make_demo(house, context, lambda _line: None)
+    for _ in range(2):  # every start says it again
+        await make_relations(house, context)
+    tenant = await house.tenants.named("demo")
+    seen = {}
+    for role in (Role.PATIENT, Role.REFERRER, Role.RADIOLOGIST):
+        actor = Actor(ActorKind.PERSON, role, home="demo", roles=frozenset({role}))
+        who = Context(tenant, actor, channel="console")
+        found = (await house.archive.find(who, build_query(Level.STUDY, ()))).items
+        seen[role] = {study.pid for study in found}
+    assert seen == {
+        Role.PATIENT: {"D1"},
+        Role.REFERRER: {"D2"},
+        Role.RADIOLOGIST: {"D1", "D2"},
+    }

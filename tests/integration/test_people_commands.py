@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightwell.access.commit import ChangeSet
 from lightwell.access.context import Tenant
 from lightwell.app.wiring import House
+from lightwell.domain.archive.model import SensitiveRow
+from lightwell.domain.people.model import Limit, RelationKind
 from lightwell.domain.people.sign_in_api import Visitor
+from lightwell.gateways.media.intake import Labels, stage_file
+from lightwell.testing.builders import a_study
 
 if TYPE_CHECKING:
     from tests.conftest import Installation
@@ -135,6 +142,72 @@ async def test_a_policy_of_the_tenants_own_and_why(
     assert "@id" in refused.stderr
 
 
+async def test_whose_patients_are_whose_is_said_shown_and_explained(
+    installation: Installation, house: House
+) -> None:
+    tenant = await house.tenants.named()
+    operator = house.operator(tenant)
+    study = a_study("P1", "HOSP").with_series("CT")
+    staged = stage_file(house.archive, operator, Labels(), io.BytesIO(study.only().part10))
+    await staged.store()
+
+    def why(*arguments: str) -> list[str]:
+        return run(installation, "explain", "ada", "archive:study:query", *arguments).splitlines()
+
+    run(installation, "user", "add", "ada", "--role", "referrer")
+    assert why("--study", study.study_uid) == [
+        "refused: referrer may not archive:study:query (no policy permits it)",
+        "the study is: inSites, inDepartments, inModalities",
+    ]
+    run(installation, "user", "relate", "ada", "--treats", "P1", "--issuer", "HOSP")
+    run(installation, "user", "limit", "ada", "--modality", "MR")
+    assert why("--study", study.study_uid) == [
+        "allowed: referrers see the patients and studies they treat (referrer)",
+        "the study is: treated, inSites, inDepartments",
+    ]
+    assert why() == [
+        "allowed: referrers see the patients and studies they treat (referrer)",
+        "of studies that are: treated",
+    ]
+    shown = json.loads(run(installation, "user", "relations", "ada", "--json"))
+    assert shown == {
+        "relations": [{"kind": "treats", "name": "P1", "issuer": "HOSP"}],
+        "limits": {"modality": ["MR"]},
+    }
+    run(installation, "study", "sensitive", study.study_uid, "--reason", "a celebrity")
+    asked = ("explain", "-", "archive:study:query", "--role", "radiologist")
+    assert "of studies that are: not sensitive" in run(installation, *asked)
+    refused = run(installation, *asked, "--study", study.study_uid)
+    assert refused.startswith("refused: the study is marked as sensitive (sensitive)")
+    run(installation, "study", "sensitive", study.study_uid, "--reason", "over", "--end")
+    assert run(installation, *asked).startswith("allowed: radiologists read images (radiologist)")
+    run(installation, "user", "limit", "ada", "--lift", "modality")
+    run(installation, "user", "relate", "ada", "--treats", "P1", "--issuer", "HOSP", "--end")
+    shown = json.loads(run(installation, "user", "relations", "ada", "--json"))
+    assert shown == {"relations": [], "limits": {}}
+    said = await records(house, tenant)
+    for what in (
+        ("people:relation:change", "done", "ada"),
+        ("people:relation:list", "done", "ada"),
+        ("archive:study:mark", "done", "sensitive"),
+        ("archive:study:mark", "done", "not sensitive"),
+        ("policy:decision:explain", "done", "ada"),
+    ):
+        assert what in said
+    for arguments, says in (
+        (("user", "relate", "ada"), "One relation at a time"),
+        (("user", "relate", "ada", "--is", "P1", "--treats", "P2"), "One relation at a time"),
+        (("user", "relate", "nobody", "--is", "P1"), "no such account"),
+        (("user", "limit", "ada"), "Nothing is said"),
+        (("explain", "ada", "archive:study:query", "--study", "1.2"), "no such study"),
+        (("explain", "ada", "peers:peer:list", "--study", "1.2"), "about no study"),
+        (("study", "sensitive", "1.2", "--reason", "x"), "no such patient, study or series"),
+    ):
+        done = installation.run(*arguments)
+        assert done.returncode == 2, arguments
+        assert says in " ".join(done.stderr.split())
+
+
 async def test_support_is_let_in_for_a_while(installation: Installation, house: House) -> None:
     ask = ("explain", "-", "work:job:list", "--role", "support")
     assert "has not let support in" in run(installation, *ask)
@@ -152,6 +225,10 @@ async def test_r04_another_tenants_people_are_behind_row_level_security(
     operator = house.operator(tenant)
     await house.people.add(operator, "ada", roles=["radiologist"])
     await house.people.new_key(operator, "router", roles=["integration"])
+    await house.relations.relate(operator, "ada", RelationKind.TREATS, "P1", "HOSP")
+    await house.relations.limit(operator, "ada", Limit.SITE, ["North"])
+    row = SensitiveRow("1.2.3", "r", "a", datetime.now(UTC))
+    await house.committer.commit(ChangeSet(tenant, (row,)))
     tables: dict[str, Any] = {}
     async with house.database.transaction(other) as connection:
         for table in (
@@ -161,6 +238,9 @@ async def test_r04_another_tenants_people_are_behind_row_level_security(
             "session",
             "sign_in_link",
             "tenant_policy",
+            "relation",
+            "person_limit",
+            "sensitive_study",
         ):
             tables[table] = await connection.fetchval(f"SELECT count(*) FROM {table}")
     assert set(tables.values()) == {0}

@@ -10,6 +10,7 @@ import asyncio
 import json
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,8 @@ import asyncpg
 import pytest
 
 from lightwell.access.context import Tenant
+from lightwell.access.sight import EVERYTHING, Fact, Kind, Sight, Standing
+from lightwell.backends.database import index_read
 from lightwell.backends.database.embedded import EmbeddedPostgres
 from lightwell.backends.database.index_find import PLANNING, PostgresCandidates
 from lightwell.backends.database.migrate import migrate
@@ -51,10 +54,12 @@ FILL = (
     "INSERT INTO patient_word (tenant, kind, word, patient_key)"
     " SELECT DISTINCT $1::int, 1, split_part(name_key, '^', n), patient_key"
     " FROM patient, generate_series(1, least($2::int, 2)) n WHERE tenant = $1",
+    # Every tenth study is of the North, nine are of the Far East.
     "INSERT INTO study (tenant, patient_key, origin_patient_key, study_uid, study_date, study_time,"
-    "  accession, n_instances, attributes)"
+    "  accession, n_instances, institution, attributes)"
     " SELECT $1, patient_key, patient_key, '1.2.' || substr(pid, 2), d.date, '120000',"
-    "  'A' || substr(pid, 2), 10,"
+    "  'A' || substr(pid, 2), 10, CASE WHEN substr(pid, 2)::int % 10 = 0 THEN 'North'"
+    "   WHEN substr(pid, 2)::int <= 9 THEN 'Far East' ELSE 'South' END,"
     "  jsonb_build_object('00080050', jsonb_build_object('vr', 'SH', 'Value',"
     "   jsonb_build_array('A' || substr(pid, 2))),"
     "  '00080020', jsonb_build_object('vr', 'DA', 'Value', jsonb_build_array(d.date)))"
@@ -64,6 +69,17 @@ FILL = (
     "INSERT INTO series (tenant, study_key, series_uid, modality, n_instances)"
     " SELECT $1, study_key, study_uid || '.1', CASE WHEN study_key % 5000 = 0 THEN 'NM' ELSE 'CT' END,"
     "  10 FROM study WHERE tenant = $1 AND $2::int > 0",
+    "INSERT INTO sensitive_study (tenant, study_uid, reason, author, at)"
+    " SELECT $1, '1.2.' || g, 'r', 'a', now() FROM generate_series(1000, 1009) g WHERE $2::int > 0",
+    # Person 1 is one patient; 2 treats forty; 3 treats six thousand, which is too many to drive a search.
+    "INSERT INTO person (tenant, person_id, login)"
+    " SELECT $1, ('00000000-0000-0000-0000-00000000000' || g)::uuid, 'p' || g"
+    " FROM generate_series(1, 3) g WHERE $2::int > 0",
+    "INSERT INTO relation (tenant, person_id, kind, issuer, name, author, at)"
+    " SELECT $1, ('00000000-0000-0000-0000-00000000000' || w.who)::uuid, w.kind, 'H', 'P' || g, 'a', now()"
+    " FROM (VALUES (1, 'is', 777, 1), (2, 'treats', 5, 1000), (3, 'treats', 1, 8)) w(who, kind, first, step)"
+    " CROSS JOIN LATERAL generate_series(w.first, least($2::int, 48000), w.step) g"
+    " WHERE w.who <> 1 OR g = 777",
 )
 
 
@@ -105,6 +121,9 @@ class Explained:
         self._connection = connection
         self.plans: list[dict[str, Any]] = []
 
+    async def fetchrow(self, statement: str, *values: Any) -> Any:
+        return (await self.fetch(statement, *values))[0]
+
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
         explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
         answer = await self._connection.fetchval(explain, *values)
@@ -129,7 +148,7 @@ def touched(plan: dict[str, Any]) -> int:
 
 
 async def explained(
-    database: tuple[ConnectionInfo, Tenant], query: Query
+    database: tuple[ConnectionInfo, Tenant], query: Query, sight: Sight = EVERYTHING
 ) -> tuple[Page[Found], list[dict[str, Any]]]:
     info, tenant = database
     pool = Database(info, size=1, role=Role.APP)
@@ -139,7 +158,7 @@ async def explained(
             assert user == "lightwell_app"
             await connection.execute(PLANNING)
             watched = Explained(connection)
-            candidates = PostgresCandidates(watched, tenant, finding.plan(query), None)  # type: ignore[arg-type]
+            candidates = PostgresCandidates(watched, tenant, finding.plan(query), None, sight)  # type: ignore[arg-type]
             page = await finding.find(query, candidates)
     finally:
         await pool.close()
@@ -186,6 +205,100 @@ async def test_a_search_touches_few_rows(
     }
     assert not [kind for kind in kinds if kind[0] == "Seq Scan"]
     assert sum(map(touched, plans)) <= most
+
+
+def standing(person: int, *facts: Fact, **limits: frozenset[str]) -> Standing:
+    return Standing(uuid.UUID(int=person), frozenset(facts), **limits)
+
+
+OWN = Sight((Kind(frozenset({Fact.OWN})),), standing(1, Fact.OWN))
+TREATED = (Kind(frozenset({Fact.TREATED})), Kind(frozenset({Fact.PRIOR})))
+FORTY = Sight(TREATED, standing(2, Fact.TREATED, Fact.PRIOR))
+MANY = Sight(TREATED, standing(3, Fact.TREATED, Fact.PRIOR))
+NOT_SENSITIVE = Sight((Kind(lacks=frozenset({Fact.SENSITIVE})),))
+
+
+def limited_to(site: str) -> Sight:
+    return Sight(
+        (Kind(frozenset({Fact.IN_SITES}), frozenset({Fact.SENSITIVE})),),
+        Standing(uuid.UUID(int=1), sites=frozenset({site})),
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "sight", "rows", "most"),
+    [
+        pytest.param(studies(), OWN, 1, 20, id="patient"),
+        pytest.param(studies((NAME, "common*")), OWN, 1, 2_100, id="patient, everybody's name"),
+        pytest.param(studies((UID, "1.2.778")), OWN, 0, 20, id="patient, somebody else's study"),
+        pytest.param(studies(text="common"), OWN, 1, 2_100, id="patient, search box"),
+        pytest.param(studies(), FORTY, 48, 1_500, id="treats forty"),
+        pytest.param(studies((UID, "1.2.5")), FORTY, 1, 50, id="treats forty, one of them"),
+        pytest.param(studies((PID, "P6")), FORTY, 0, 50, id="treats forty, somebody else"),
+        pytest.param(studies(order="PatientName"), FORTY, 48, 1_500, id="treats forty, by name"),
+        pytest.param(studies(), MANY, 100, 60_000, id="treats six thousand"),
+        pytest.param(studies((PID, "P9")), MANY, 1, 8_000, id="treats six thousand, one of them"),
+        pytest.param(studies(), limited_to("North"), 100, 30_000, id="of a tenth"),
+        pytest.param(studies(), limited_to("Far East"), 9, 200, id="of ten in a large archive"),
+        pytest.param(studies(), limited_to("Nowhere"), 0, 20, id="of nothing"),
+        pytest.param(studies(), NOT_SENSITIVE, 100, 1_500, id="all but what is sensitive"),
+        pytest.param(studies((UID, "1.2.1005")), NOT_SENSITIVE, 0, 50, id="a sensitive study"),
+    ],
+)
+async def test_a_search_within_a_sight_touches_few_rows(
+    database: tuple[ConnectionInfo, Tenant], query: Query, sight: Sight, rows: int, most: int
+) -> None:
+    page, plans = await explained(database, query, sight)
+    assert len(page.items) == rows
+    kinds = {(n["Node Type"], n.get("Relation Name")) for plan in plans for n in nodes(plan)}
+    assert not [kind for kind in kinds if kind[0] == "Seq Scan"]
+    assert sum(map(touched, plans)) <= most
+
+
+@pytest.mark.parametrize("sight", [OWN, FORTY, limited_to("Far East")])
+async def test_patients_and_totals_within_a_sight_read_no_table_in_sequence(
+    database: tuple[ConnectionInfo, Tenant], sight: Sight
+) -> None:
+    listed = build_query(Level.PATIENT, (), include=(0x00201200,))
+    page, plans = await explained(database, listed, sight)
+    info, tenant = database
+    pool = Database(info, size=1, role=Role.APP)
+    try:
+        async with pool.transaction(tenant) as connection:
+            await connection.execute(PLANNING)
+            watched = Explained(connection)
+            totals = await index_read.totals(watched, tenant, sight)  # type: ignore[arg-type]
+    finally:
+        await pool.close()
+    assert totals.studies == totals.patients == len(page.items) > 0
+    assert totals.instances == 10 * totals.studies
+    relations = {n["Relation Name"] for p in (*plans, *watched.plans) for n in nodes(p)
+                 if n["Node Type"] == "Seq Scan"}  # fmt: skip
+    assert relations == set()
+
+
+async def test_whoever_sees_everything_asks_what_was_asked_before_there_were_sights(
+    database: tuple[ConnectionInfo, Tenant],
+) -> None:
+    class Written:
+        def __init__(self) -> None:
+            self.statements: list[tuple[str, tuple[Any, ...]]] = []
+
+        async def fetch(self, statement: str, *values: Any) -> list[Any]:
+            self.statements.append((statement, values))
+            return [{"keys": None, "texts": None}] if "array_agg" in statement else []
+
+    said = []
+    for options in ({}, {"sight": EVERYTHING}):
+        written = Written()
+        for query in (studies((NAME, "doe*"), text="x"), studies(), build_query(Level.PATIENT, ())):
+            candidates = PostgresCandidates(
+                written, database[1], finding.plan(query), None, **options
+            )  # type: ignore[arg-type]
+            await finding.find(query, candidates)
+        said.append(written.statements)
+    assert said[0] == said[1]
+    assert not [text for text, _ in said[0] if "relation" in text or "sensitive" in text]
 
 
 async def test_a_late_page_costs_what_the_first_costs(

@@ -111,8 +111,11 @@ async def test_a_key_of_a_role_does_what_the_role_may(
     instance = "/dicomweb/studies/1.2.3/series/1.2.4/instances/1.2.5"
     assert (await client.get(instance, headers=reader)).status_code == 404
     assert (await client.get(instance, headers=auditor)).status_code == 403
-    patient = await bearer(house, "patient")
-    assert (await client.get("/api/v1/studies", headers=patient)).status_code == 403
+    researcher, patient = await bearer(house, "researcher"), await bearer(house, "patient")
+    assert (await client.get("/api/v1/studies", headers=researcher)).status_code == 403
+    # A key is nobody's patient: it sees what there is in an empty archive.
+    assert (await client.get("/api/v1/studies", headers=patient)).json()["items"] == []
+    assert (await client.get(instance, headers=patient)).status_code == 404
     me = (await client.get("/api/v1/me", headers=auditor)).json()
     assert (me["kind"], me["roles"], me["tenant"]) == ("program", ["auditor"], "default")
 

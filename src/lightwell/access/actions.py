@@ -18,6 +18,7 @@ class Action(StrEnum):
     ARCHIVE_STATISTICS_READ = "archive:statistics:read"  # read totals
     ARCHIVE_STORE_CHECK = "archive:store:check"  # checked what is kept against its invariants
     ARCHIVE_STUDY_CORRECT = "archive:study:correct"  # corrected patient or study attributes
+    ARCHIVE_STUDY_MARK = "archive:study:mark"  # marked a study as sensitive, or took the mark away
     ARCHIVE_STUDY_QUERY = "archive:study:query"  # searched
     ARCHIVE_STUDY_RECALL = "archive:study:recall"  # moved packs back from the cool store
     ARCHIVE_STUDY_REJECT = "archive:study:reject"  # took images out of every clinical list
@@ -34,6 +35,8 @@ class Action(StrEnum):
     PEOPLE_PERSON_ADD = "people:person:add"  # made an account
     PEOPLE_PERSON_CHANGE = "people:person:change"  # changed roles, or shut or opened an account
     PEOPLE_PERSON_LIST = "people:person:list"  # read the list of accounts
+    PEOPLE_RELATION_CHANGE = "people:relation:change"  # said whose patients are whose, or a limit
+    PEOPLE_RELATION_LIST = "people:relation:list"  # read whose patients are whose
     PEOPLE_SELF_CHANGE = "people:self:change"  # changed what oneself signs in with
     PEOPLE_SELF_READ = "people:self:read"  # read one's own account and sessions
     PEOPLE_SESSION_LIST = "people:session:list"  # read who is signed in

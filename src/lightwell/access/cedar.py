@@ -41,6 +41,7 @@ class Question:
     resource: Entity
     resource_attributes: tuple[tuple[str, bool], ...]
     context: tuple[tuple[str, str | bool], ...]
+    resource_parents: frozenset[Entity] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,11 @@ def _groups(schema: str) -> Mapping[str, frozenset[str]]:
 
 ACTIONS: Final = _groups(SCHEMA_TEXT)
 """Every action that policies know, with its groups. (A test holds it equal to `actions.Action`.)"""
+
+ABOUT_STUDIES: Final = frozenset(
+    re.findall(r'^action "([^"]+)".*resource: \[Study\]', SCHEMA_TEXT, re.MULTILINE)
+)
+"""The actions of which policies are asked for each study; of all others, for the tenant."""
 
 
 def _within(principal: Mapping[str, Any]) -> Entity | None:
@@ -230,6 +236,7 @@ def _entities(question: Question) -> cedarpy.Entities:
         question.action,
         question.resource,
         question.resource_attributes,
+        question.resource_parents,
     )
 
 
@@ -241,6 +248,7 @@ def _entities_of(
     action: str,
     resource: Entity,
     resource_attributes: tuple[tuple[str, bool], ...],
+    resource_parents: frozenset[Entity],
 ) -> cedarpy.Entities:
     """The principal with its parents, the resource, and the action with its groups."""
     values = {
@@ -250,7 +258,7 @@ def _entities_of(
     groups = sorted(ACTIONS.get(action, frozenset()) - {action})
     body = [
         _entity(principal, values, sorted(parents)),
-        _entity(resource, dict(resource_attributes), ()),
+        _entity(resource, dict(resource_attributes), sorted(resource_parents)),
         _entity(("Action", action), {}, [("Action", group) for group in groups]),
     ]
     return cedarpy.Entities.from_json_str(json.dumps(body))

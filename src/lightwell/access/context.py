@@ -73,6 +73,8 @@ class Context:
     purpose: Purpose = Purpose.TREATMENT
     trace: str = field(default_factory=lambda: secrets.token_hex(8))
     stepped_up: bool = False  # the person has proved again, a moment ago, who they are
+    # (issuer, patient ID) of patients that this session has opened in an emergency, and that are open now
+    opened: frozenset[tuple[str, str]] = frozenset()
 
     def for_tenant(self, tenant: Tenant) -> Context:
         """The same act in another tenant: only for our own background work."""

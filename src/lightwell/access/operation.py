@@ -4,6 +4,9 @@
 it asks policy, hands the method an `Act`, and sees to it that exactly one audit record of the act is
 written: *done* with the ChangeSet (or on its own when the method wrote nothing), *failed* or *refused*
 on their own.
+
+An act about studies carries a `Sight`: the studies of which policy allows it. A method that never asked for
+it although it is not everything has answered unfiltered: that is a bug, and its answer goes nowhere.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from lightwell.access.actions import Action
 from lightwell.access.audit import Outcome, record
+from lightwell.access.cedar import ABOUT_STUDIES
 from lightwell.access.commit import ChangeSet, Committed, Committer, Event
-from lightwell.access.context import Context
-from lightwell.access.policy import decide
+from lightwell.access.context import ActorKind, Context
+from lightwell.access.policy import Decision, decide, look
 from lightwell.access.ports import PolicySource
+from lightwell.access.sight import EVERYTHING, NOBODY, Sight
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Refused
 
@@ -39,9 +44,21 @@ class Room(Protocol):
 class Act:
     """One permitted act under way: its context, and the way to write."""
 
-    __slots__ = ("_recorded", "_room", "action", "context", "detail", "study_uid", "subject")
+    __slots__ = (
+        "_looked",
+        "_recorded",
+        "_room",
+        "_sight",
+        "action",
+        "context",
+        "detail",
+        "study_uid",
+        "subject",
+    )
 
-    def __init__(self, room: Room, context: Context, action: Action) -> None:
+    def __init__(
+        self, room: Room, context: Context, action: Action, sight: Sight = EVERYTHING
+    ) -> None:
         self._room = room
         self.context = context
         self.action = action
@@ -49,6 +66,24 @@ class Act:
         self.study_uid = ""
         self.detail = ""
         self._recorded = False
+        self._sight = sight
+        self._looked = sight.everything
+
+    @property
+    def sight(self) -> Sight:
+        """The studies of which the act is allowed: to be given to whatever looks at rows."""
+        self._looked = True
+        return self._sight
+
+    async def look_again(self) -> Sight:
+        """The same as it is now. Raises Refused."""
+        self._sight = await permit(self._room, self.context, self.action)
+        return self.sight
+
+    @property
+    def unfiltered(self) -> bool:
+        """Whether something was kept from them, and nobody asked what."""
+        return not self._looked
 
     def about(self, *, study_uid: str = "", subject: str = "", detail: str = "") -> None:
         """Say what the act is about, for its record."""
@@ -84,14 +119,28 @@ class Act:
         return ChangeSet(self.context.tenant, rows, events, (entry,))
 
 
-async def permit(room: Room, context: Context, action: Action) -> None:
-    """Raise Refused unless policy allows the act; the refusal is recorded."""
-    decision = decide(context, action, await room.policy.in_force(context.tenant))
+async def permit(room: Room, context: Context, action: Action) -> Sight:
+    """The studies of which policy allows the act; of an act that is about none, everything.
+
+    Raises Refused when it allows it of none; the refusal is recorded.
+    """
+    decision, sight = await _decided(room, context, action)
     if not decision.allowed:
         act = Act(room, context, action)
         act.about(detail=decision.reason)
         act.note(Outcome.REFUSED)
         raise Refused(f"Not allowed: {decision.reason}.", remedy="Ask the PACS administrator.")
+    return sight
+
+
+async def _decided(room: Room, context: Context, action: Action) -> tuple[Decision, Sight]:
+    rules = await room.policy.in_force(context.tenant)
+    if action not in ABOUT_STUDIES:
+        return decide(context, action, rules), EVERYTHING
+    standing = NOBODY
+    if context.actor.kind is ActorKind.PERSON:
+        standing = await room.policy.standing(context.tenant, context.actor)
+    return look(context, action, rules, standing)
 
 
 def operation(
@@ -107,10 +156,11 @@ def operation(
     ) -> Callable[Concatenate[Any, Context, P], Coroutine[Any, Any, R]]:
         @functools.wraps(method)
         async def front_door(self: Any, context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
-            await permit(self, context, action)
-            act = Act(self, context, action)
+            act = Act(self, context, action, await permit(self, context, action))
             try:
                 result = await method(self, act, *args, **kwargs)
+                if act.unfiltered:
+                    raise RuntimeError(f"{action} was answered without its filter")
             except BaseException as error:
                 act.detail = act.detail or type(error).__name__
                 act.note(Outcome.FAILED)

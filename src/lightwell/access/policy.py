@@ -8,12 +8,31 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lightwell.access.actions import Action
-from lightwell.access.cedar import SHIPPED, Answer, Entity, PolicySet, Question
+from lightwell.access.cedar import (
+    ABOUT_STUDIES,
+    SHIPPED,
+    Answer,
+    Entity,
+    PolicySet,
+    Question,
+)
 from lightwell.access.context import Actor, ActorKind, Context
+from lightwell.access.sight import (
+    LIMITS,
+    NOBODY,
+    ORDINARY,
+    RELATIONS,
+    Fact,
+    Facts,
+    Sight,
+    Standing,
+    combinations,
+    summed_up,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +55,13 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is in force for a tenant at this moment. `consent`: it lets support staff in."""
+    """What is in force for a tenant at this moment. `consent`: it lets support staff in; `sensitive`: some
+    study is marked so."""
 
     denials: tuple[Denial, ...] = ()
     policies: PolicySet = SHIPPED
     consent: bool = False
+    sensitive: bool = False
 
 
 SHIPPED_RULES = Rules()
@@ -113,16 +134,20 @@ def _question(
     action: str,
     tenant: tuple[str, bool, bool, bool],
     circumstances: tuple[str, str, str, bool],
+    study: Facts | None,
 ) -> Question:
     name, demo, suspended, consent = tenant
     channel, purpose, place, stepped_up = circumstances
+    of_tenant = (("demo", demo), ("suspended", suspended), ("consent", consent))
+    of_study = () if study is None else tuple((fact.value, fact in study) for fact in Fact)
     return Question(
         principal=_principal(actor),
         parents=_parents(actor),
         attributes=_attributes(actor),
         action=action,
-        resource=("Tenant", name),
-        resource_attributes=(("demo", demo), ("suspended", suspended), ("consent", consent)),
+        resource=("Tenant", name) if study is None else ("Study", ""),
+        resource_attributes=of_tenant + of_study,
+        resource_parents=frozenset() if study is None else frozenset({("Tenant", name)}),
         context=(
             ("channel", channel),
             ("purpose", purpose),
@@ -133,25 +158,69 @@ def _question(
     )
 
 
-def question_of(context: Context, action: Action, *, consent: bool = False) -> Question:
-    """The act as policies see it."""
+def question_of(
+    context: Context, action: Action, *, consent: bool = False, study: Facts = ORDINARY
+) -> Question:
+    """The act as policies see it. `study`: what is so of the study that it is about, if it is about one."""
     tenant = context.tenant
     return _question(
         context.actor,
         action,
         (tenant.name, tenant.demo, tenant.suspended, consent),
         (context.channel, context.purpose, network(context.origin), context.stepped_up),
+        study if action in ABOUT_STUDIES else None,
     )
 
 
-def decide(context: Context, action: Action, rules: Rules = SHIPPED_RULES) -> Decision:
-    """Decide one act. The denials of `policy_rule` first, then the policies."""
+def decide(
+    context: Context, action: Action, rules: Rules = SHIPPED_RULES, study: Facts = ORDINARY
+) -> Decision:
+    """Decide one act: the denials of `policy_rule` first, then the policies.
+
+    `study` are the facts of the study it is about, where the action is about one.
+    """
+    denied = _denied(context, action, rules)
+    if denied is not None:
+        return denied
+    answer = rules.policies.answer(question_of(context, action, consent=rules.consent, study=study))
+    return Decision(answer.allowed, _said(answer, context, action, rules.policies), answer.policies)
+
+
+def _denied(context: Context, action: Action, rules: Rules) -> Decision | None:
     actor = str(context.actor)
     for rule in rules.denials:
         if covers(rule.actor, actor) and covers(rule.action, action):
             return Decision(False, rule.reason, ("policy_rule",))
-    answer = rules.policies.answer(question_of(context, action, consent=rules.consent))
-    return Decision(answer.allowed, _said(answer, context, action, rules.policies), answer.policies)
+    return None
+
+
+def look(
+    context: Context, action: Action, rules: Rules = SHIPPED_RULES, standing: Standing = NOBODY
+) -> tuple[Decision, Sight]:
+    """Of which studies an act about studies is allowed: Cedar is asked of every kind that there can be.
+
+    Refused is whoever no relation would help; who merely has none sees nothing, as in an empty archive.
+    """
+    standing = replace(standing, opened=context.opened) if context.opened else standing
+    varying = standing.varying(sensitive=rules.sensitive)
+    constant = LIMITS - frozenset(varying)
+    seen: set[Facts] = set()
+    decision: Decision | None = None
+    for facts in combinations(varying):
+        answer = decide(context, action, rules, facts | constant)
+        if answer.allowed:
+            seen.add(facts)
+        if decision is None or (answer.allowed and not decision.allowed):
+            decision = answer
+    assert decision is not None  # there is at least the set of no facts
+    sight = Sight(summed_up(varying, frozenset(seen)), standing)
+    if not sight.nothing:
+        return decision, sight
+    for relations in combinations(sorted(RELATIONS)):
+        answer = decide(context, action, rules, relations | LIMITS)
+        if answer.allowed:
+            return answer, sight
+    return decide(context, action, rules), sight
 
 
 def _said(answer: Answer, context: Context, action: Action, policies: PolicySet) -> str:

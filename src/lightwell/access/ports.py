@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from lightwell.access.context import Tenant
+from lightwell.access.context import Actor, Tenant
 from lightwell.access.policy import Rules
+from lightwell.access.sight import Standing
 
 
 class PolicySource(Protocol):
@@ -16,6 +17,9 @@ class PolicySource(Protocol):
 
     async def in_force(self, tenant: Tenant) -> Rules:
         """What is in force for the tenant. Raises Unavailable: then nothing is allowed."""
+
+    async def standing(self, tenant: Tenant, actor: Actor) -> Standing:
+        """What is recorded of a person there. Raises Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)

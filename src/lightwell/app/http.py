@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from fastapi import FastAPI
+
+from lightwell.access.actions import Action
 from lightwell.app.rendering import PoolRenderer
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.domain.archive.api import Archive
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console import api as console
+from lightwell.gateways.console.asked import ASKED
 from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
+from lightwell.gateways.dicomweb.ports import Renderer
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
 from lightwell.gateways.http.asgi import Application
 from lightwell.gateways.http.door import Door, guarded
@@ -20,7 +26,7 @@ from lightwell.gateways.http.guard import DoorLimits
 from lightwell.gateways.http.identity import Identity
 from lightwell.gateways.http.openapi import document
 from lightwell.gateways.http.probes import Metrics, Ready, probe_routes
-from lightwell.gateways.http.routes import Route
+from lightwell.gateways.http.routes import Open, Route
 from lightwell.gateways.http.site import Site, load
 from lightwell.workflows.api import Jobs
 
@@ -48,17 +54,11 @@ def http_application(
     works. `anonymous`: whoever presents nothing is let through as nobody in particular.
     `proxies`: whose word on the browser's side of a connection counts.
     """
-    inner = console.application(archive, tenants, jobs)
     identity: Identity | None = None
-    public: tuple[str, ...] = ()
     if sign_in is not None:
         identity = Identity(sign_in, tenants, anonymous=anonymous)
-        add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
-        public = (PUBLIC, SIGN_OUT)
-    hot = dicomweb_routes(archive, PoolRenderer(pool))
-    table: list[Route] = []
-    table += probe_routes(ready, metrics, lambda: document(table, inner.openapi()))
-    table += hot
+    inner = _console(archive, tenants, jobs, sign_in, identity)
+    table = _table(archive, PoolRenderer(pool), inner, ready, metrics)
     door = Door(
         table,
         tenant_named=tenants.named,
@@ -66,6 +66,55 @@ def http_application(
         inner_paths=("/api/",),
         site=Site(load(static or Path(str(files("lightwell.app") / STATIC)))),
         identity=identity,
-        public_paths=public,
+        public_paths=() if identity is None else (PUBLIC, SIGN_OUT),
     )
     return guarded(Forwarded(door, proxies) if proxies else door, limits)
+
+
+def _console(
+    archive: Archive,
+    tenants: Tenants,
+    jobs: Jobs,
+    sign_in: SignIn | None,
+    identity: Identity | None,
+) -> FastAPI:
+    """The framework's addresses."""
+    inner = console.application(archive, tenants, jobs)
+    if sign_in is not None and identity is not None:
+        add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
+    return inner
+
+
+def _table(
+    archive: Archive, renderer: Renderer, inner: FastAPI, ready: Ready, metrics: Metrics
+) -> list[Route]:
+    """The addresses of the route table; `/openapi.json` describes them and the framework's."""
+    table: list[Route] = []
+    table += probe_routes(ready, metrics, lambda: document(table, inner.openapi(), ASKED))
+    table += dicomweb_routes(archive, renderer)
+    return table
+
+
+def addresses() -> dict[str, Action | Open | None]:
+    """Every address, `GET /livez`, and what policy is asked there; None: nobody has said.
+
+    The same assembly as serves requests, with nothing behind it.
+    """
+    nothing: Any = _Nothing()
+    inner = _console(nothing, nothing, nothing, nothing, nothing)
+    table = _table(nothing, nothing, inner, nothing, nothing)
+    found: dict[str, Action | Open | None] = {
+        f"{route.method} {route.template.replace('*}', '}')}": route.asked for route in table
+    }
+    for path, methods in inner.openapi()["paths"].items():
+        for method in methods:
+            name = f"{method.upper()} {path}"
+            found[name] = ASKED.get(name)
+    return found
+
+
+class _Nothing:
+    """Stands where a room would: bound to handlers that nobody calls."""
+
+    def __getattr__(self, name: str) -> None:
+        return None

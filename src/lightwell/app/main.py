@@ -22,6 +22,7 @@ from lightwell.app.commands import (
     jobs_commands,
     peer_commands,
     people_commands,
+    sight_commands,
     tenant_commands,
 )
 from lightwell.app.commands.options import DataOption, settings_from
@@ -59,6 +60,7 @@ app.add_typer(correct_commands.app, name="correct")
 app.add_typer(jobs_commands.app, name="jobs")
 archive_commands.add_to(app)
 people_commands.add_to(app)
+sight_commands.add_to(app)
 add_plugins(app)
 
 errors = Console(stderr=True)

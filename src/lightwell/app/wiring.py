@@ -40,6 +40,7 @@ from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.peers.api import Peers
 from lightwell.domain.people.api import People
 from lightwell.domain.people.policy_api import Policies
+from lightwell.domain.people.relations_api import Relations
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.domain.tenants.model import DEFAULT
@@ -79,6 +80,7 @@ class House:
     people: People
     sign_in: SignIn
     policies: Policies
+    relations: Relations
     codecs: DecoderPool
     coder: PoolFrameCoder
     _tasks: list[asyncio.Task[None]]
@@ -154,7 +156,8 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
             committer,
             clock,
         ),
-        policies=Policies(book, policy, committer, clock),
+        policies=Policies(book, policy, committer, clock, index),
+        relations=Relations(book, policy, committer, clock),
         codecs=codecs,
         coder=coder,
         _tasks=[],
@@ -208,6 +211,7 @@ async def _hear_changes(house: House) -> None:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _connection: lost.set())  # noqa: B023
             await connection.add_listener(CHANNEL, _forgetting(house, contexts, lost))
+            house.policy.forget()
             for context in contexts.values():
                 house.archive.forget(context, "")
             while not lost.is_set():
@@ -239,6 +243,8 @@ def _forgetting(
         if context is None:
             lost.set()
         else:
+            if not study_uid:  # also what policies and relations say
+                house.policy.forget()
             house.archive.forget(context, study_uid)
 
     return heard

@@ -21,7 +21,9 @@ from lightwell.access.roles import Role
 from lightwell.app.commands.options import DataOption, console, with_house
 from lightwell.app.generation import VARIABLE, die_with_parent, read_generation
 from lightwell.app.wiring import House
-from lightwell.domain.archive.model import Outcome, Verdict
+from lightwell.domain.archive.model import Level, Outcome, Verdict
+from lightwell.domain.archive.query_building import build_query
+from lightwell.domain.people.model import RelationKind
 from lightwell.domain.tenants.model import DEMO
 from lightwell.gateways.media.intake import Labels, stage_file
 
@@ -71,6 +73,16 @@ async def make_users(house: House, context: Context, say: Say) -> None:
         say(f"  {role:<14} {made.secret}")
 
 
+async def make_relations(house: House, context: Context) -> None:
+    """Accounts that see only what is theirs have something to see: one is a patient, one treats one."""
+    tenant = await demo_tenant(house, context)
+    context = context.for_tenant(tenant)
+    listed = await house.archive.find(context, build_query(Level.PATIENT, (), order="PatientName"))
+    kinds = ((Role.PATIENT, RelationKind.IS), (Role.REFERRER, RelationKind.TREATS))
+    for (login, kind), patient in zip(kinds, listed.items, strict=False):
+        await house.relations.relate(context, login, kind, patient.pid, patient.issuer)
+
+
 async def _made_before(house: House, context: Context, seed: int) -> int | None:
     """How many images an earlier run has stored, if it came to its end and all of them are there."""
     kept = (await house.archive.totals(context)).instances
@@ -103,6 +115,7 @@ def demo(data: DataOption) -> None:
     async def work(house: House, context: Context) -> None:
         await make_users(house, context, lambda line: console.print(line, highlight=False))
         counts = await make_demo(house, context, lambda line: console.print(line, highlight=False))
+        await make_relations(house, context)
         new, before = counts[Outcome.STORED], counts[Outcome.DUPLICATE]
         console.print(
             f"Tenant {DEMO} (AE title {AET}): {new} images new, {before} there before.",

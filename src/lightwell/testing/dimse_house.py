@@ -20,9 +20,10 @@ import uvloop
 
 from lightwell.access.audit import AuditRecord
 from lightwell.access.commit import ChangeSet, Committed
-from lightwell.access.context import Context, Tenant, system_context
+from lightwell.access.context import Actor, Context, Tenant, system_context
 from lightwell.access.policy import Denial, Rules
 from lightwell.access.ports import JournalEntry
+from lightwell.access.sight import NOBODY, Standing
 from lightwell.backends.blobs.local import LocalStore
 from lightwell.backends.memory.committer import MemoryCommitter
 from lightwell.backends.memory.index import MemoryIndex
@@ -92,6 +93,9 @@ class _Directory:
 
     async def addresses(self, host: str) -> frozenset[str]:
         return frozenset({LOOPBACK}) if host == "localhost" else frozenset()
+
+    async def standing(self, tenant: Tenant, actor: Actor) -> Standing:
+        return NOBODY
 
     async def in_force(self, tenant: Tenant) -> Rules:
         return Rules(tuple(self.denial_list))

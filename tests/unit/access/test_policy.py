@@ -44,7 +44,7 @@ TABLE = {
                       "jobs-steer", "peers-run", "policy-see", "echo"},
     Role.RADIOLOGIST: {*IMAGES, "self", "totals", "jobs-see", "archive:study:recall"},
     Role.TECHNOLOGIST: {*IMAGES, "self", "ingest", "correct", "aside", "totals", "jobs-see", "jobs-steer"},
-    Role.REFERRER: {"self"},
+    Role.REFERRER: {"self"},  # and what they have to do with: test_sight.py
     Role.PATIENT: {"self"},
     Role.RESEARCHER: {"self"},
     Role.AUDITOR: {"self", "search", "aside", "totals", "jobs-see", "policy-see", "people:person:list",

@@ -12,7 +12,10 @@ import typer
 from rich.table import Table
 
 from lightwell.access.actions import Action
+from lightwell.access.cedar import ABOUT_STUDIES
 from lightwell.access.context import Context
+from lightwell.access.policy import Decision
+from lightwell.access.sight import Fact, Kind
 from lightwell.app.commands.options import (
     DataOption,
     JsonOption,
@@ -339,25 +342,49 @@ def remove_policy(name: str, data: DataOption, tenant: TenantOption = DEFAULT) -
     with_house(data, work, tenant=tenant)
 
 
+def _kind(kind: Kind) -> str:
+    """A kind of studies in words: 'treated, not sensitive'."""
+    return ", ".join(
+        [
+            *(fact for fact in Fact if fact in kind.has),
+            *(f"not {f}" for f in Fact if f in kind.lacks),
+        ]
+    )
+
+
 def explain(
     who: Annotated[str, typer.Argument(help="A login, or - with --role.")],
     action: Annotated[str, typer.Argument(help="For example archive:study:query.")],
     data: DataOption,
     role: Annotated[list[str] | None, typer.Option("--role", help="Instead of an account.")] = None,
+    study: Annotated[str, typer.Option(help="With this study: its Study Instance UID.")] = "",
     tenant: TenantOption = DEFAULT,
 ) -> None:
-    """Say whether somebody may do something here, and which policy says so."""
+    """Say whether somebody may do something here, with all studies or one, and which policy says so."""
     if action not in set(Action):
         raise Invalid(f"There is no action {action!r}.", remedy=f"Actions are {', '.join(Action)}.")
 
     async def work(house: House, context: Context) -> None:
         roles = frozenset(role) if role else None
-        found = await house.policies.explain(context, who, Action(action), roles=roles)
-        word = "allowed" if found.allowed else "refused"
-        by = ", ".join(found.policies) or "no policy permits it"
-        console.print(f"{word}: {found.reason} ({by})", highlight=False)
+        asked = Action(action)
+        if asked not in ABOUT_STUDIES and not study:
+            _say(await house.policies.explain(context, who, asked, roles=roles))
+            return
+        found = await house.policies.reach(context, who, asked, roles=roles, study_uid=study)
+        _say(found.decision)
+        if study:
+            console.print(f"the study is: {', '.join(found.facts) or 'nothing to them'}")
+        elif found.decision.allowed and not found.sight.everything:
+            kinds = "; or ".join(map(_kind, found.sight.kinds)) or "of somebody they treat or are"
+            console.print(f"of studies that are: {kinds}", highlight=False)
 
     with_house(data, work, tenant=tenant)
+
+
+def _say(decision: Decision) -> None:
+    word = "allowed" if decision.allowed else "refused"
+    by = ", ".join(decision.policies) or "no policy permits it"
+    console.print(f"{word}: {decision.reason} ({by})", highlight=False)
 
 
 def consent(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from lightwell.backends.database.pool import connect, wrapped
 from lightwell.backends.database.roles import ConnectionInfo, Role
 
-# Tenants, sites, peers, rules, commitment requests, events and the audit record are kept.
+# Tenants, sites, peers, rules, accounts, commitment requests, events and the audit record are kept, and the
+# marks of sensitive studies: what is not to be seen is at no moment to be seen.
 REBUILT = (
     "patient_word",
     "series_pack",

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import uuid
+from collections import OrderedDict
 
 import asyncpg
 
 from lightwell.access.cedar import SHIPPED, PolicySet
-from lightwell.access.context import Tenant
+from lightwell.access.context import Actor, Tenant
 from lightwell.access.policy import Denial, Rules
+from lightwell.access.sight import NOBODY, Standing
 from lightwell.backends.database.pool import Database
 from lightwell.domain.peers.model import Peer, PeerType
+from lightwell.domain.people.standing import standing_of
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict
 
 CACHE_SECONDS = 1.0
 FRESH_SECONDS = 0.1
 RESOLVE_SECONDS = 2.0
+STANDINGS = 4096  # people whose standing a process remembers
+
+# What is recorded of a person: of a session whose it is, else of a login. A link's session is nobody's.
+_STANDING = """
+WITH who AS MATERIALIZED (
+  SELECT CASE WHEN $3::uuid IS NULL
+    THEN (SELECT p.person_id FROM person p WHERE p.tenant = $1 AND p.login = $2)
+    ELSE (SELECT s.person_id FROM session s WHERE s.tenant = $1 AND s.session_id = $3) END AS id)
+SELECT who.id,
+  ARRAY(SELECT DISTINCT r.kind FROM relation r WHERE r.tenant = $1 AND r.person_id = who.id) AS kinds,
+  ARRAY(SELECT ARRAY[l.kind, l.value] FROM person_limit l
+        WHERE l.tenant = $1 AND l.person_id = who.id) AS limits
+FROM who
+"""
 
 
 class PostgresTenants:
@@ -130,17 +148,25 @@ def _peer(row: asyncpg.Record) -> Peer:
 
 
 class PostgresPolicy:
-    """`access.ports.PolicySource`: rules from their tables, at most a second old."""
+    """`access.ports.PolicySource`: rules and standings from their tables, at most a second old."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
         self._cached: dict[int, tuple[float, Rules]] = {}
         self._sets: dict[int, tuple[tuple[str, ...], PolicySet]] = {}
+        self._standings: OrderedDict[tuple[int, str, str], tuple[float, Standing]] = OrderedDict()
+        self._forgotten = 0
+
+    def forget(self) -> None:
+        """Something that decisions rest on has changed: read it again, also where reading has begun."""
+        self._forgotten += 1
+        self._cached.clear()
+        self._standings.clear()
 
     async def in_force(self, tenant: Tenant) -> Rules:
         """See the port."""
-        now = self._clock.monotonic()
+        now, before = self._clock.monotonic(), self._forgotten
         cached = self._cached.get(tenant.key)
         if cached is not None and now - cached[0] < CACHE_SECONDS:
             return cached[1]
@@ -152,17 +178,42 @@ class PostgresPolicy:
             own = await connection.fetch(
                 "SELECT body FROM tenant_policy WHERE tenant = $1 ORDER BY name", tenant.key
             )
-            consent = await connection.fetchval(
-                "SELECT EXISTS (SELECT 1 FROM support_consent WHERE tenant = $1 AND until > now())",
+            states = await connection.fetchrow(
+                "SELECT EXISTS (SELECT 1 FROM support_consent WHERE tenant = $1 AND until > now())"
+                " AS consent,"
+                " EXISTS (SELECT 1 FROM sensitive_study WHERE tenant = $1) AS sensitive",
                 tenant.key,
             )
+        assert states is not None  # a SELECT without FROM gives exactly one row
         rules = Rules(
             tuple(Denial(r["actor"], r["action"], r["reason"]) for r in rows),
             self._with_own(tenant, tuple(row["body"] for row in own)),
-            bool(consent),
+            states["consent"],
+            states["sensitive"],
         )
-        self._cached[tenant.key] = (now, rules)
+        if before == self._forgotten:
+            self._cached[tenant.key] = (now, rules)
         return rules
+
+    async def standing(self, tenant: Tenant, actor: Actor) -> Standing:
+        """See the port."""
+        key = (tenant.key, actor.name, actor.session)
+        if actor.home != tenant.name:
+            return NOBODY
+        now, before = self._clock.monotonic(), self._forgotten
+        cached = self._standings.get(key)
+        if cached is not None and now - cached[0] < CACHE_SECONDS:
+            return cached[1]
+        session = uuid.UUID(actor.session) if actor.session else None
+        async with self._database.transaction(tenant) as connection:
+            row = await connection.fetchrow(_STANDING, tenant.key, actor.name, session)
+        assert row is not None  # one row, whoever it is
+        standing = standing_of(row["id"], row["kinds"], row["limits"])
+        if before == self._forgotten:
+            self._standings[key] = (now, standing)
+            if len(self._standings) > STANDINGS:
+                self._standings.popitem(last=False)
+        return standing
 
     def _with_own(self, tenant: Tenant, texts: tuple[str, ...]) -> PolicySet:
         """What ships and the tenant's own; the same object as long as nothing was written, because its

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from lightwell.access.context import Tenant
+from lightwell.access.sight import EVERYTHING, Facts, Sight, Standing
 from lightwell.backends.database import index_read
 from lightwell.backends.database.index_find import PLANNING, PostgresCandidates, ReadAttributes
 from lightwell.backends.database.pool import FAILURES, Database, translated
@@ -57,10 +58,12 @@ class PostgresIndex:
                 raise
             raise ours from error
 
-    async def find(self, tenant: Tenant, query: Query) -> Page[Found]:
+    async def find(self, tenant: Tenant, query: Query, sight: Sight = EVERYTHING) -> Page[Found]:
         asked = finding.plan(query)
+        if sight.nothing:
+            return Page(())
         async with self._reading(tenant, PLANNING) as connection:
-            candidates = PostgresCandidates(connection, tenant, asked, self._read_attributes)
+            candidates = PostgresCandidates(connection, tenant, asked, self._read_attributes, sight)
             return await finding.find(query, candidates)
 
     async def known(
@@ -81,10 +84,25 @@ class PostgresIndex:
         return found
 
     async def locate(
-        self, tenant: Tenant, study_uid: str, series_uid: str | None, sop_uid: str | None
+        self,
+        tenant: Tenant,
+        study_uid: str,
+        series_uid: str | None,
+        sop_uid: str | None,
+        sight: Sight = EVERYTHING,
     ) -> tuple[list[Located], str]:
         async with self._reading(tenant) as connection:
-            return await index_read.locate(connection, tenant, study_uid, series_uid, sop_uid)
+            return await index_read.locate(
+                connection, tenant, study_uid, series_uid, sop_uid, sight
+            )
+
+    async def facts(self, tenant: Tenant, study_uid: str, standing: Standing) -> Facts | None:
+        async with self._reading(tenant) as connection:
+            return await index_read.facts(connection, tenant, study_uid, standing)
+
+    async def sees(self, tenant: Tenant, target: Target, sight: Sight) -> bool:
+        async with self._reading(tenant, PLANNING) as connection:
+            return await index_read.sees(connection, tenant, target, sight)
 
     async def contents(self, tenant: Tenant, study_uid: str, series_uid: str) -> SeriesContents:
         async with self._reading(tenant) as connection:
@@ -123,13 +141,13 @@ class PostgresIndex:
         async with self._reading(tenant) as connection:
             return await index_read.rejections(connection, tenant, study_uid)
 
-    async def aside(self, tenant: Tenant, limit: int) -> list[AsideItem]:
+    async def aside(self, tenant: Tenant, limit: int, sight: Sight = EVERYTHING) -> list[AsideItem]:
         async with self._reading(tenant) as connection:
-            return await index_read.aside(connection, tenant, limit)
+            return await index_read.aside(connection, tenant, limit, sight)
 
-    async def totals(self, tenant: Tenant) -> Totals:
-        async with self._reading(tenant) as connection:
-            return await index_read.totals(connection, tenant)
+    async def totals(self, tenant: Tenant, sight: Sight = EVERYTHING) -> Totals:
+        async with self._reading(tenant, "" if sight.everything else PLANNING) as connection:
+            return await index_read.totals(connection, tenant, sight)
 
     async def due_commitments(self, tenant: Tenant, limit: int) -> list[CommitmentRow]:
         async with self._reading(tenant) as connection:

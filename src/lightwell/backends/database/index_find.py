@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lightwell.access.context import Tenant
+from lightwell.access.sight import EVERYTHING, Sight
 from lightwell.backends.database import rows
 from lightwell.backends.database.narrowing import (
     Probe,
@@ -25,6 +26,7 @@ from lightwell.backends.database.narrowing import (
     shifted,
     text_probes_of,
 )
+from lightwell.backends.database.sighting import seen_of
 from lightwell.domain.archive.finding import (
     InstanceEntry,
     PatientEntry,
@@ -83,6 +85,7 @@ class _Narrowed:
     """What the probes found: drive by these keys, and filter by these conditions."""
 
     nothing: bool = False
+    by_sight: bool = False  # the keys are of what somebody sees
     patients: list[int] | None = None
     studies: list[int] | None = None
     conditions: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
@@ -107,8 +110,10 @@ class PostgresCandidates:
         tenant: Tenant,
         asked: Plan,
         read_attributes: ReadAttributes | None,
+        sight: Sight = EVERYTHING,
     ) -> None:
         self._connection = connection
+        self._seen = seen_of(sight)
         self._tenant = tenant
         self._plan = asked
         self._read_attributes = read_attributes
@@ -128,6 +133,9 @@ class PostgresCandidates:
     async def _probe_all(self) -> _Narrowed:
         found = _Narrowed()
         wanted = probes(self._plan)
+        sight = self._seen.probe(self._plan.query.level) if self._seen else None
+        if sight is not None:  # behind what names one thing, before what reads a whole table
+            wanted.insert(sum(not probe.scans for probe in wanted), sight)
         for text in text_probes_of(self._plan):
             wanted.append(await self._text_probe(text))
         left: list[Probe] = []
@@ -139,10 +147,24 @@ class PostgresCandidates:
                 return _Narrowed(nothing=True)
             else:
                 found.drive(probe, keys)
+                found.by_sight = probe is sight
         if not found.driven and self._plan.query.level is not Level.PATIENT:
             left = await self._take_set(found, left)
-        found.conditions += [(probe.condition, probe.values) for probe in left]
+        # What a sight lists may be more than it shows: its condition is tested in any case (`_in_sight`).
+        # Of the few studies that somebody sees, the engine decides what is costly to test row by row.
+        found.conditions += [
+            (probe.condition, probe.values)
+            for probe in left
+            if probe is not sight and not (found.by_sight and probe.as_set)
+        ]
         return found
+
+    def _in_sight(self, sql: Sql) -> str:
+        """The condition on a study `s` that whoever asks sees it, ready to be appended; '' for everything."""
+        if self._seen is None:
+            return ""
+        (condition,) = _placed([(self._seen.condition, self._seen.values)], sql)
+        return f" AND {condition}"
 
     async def _take_set(self, found: _Narrowed, left: list[Probe]) -> list[Probe]:
         """Too many keys everywhere: list those of one probe still, if its condition is costly.
@@ -252,7 +274,7 @@ class PostgresCandidates:
             )
         where.append(
             "EXISTS (SELECT 1 FROM study s WHERE s.tenant = $1 AND s.patient_key = p.patient_key"
-            f" AND {_VISIBLE})"
+            f" AND {_VISIBLE}{self._in_sight(sql)})"
         )
         way = " DESC" if down else ""
         listed = await self._fetch(
@@ -263,15 +285,17 @@ class PostgresCandidates:
         return [rows.patient_entry(row) for row in listed]
 
     async def count_patients(self, patients: Sequence[PatientEntry]) -> None:
+        sql = Sql()
+        keys = sql.arg(list({patient.key for patient in patients}))
         listed = await self._fetch(
             "SELECT c.patient_key, count(DISTINCT c.study_key) AS studies, count(*) AS series,"
             " sum(c.visible)::bigint AS instances FROM (SELECT s.patient_key, e.study_key, e.series_key,"
             "  e.n_instances + coalesce((SELECT sum(d.n) FROM study_delta d WHERE d.tenant = $1"
             "   AND d.study_key = s.study_key AND d.series_key = e.series_key), 0) AS visible"
             "  FROM study s JOIN series e ON e.tenant = $1 AND e.study_key = s.study_key"
-            "  WHERE s.tenant = $1 AND s.patient_key = ANY($2::bigint[])) c"
+            f"  WHERE s.tenant = $1 AND s.patient_key = ANY({keys}::bigint[]){self._in_sight(sql)}) c"
             " WHERE c.visible > 0 GROUP BY c.patient_key",
-            list({patient.key for patient in patients}),
+            *sql.values,
         )
         counts = {r["patient_key"]: (r["studies"], r["series"], r["instances"]) for r in listed}
         for patient in patients:
@@ -321,10 +345,11 @@ class PostgresCandidates:
             where.append(_beyond(after, order, inclusive, sql))
         if skip:
             where.append(_VISIBLE)
+        in_sight = self._in_sight(sql)
         name = ", p.name_key" if by_name else ""
         return await self._fetch(
             f"SELECT s.study_key, s.study_date, s.study_time, s.study_uid, s.patient_key{name}"
-            f" FROM {source} WHERE {' AND '.join(where)} ORDER BY {_ORDERS[order]}"
+            f" FROM {source} WHERE {' AND '.join(where)}{in_sight} ORDER BY {_ORDERS[order]}"
             f" LIMIT {int(want)} OFFSET {int(skip)}",
             *sql.values,
         )

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from lightwell.access.context import Tenant
+from lightwell.access.sight import EVERYTHING, Fact, Facts, Sight, Standing
 from lightwell.backends.database import rows
 from lightwell.backends.database.arrival_columns import as_text
+from lightwell.backends.database.narrowing import shifted
+from lightwell.backends.database.sighting import facts_of, seen_of
 from lightwell.domain.archive.finding import SeriesEntry, layered, present
 from lightwell.domain.archive.keys import is_packed
 from lightwell.domain.archive.model import (
@@ -110,16 +113,19 @@ async def locate(
     study_uid: str,
     series_uid: str | None,
     sop_uid: str | None,
+    sight: Sight = EVERYTHING,
 ) -> tuple[list[Located], str]:
     """See `ports.Index.locate`."""
+    in_sight, values = _in_sight(sight, 1)
     study = await connection.fetchrow(
         "SELECT s.study_key, s.version, s.patient_key <> s.origin_patient_key AS moved,"
         " p.issuer, p.pid, p.version AS p_version, p.attributes AS now, o.original AS before"
         " FROM study s JOIN patient p ON p.tenant = $1 AND p.patient_key = s.patient_key"
         " JOIN patient o ON o.tenant = $1 AND o.patient_key = s.origin_patient_key"
-        " WHERE s.tenant = $1 AND s.study_uid = $2",
+        f" WHERE s.tenant = $1 AND s.study_uid = $2{in_sight}",
         tenant.key,
         as_text(study_uid),
+        *values,
     )
     if study is None:
         return [], ""
@@ -157,6 +163,56 @@ async def locate(
     newest = max(row["instance_key"] for row in listed)
     inner = sum(entry.version for entry in series.values())
     return found, f"{upper}.{inner}.{edits}.{len(listed)}.{newest}"
+
+
+def _in_sight(sight: Sight, before: int) -> tuple[str, tuple[Any, ...]]:
+    """A condition on a study `s` to append, behind `before` parameters besides the tenant; '' for all."""
+    seen = seen_of(sight)
+    return ("", ()) if seen is None else (f" AND {shifted(seen.condition, before)}", seen.values)
+
+
+async def facts(
+    connection: Connection, tenant: Tenant, study_uid: str, standing: Standing
+) -> Facts | None:
+    """See `ports.Index.facts`."""
+    columns, values = facts_of(standing)
+    row = await connection.fetchrow(
+        f"SELECT {shifted(columns, 1)} FROM study s WHERE s.tenant = $1 AND s.study_uid = $2",
+        tenant.key,
+        as_text(study_uid),
+        *values,
+    )
+    if row is None:
+        return None
+    return frozenset(fact for fact, is_so in zip(Fact, row.values(), strict=True) if is_so)
+
+
+async def sees(connection: Connection, tenant: Tenant, target: Target, sight: Sight) -> bool:
+    """See `ports.Index.sees`."""
+    named: tuple[str, ...]
+    if target.level is Level.PATIENT:
+        named = (target.issuer, target.pid)
+        where = (
+            "patient i JOIN study s ON s.tenant = $1 AND s.patient_key = i.patient_key"
+            " WHERE i.tenant = $1 AND i.issuer = $2 AND i.pid = $3"
+        )
+    elif target.level is Level.INSTANCE:
+        named = (target.sop_uid,)
+        where = (
+            "instance i JOIN study s ON s.tenant = $1 AND s.study_key = i.study_key"
+            " WHERE i.tenant = $1 AND i.sop_uid = $2"
+        )
+    else:
+        named = (target.study_uid,)
+        where = "study s WHERE s.tenant = $1 AND s.study_uid = $2"
+    in_sight, values = _in_sight(sight, len(named))
+    found: bool = await connection.fetchval(
+        f"SELECT EXISTS (SELECT 1 FROM {where}{in_sight})",
+        tenant.key,
+        *map(as_text, named),
+        *values,
+    )
+    return found
 
 
 async def contents(
@@ -405,39 +461,81 @@ async def _instance_described(
 # --- sums and work --------------------------------------------------------------------------------
 
 
-_ASIDE = """
-SELECT kind, reason, study_uid, sop_uid, pid, patient_name, source, first_seen, seen FROM qc_item
-WHERE tenant = $1 AND resolved IS NULL ORDER BY item_id DESC LIMIT $2
-"""
+_ASIDE = (
+    "SELECT q.kind, q.reason, q.study_uid, q.sop_uid, q.pid, q.patient_name, q.source, q.first_seen, q.seen"
+    " FROM qc_item q WHERE q.tenant = $1 AND q.resolved IS NULL{seen} ORDER BY q.item_id DESC LIMIT $2"
+)
 
 
-async def aside(connection: Connection, tenant: Tenant, limit: int) -> list[AsideItem]:
+async def aside(
+    connection: Connection, tenant: Tenant, limit: int, sight: Sight = EVERYTHING
+) -> list[AsideItem]:
     """See `ports.Index.aside`."""
-    return [AsideItem(*row) for row in await connection.fetch(_ASIDE, tenant.key, limit)]
+    in_sight, values = _in_sight(sight, 1)
+    seen = _OF_SEEN.format(in_sight=in_sight) if in_sight else ""
+    listed = await connection.fetch(_ASIDE.format(seen=seen), tenant.key, limit, *values)
+    return [AsideItem(*row) for row in listed]
 
 
-async def totals(connection: Connection, tenant: Tenant) -> Totals:
+# What is kept aside is shown with the study that it says it is of, to whoever sees that.
+_OF_SEEN = (
+    " AND EXISTS (SELECT 1 FROM study s"
+    " WHERE s.tenant = $1 AND s.study_uid = q.study_uid{in_sight})"
+)
+_TOTALS = (
+    "SELECT (SELECT count(*) FROM patient WHERE tenant = $1) AS patients,"
+    " s.n AS studies, (SELECT count(*) FROM series WHERE tenant = $1) AS series,"
+    " s.instances + d.instances AS instances, s.bytes + d.bytes AS bytes,"
+    " s.rejected + d.rejected AS rejected"
+    " FROM (SELECT count(*) AS n, coalesce(sum(n_instances), 0)::bigint AS instances,"
+    "   coalesce(sum(n_bytes), 0)::bigint AS bytes, coalesce(sum(n_rejected), 0)::bigint AS rejected"
+    "   FROM study WHERE tenant = $1) s,"
+    "  (SELECT coalesce(sum(n), 0)::bigint AS instances, coalesce(sum(bytes), 0)::bigint AS bytes,"
+    "   coalesce(sum(rejected), 0)::bigint AS rejected FROM study_delta WHERE tenant = $1) d"
+)
+_KINDS = "SELECT q.kind, count(*) AS n FROM qc_item q WHERE q.tenant = $1 AND q.resolved IS NULL"
+_MODALITIES = (
+    "SELECT modality, count(*) AS n FROM series WHERE tenant = $1 GROUP BY modality ORDER BY 1"
+)
+# The same of the studies that somebody sees.
+_SEEN = (
+    "WITH seen AS MATERIALIZED (SELECT s.study_key, s.patient_key, s.n_instances, s.n_bytes, s.n_rejected"
+    " FROM study s WHERE s.tenant = $1 AND {seen})"
+)
+_SEEN_TOTALS = (
+    _SEEN + ", delta AS (SELECT d.n, d.bytes, d.rejected FROM seen JOIN study_delta d"
+    "  ON d.tenant = $1 AND d.study_key = seen.study_key)"
+    " SELECT (SELECT count(DISTINCT patient_key) FROM seen) AS patients,"
+    " (SELECT count(*) FROM seen) AS studies,"
+    " (SELECT count(*) FROM seen JOIN series e ON e.tenant = $1 AND e.study_key = seen.study_key) AS series,"
+    " s.instances + d.instances AS instances, s.bytes + d.bytes AS bytes,"
+    " s.rejected + d.rejected AS rejected"
+    " FROM (SELECT coalesce(sum(n_instances), 0)::bigint AS instances,"
+    "   coalesce(sum(n_bytes), 0)::bigint AS bytes, coalesce(sum(n_rejected), 0)::bigint AS rejected"
+    "   FROM seen) s,"
+    "  (SELECT coalesce(sum(n), 0)::bigint AS instances, coalesce(sum(bytes), 0)::bigint AS bytes,"
+    "   coalesce(sum(rejected), 0)::bigint AS rejected FROM delta) d"
+)
+_SEEN_MODALITIES = (
+    _SEEN + " SELECT e.modality, count(*) AS n FROM seen"
+    " JOIN series e ON e.tenant = $1 AND e.study_key = seen.study_key GROUP BY e.modality ORDER BY 1"
+)
+
+
+async def totals(connection: Connection, tenant: Tenant, sight: Sight = EVERYTHING) -> Totals:
     """See `ports.Index.totals`. Instances and bytes include rejected ones: they are kept."""
-    row = await connection.fetchrow(
-        "SELECT (SELECT count(*) FROM patient WHERE tenant = $1) AS patients,"
-        " s.n AS studies, (SELECT count(*) FROM series WHERE tenant = $1) AS series,"
-        " s.instances + d.instances AS instances, s.bytes + d.bytes AS bytes,"
-        " s.rejected + d.rejected AS rejected"
-        " FROM (SELECT count(*) AS n, coalesce(sum(n_instances), 0)::bigint AS instances,"
-        "   coalesce(sum(n_bytes), 0)::bigint AS bytes, coalesce(sum(n_rejected), 0)::bigint AS rejected"
-        "   FROM study WHERE tenant = $1) s,"
-        "  (SELECT coalesce(sum(n), 0)::bigint AS instances, coalesce(sum(bytes), 0)::bigint AS bytes,"
-        "   coalesce(sum(rejected), 0)::bigint AS rejected FROM study_delta WHERE tenant = $1) d",
-        tenant.key,
-    )
-    kinds = await connection.fetch(
-        "SELECT kind, count(*) AS n FROM qc_item WHERE tenant = $1 AND resolved IS NULL GROUP BY kind",
-        tenant.key,
-    )
-    modalities = await connection.fetch(
-        "SELECT modality, count(*) AS n FROM series WHERE tenant = $1 GROUP BY modality ORDER BY 1",
-        tenant.key,
-    )
+    seen = seen_of(sight)
+    sums, modalities = _TOTALS, _MODALITIES
+    narrow: tuple[Any, ...] = ()
+    if seen is not None:
+        narrowed, narrow = seen.narrowed()
+        sums = _SEEN_TOTALS.replace("{seen}", narrowed)
+        modalities = _SEEN_MODALITIES.replace("{seen}", narrowed)
+    in_sight, values = _in_sight(sight, 0)
+    of_seen = _OF_SEEN.format(in_sight=in_sight) if in_sight else ""
+    row = await connection.fetchrow(sums, tenant.key, *narrow)
+    kinds = await connection.fetch(f"{_KINDS}{of_seen} GROUP BY q.kind", tenant.key, *values)
+    by_modality = await connection.fetch(modalities, tenant.key, *narrow)
     aside = {entry["kind"]: entry["n"] for entry in kinds}
     assert row is not None  # an aggregate without GROUP BY gives exactly one row
     return Totals(
@@ -451,7 +549,7 @@ async def totals(connection: Connection, tenant: Tenant) -> Totals:
         conflicts=aside.get("conflict", 0),
         quarantined=aside.get("quarantined", 0),
         rejected=row["rejected"],
-        by_modality={entry["modality"]: entry["n"] for entry in modalities},
+        by_modality={entry["modality"]: entry["n"] for entry in by_modality},
     )
 
 

@@ -17,11 +17,14 @@ from lightwell.domain.people.model import (
     Challenge,
     Credentials,
     How,
+    Limit,
     Link,
     LinkKind,
     Passkey,
     Person,
     Program,
+    Relation,
+    RelationKind,
     Session,
 )
 from lightwell.domain.people.throttling import delay_after
@@ -134,6 +137,26 @@ class PostgresPeople:
             "SELECT name, body, author, at FROM tenant_policy WHERE tenant = $1 ORDER BY name",
         )
         return tuple((r["name"], r["body"], r["author"], r["at"]) for r in rows)
+
+    async def relations(self, tenant: Tenant, person_id: uuid.UUID) -> tuple[Relation, ...]:
+        """See the port."""
+        rows = await self._rows(
+            tenant,
+            "SELECT kind, name, issuer FROM relation WHERE tenant = $1 AND person_id = $2"
+            f" ORDER BY kind, issuer, name LIMIT {LISTED}",
+            person_id,
+        )
+        return tuple(Relation(RelationKind(r["kind"]), r["name"], r["issuer"]) for r in rows)
+
+    async def limits(self, tenant: Tenant, person_id: uuid.UUID) -> dict[Limit, frozenset[str]]:
+        """See the port."""
+        rows = await self._rows(
+            tenant,
+            "SELECT kind, array_agg(value) AS listed FROM person_limit"
+            " WHERE tenant = $1 AND person_id = $2 GROUP BY kind",
+            person_id,
+        )
+        return {Limit(row["kind"]): frozenset(row["listed"]) for row in rows}
 
     async def _rows(
         self, tenant: Tenant, query: str, *arguments: object

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from lightwell.access.commit import ChangeSet, FactsChanged
+from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.people import model as m
 from lightwell.kernel.errors import Conflict
 
@@ -306,6 +307,7 @@ async def _policy(connection: Connection, change: ChangeSet, row: m.PolicyRow) -
         row.author,
         row.at,
     )
+    await tell_stale(connection, change.tenant.key, "")
     return True
 
 
@@ -313,6 +315,7 @@ async def _policy_gone(connection: Connection, change: ChangeSet, row: m.PolicyG
     await connection.execute(
         "DELETE FROM tenant_policy WHERE tenant = $1 AND name = $2", change.tenant.key, row.name
     )
+    await tell_stale(connection, change.tenant.key, "")
     return True
 
 
@@ -326,6 +329,47 @@ async def _consent(connection: Connection, change: ChangeSet, row: m.ConsentRow)
             row.until,
             row.author,
         )
+    return True
+
+
+async def _relation(connection: Connection, change: ChangeSet, row: m.RelationRow) -> bool:
+    tenant, relation = change.tenant.key, row.relation
+    key = (tenant, row.person_id, relation.kind, relation.issuer, relation.name)
+    if row.gone:
+        await connection.execute(
+            "DELETE FROM relation WHERE tenant = $1 AND person_id = $2 AND kind = $3"
+            " AND issuer = $4 AND name = $5",
+            *key,
+        )
+    else:
+        await connection.execute(
+            "INSERT INTO relation (tenant, person_id, kind, issuer, name, author, at)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            *key,
+            row.author,
+            row.at,
+        )
+    await tell_stale(connection, tenant, "")  # what is open was opened by what was so before
+    return True
+
+
+async def _limits(connection: Connection, change: ChangeSet, row: m.LimitsRow) -> bool:
+    tenant = change.tenant.key
+    await connection.execute(
+        "DELETE FROM person_limit WHERE tenant = $1 AND person_id = $2 AND kind = $3",
+        tenant,
+        row.person_id,
+        row.limit,
+    )
+    await connection.execute(
+        "INSERT INTO person_limit (tenant, person_id, kind, value)"
+        " SELECT $1, $2, $3, unnest($4::text[])",
+        tenant,
+        row.person_id,
+        row.limit,
+        sorted(row.values),
+    )
+    await tell_stale(connection, tenant, "")
     return True
 
 
@@ -350,4 +394,6 @@ PEOPLE_WRITERS: dict[type, Writer] = {
     m.PolicyRow: _policy,
     m.PolicyGoneRow: _policy_gone,
     m.ConsentRow: _consent,
+    m.RelationRow: _relation,
+    m.LimitsRow: _limits,
 }

@@ -32,6 +32,7 @@ from lightwell.domain.archive.model import (
     RejectionRow,
     RepairRow,
     SeenAgainRow,
+    SensitiveRow,
     Target,
     WithdrawRow,
 )
@@ -498,6 +499,27 @@ async def _commitment(connection: Connection, change: ChangeSet, row: Commitment
     return bool(new)
 
 
+async def _sensitive(connection: Connection, change: ChangeSet, row: SensitiveRow) -> bool:
+    tenant, study_uid = change.tenant.key, as_text(row.study_uid)
+    if row.gone:
+        await connection.execute(
+            "DELETE FROM sensitive_study WHERE tenant = $1 AND study_uid = $2", tenant, study_uid
+        )
+    else:
+        await connection.execute(
+            "INSERT INTO sensitive_study (tenant, study_uid, reason, author, at)"
+            " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant, study_uid) DO UPDATE"
+            " SET reason = excluded.reason, author = excluded.author, at = excluded.at",
+            tenant,
+            study_uid,
+            as_text(row.reason),
+            as_text(row.author),
+            row.at,
+        )
+    await tell_stale(connection, tenant, "")
+    return True
+
+
 async def _peer(connection: Connection, change: ChangeSet, row: PeerRow) -> bool:
     p = row.peer
     if p.site:
@@ -550,6 +572,7 @@ _WRITERS: dict[type, Callable[[Connection, ChangeSet, Any], Awaitable[bool]]] = 
     LeaseRow: _lease,
     LeaseUseRow: _lease_use,
     CommitmentRow: _commitment,
+    SensitiveRow: _sensitive,
     PeerRow: _peer,
     PeerGoneRow: _peer_gone,
     **PEOPLE_WRITERS,

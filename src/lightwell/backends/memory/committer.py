@@ -44,6 +44,7 @@ from lightwell.domain.archive.model import (
     RejectionRow,
     RepairRow,
     SeenAgainRow,
+    SensitiveRow,
     SeriesPack,
     Target,
     WithdrawRow,
@@ -414,6 +415,14 @@ def _commitment(database: MemoryDatabase, tables: TenantTables, row: CommitmentR
     return True
 
 
+def _sensitive(database: MemoryDatabase, tables: TenantTables, row: SensitiveRow) -> bool:
+    if row.gone:
+        tables.sensitive.remove(row.study_uid)
+    else:
+        tables.sensitive.put(row.study_uid, row)
+    return True
+
+
 def _other(database: MemoryDatabase, tables: TenantTables, row: object) -> bool:
     tables.other.put(database.next_key(), row)
     return True
@@ -432,5 +441,6 @@ _WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] = {
     LeaseRow: _lease,
     LeaseUseRow: _lease_use,
     CommitmentRow: _commitment,
+    SensitiveRow: _sensitive,
     **PEOPLE_WRITERS,
 }

@@ -9,17 +9,25 @@ from functools import total_ordering
 from typing import Any
 
 from lightwell.access.context import Tenant
+from lightwell.access.sight import EVERYTHING, Fact, Facts, Sight, Standing
 from lightwell.backends.memory.tables import (
     InstanceRecord,
     MemoryDatabase,
     OverlayRecord,
     PatientRecord,
+    QCRecord,
     SeriesRecord,
     StudyRecord,
     TenantTables,
 )
 from lightwell.domain.archive import finding
-from lightwell.domain.archive.columns import patient_columns, series_columns, study_columns
+from lightwell.domain.archive.columns import (
+    first,
+    patient_columns,
+    referrer,
+    series_columns,
+    study_columns,
+)
 from lightwell.domain.archive.finding import (
     InstanceEntry,
     PatientEntry,
@@ -48,6 +56,7 @@ from lightwell.domain.archive.model import (
 )
 from lightwell.domain.archive.query import Found, Query
 from lightwell.domain.patients.model import PatientFacts
+from lightwell.domain.people.model import RelationKind
 from lightwell.kernel.errors import Invalid
 from lightwell.kernel.pages import Page
 
@@ -63,8 +72,8 @@ class MemoryIndex:
         self._database = database
         self._read_attributes = read_attributes
 
-    async def find(self, tenant: Tenant, query: Query) -> Page[Found]:
-        view = _View(self._database.of(tenant.key))
+    async def find(self, tenant: Tenant, query: Query, sight: Sight = EVERYTHING) -> Page[Found]:
+        view = _View(self._database.of(tenant.key), sight)
         return await finding.find(query, _Candidates(view, query.order, self._read_attributes))
 
     async def known(
@@ -91,12 +100,32 @@ class MemoryIndex:
         landed += [r.row.landed for r in tables.qc.values()]
         return next((one.inline for one in landed if one.blob_id == blob_id), None)
 
+    async def facts(self, tenant: Tenant, study_uid: str, standing: Standing) -> Facts | None:
+        tables = self._database.of(tenant.key)
+        study = tables.studies.get(study_uid)
+        return _facts(tables, study, standing) if study else None
+
+    async def sees(self, tenant: Tenant, target: Target, sight: Sight) -> bool:
+        view = _View(self._database.of(tenant.key), sight)
+        if target.level is Level.PATIENT:
+            return any(study.patient == (target.issuer, target.pid) for study in view.seen())
+        uid = target.study_uid
+        if target.level is Level.INSTANCE:
+            record = view.tables.instances.get(target.sop_uid)
+            uid = record.facts.study_uid if record else ""
+        return any(study.uid == uid for study in view.seen())
+
     async def locate(
-        self, tenant: Tenant, study_uid: str, series_uid: str | None, sop_uid: str | None
+        self,
+        tenant: Tenant,
+        study_uid: str,
+        series_uid: str | None,
+        sop_uid: str | None,
+        sight: Sight = EVERYTHING,
     ) -> tuple[list[Located], str]:
-        view = _View(self._database.of(tenant.key))
+        view = _View(self._database.of(tenant.key), sight)
         study = view.tables.studies.get(study_uid)
-        if study is None:
+        if study is None or study not in view.seen():
             return [], ""
         found: list[Located] = []
         edits, versions, newest = 0, 0, 0
@@ -168,8 +197,8 @@ class MemoryIndex:
         mine = [row for row in rows if row.target.study_uid == study_uid]
         return sorted(mine, key=lambda row: (row.at, row.reject_id))
 
-    async def aside(self, tenant: Tenant, limit: int) -> list[AsideItem]:
-        rows = [record.row for record in self._database.of(tenant.key).qc.values()]
+    async def aside(self, tenant: Tenant, limit: int, sight: Sight = EVERYTHING) -> list[AsideItem]:
+        rows = [record.row for record in _View(self._database.of(tenant.key), sight).aside()]
         return [
             AsideItem(
                 kind=row.kind,
@@ -185,15 +214,19 @@ class MemoryIndex:
             for row in rows[::-1][:limit]
         ]
 
-    async def totals(self, tenant: Tenant) -> Totals:
+    async def totals(self, tenant: Tenant, sight: Sight = EVERYTHING) -> Totals:
         tables = self._database.of(tenant.key)
-        kinds = [record.row.kind for record in tables.qc.values()]
-        modalities = [series_columns(s.attributes).modality for s in tables.series.values()]
-        instances = tables.instances.values()
+        view = _View(tables, sight)
+        seen = {study.uid: study for study in view.seen()}
+        kinds = [record.row.kind for record in view.aside()]
+        series = [entry for entry in tables.series.values() if entry.study_uid in seen]
+        modalities = [series_columns(entry.attributes).modality for entry in series]
+        instances = [r for r in tables.instances.values() if r.facts.study_uid in seen]
+        patients = tables.patients if sight.everything else {s.patient for s in seen.values()}
         return Totals(
-            patients=len(tables.patients),
-            studies=len(tables.studies),
-            series=len(tables.series),
+            patients=len(patients),
+            studies=len(seen),
+            series=len(series),
             instances=len(instances),
             bytes=sum(record.landed.length for record in instances),
             held=kinds.count("held"),
@@ -260,16 +293,63 @@ def _overlay_row(record: OverlayRecord) -> OverlayRow:
     return replace(row, undoes=row.edit_id) if record.undone else row
 
 
-class _View:
-    """The tables as entries."""
+def _facts(tables: TenantTables, study: StudyRecord, standing: Standing) -> Facts:
+    """What is so of a study and somebody: the definitions that `backends/database/sighting.py` has as SQL."""
+    relations = tables.relations_of(standing.person) if standing.person else []
+    mine = {(relation.kind, relation.issuer, relation.name) for relation in relations}
 
-    def __init__(self, tables: TenantTables) -> None:
+    def by_itself(one: StudyRecord) -> bool:
+        scheme, _, code = referrer(one.attributes).partition("\\")
+        return (RelationKind.TREATS_STUDY, "", one.uid) in mine or (
+            bool(scheme) and (RelationKind.REFERS_AS, scheme, code) in mine
+        )
+
+    series = [entry for entry in tables.series.values() if entry.study_uid == study.uid]
+    modalities = {series_columns(entry.attributes).modality for entry in series}
+    departments = {first(entry.attributes, "00081040") for entry in series}
+    site = study_columns(study.attributes).institution
+    is_so = {
+        Fact.OWN: (RelationKind.IS, *study.patient) in mine,
+        Fact.TREATED: (RelationKind.TREATS, *study.patient) in mine or by_itself(study),
+        Fact.PRIOR: any(
+            by_itself(other) for other in tables.studies.values() if other.patient == study.patient
+        ),
+        Fact.OPENED: study.patient in standing.opened,
+        Fact.SENSITIVE: tables.sensitive.get(study.uid) is not None,
+        Fact.IN_SITES: not standing.sites or site in standing.sites,
+        Fact.IN_DEPARTMENTS: not standing.departments or bool(departments & standing.departments),
+        Fact.IN_MODALITIES: not standing.modalities or bool(modalities & standing.modalities),
+    }
+    return frozenset(fact for fact in Fact if is_so[fact])
+
+
+class _View:
+    """The tables as entries, of the studies within a sight."""
+
+    def __init__(self, tables: TenantTables, sight: Sight = EVERYTHING) -> None:
         self.tables = tables
+        self._sight = sight
         self._by_series: dict[tuple[str, str], list[InstanceRecord]] = {}
         for record in tables.instances.values():
             place = (record.facts.study_uid, record.facts.series_uid)
             self._by_series.setdefault(place, []).append(record)
         self._places: dict[int, tuple[str, str]] = {}
+
+    def seen(self) -> list[StudyRecord]:
+        """The studies within the sight, oldest first."""
+        studies = self.tables.studies.values()
+        if self._sight.everything:
+            return studies
+        standing = self._sight.standing
+        return [s for s in studies if self._sight.shows(_facts(self.tables, s, standing))]
+
+    def aside(self) -> list[QCRecord]:
+        """What is kept aside, oldest first: of the studies within the sight, or all."""
+        records = self.tables.qc.values()
+        if self._sight.everything:
+            return records
+        uids = {study.uid for study in self.seen()}
+        return [r for r in records if r.row.instance and r.row.instance.study_uid in uids]
 
     def patient(self, record: PatientRecord) -> PatientEntry:
         return PatientEntry(
@@ -442,7 +522,7 @@ class _Candidates:
 
     def _sorted(self) -> list[StudyEntry]:
         if self._studies is None:
-            entries = [self._view.study(record) for record in self._view.tables.studies.values()]
+            entries = [self._view.study(record) for record in self._view.seen()]
             shown = [entry for entry in entries if entry.visible > 0]
             self._studies = sorted(shown, key=lambda entry: _place(self._at(entry), self._order))
         return self._studies

@@ -8,8 +8,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from lightwell.access.cedar import SHIPPED
 from lightwell.access.commit import FactsChanged
-from lightwell.access.context import Tenant
+from lightwell.access.context import Actor, Tenant
+from lightwell.access.policy import Rules
+from lightwell.access.sight import NOBODY, Standing
 from lightwell.backends.memory.tables import (
     MemoryDatabase,
     PasskeyRecord,
@@ -19,6 +22,7 @@ from lightwell.backends.memory.tables import (
     TenantTables,
 )
 from lightwell.domain.people import model as m
+from lightwell.domain.people.standing import standing_of
 from lightwell.domain.people.throttling import delay_after
 from lightwell.kernel.errors import Conflict
 
@@ -92,10 +96,51 @@ class MemoryPeople:
                     return _program_bearer(key, program.program)
         return None
 
+    async def relations(self, tenant: Tenant, person_id: uuid.UUID) -> tuple[m.Relation, ...]:
+        """See the port."""
+        found = self._of(tenant).relations_of(person_id)
+        return tuple(sorted(found, key=lambda r: (r.kind, r.issuer, r.name)))
+
+    async def limits(self, tenant: Tenant, person_id: uuid.UUID) -> dict[m.Limit, frozenset[str]]:
+        """See the port."""
+        return self._of(tenant).limits_of(person_id)
+
     async def own_policies(self, tenant: Tenant) -> tuple[tuple[str, str, str, datetime], ...]:
         """See the port."""
         rows = sorted(self._of(tenant).policies.values(), key=lambda row: row.name)
         return tuple((row.name, row.body, row.author, row.at) for row in rows)
+
+
+class MemoryPolicy:
+    """`access.ports.PolicySource`: what ships and the tenant's own, never old."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._database = database
+
+    async def in_force(self, tenant: Tenant) -> Rules:
+        """See the port."""
+        tables = self._database.of(tenant.key)
+        own = SHIPPED.with_texts(row.body for row in tables.policies.values())
+        return Rules(policies=own, sensitive=len(tables.sensitive) > 0)
+
+    async def standing(self, tenant: Tenant, actor: Actor) -> Standing:
+        """See the port."""
+        tables = self._database.of(tenant.key)
+        if actor.home != tenant.name:
+            return NOBODY
+        if actor.session:
+            signed_in = tables.sessions.get(uuid.UUID(actor.session))
+            person = signed_in.session.person_id if signed_in else None
+        else:
+            ids = [
+                r.person.person_id for r in tables.people.values() if r.person.login == actor.name
+            ]
+            person = ids[0] if ids else None
+        if person is None:
+            return NOBODY
+        kinds = (relation.kind for relation in tables.relations_of(person))
+        listed = tables.limits_of(person).items()
+        return standing_of(person, kinds, ((sort, v) for sort, values in listed for v in values))
 
 
 def _session_bearer(tenant: int, tables: TenantTables, session: m.Session) -> m.Bearer:
@@ -335,6 +380,24 @@ def _policy_gone(_database: MemoryDatabase, tables: TenantTables, row: m.PolicyG
     return True
 
 
+def _relation(_database: MemoryDatabase, tables: TenantTables, row: m.RelationRow) -> bool:
+    key = (row.person_id, row.relation)
+    if row.gone:
+        tables.relations.remove(key)
+    else:
+        tables.relations.put(key, row.relation)
+    return True
+
+
+def _limits(_database: MemoryDatabase, tables: TenantTables, row: m.LimitsRow) -> bool:
+    key = (row.person_id, row.limit)
+    if row.values:
+        tables.limits.put(key, row.values)
+    else:
+        tables.limits.remove(key)
+    return True
+
+
 PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] = {
     m.PersonRow: _person,
     m.PersonChangedRow: _person_changed,
@@ -355,4 +418,6 @@ PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] 
     m.ChallengeUsedRow: _challenge_used,
     m.PolicyRow: _policy,
     m.PolicyGoneRow: _policy_gone,
+    m.RelationRow: _relation,
+    m.LimitsRow: _limits,
 }

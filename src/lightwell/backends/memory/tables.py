@@ -25,17 +25,20 @@ from lightwell.domain.archive.model import (
     OverlayRow,
     QCRow,
     RejectionRow,
+    SensitiveRow,
     SeriesPack,
 )
 from lightwell.domain.patients.model import PatientFacts
 from lightwell.domain.people.model import (
     Challenge,
     Credentials,
+    Limit,
     Link,
     Passkey,
     Person,
     PolicyRow,
     Program,
+    Relation,
     Session,
 )
 
@@ -237,6 +240,9 @@ class TenantTables:
     links: Table[bytes, Link] = field(default_factory=Table)
     challenges: Table[bytes, Challenge] = field(default_factory=Table)
     policies: Table[str, PolicyRow] = field(default_factory=Table)
+    relations: Table[tuple[uuid.UUID, Relation], Relation] = field(default_factory=Table)
+    limits: Table[tuple[uuid.UUID, Limit], frozenset[str]] = field(default_factory=Table)
+    sensitive: Table[str, SensitiveRow] = field(default_factory=Table)
     events: Table[int, Event] = field(default_factory=Table)
     audit: Table[int, AuditRecord] = field(default_factory=Table)
     other: Table[int, object] = field(default_factory=Table)  # rows of other rooms, in order
@@ -249,6 +255,14 @@ class TenantTables:
             if key[0] == study_uid and series_uid in (None, key[1])
         ]
         return sorted(mine, key=lambda pack: (pack.series_uid, pack.generation))
+
+    def relations_of(self, person_id: uuid.UUID) -> list[Relation]:
+        """What somebody is to patients and studies."""
+        return [relation for (whose, _), relation in self.relations.items() if whose == person_id]
+
+    def limits_of(self, person_id: uuid.UUID) -> dict[Limit, frozenset[str]]:
+        """What somebody is limited to."""
+        return {sort: values for (whose, sort), values in self.limits.items() if whose == person_id}
 
     def _all(self) -> list[Table[Hashable, object]]:
         return [getattr(self, name) for name in self.__slots__]

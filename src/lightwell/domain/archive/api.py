@@ -15,12 +15,18 @@ from lightwell.access.commit import ChangeSet, Committer, FactsChanged
 from lightwell.access.context import Actor, Context, Tenant
 from lightwell.access.operation import Act, operation, permit
 from lightwell.access.ports import Journal, PolicySource
+from lightwell.access.sight import EVERYTHING
 from lightwell.dicom.uids import HTJ2KLosslessRPCL, syntax_of
 from lightwell.domain.archive import events
 from lightwell.domain.archive.internal import correcting, reading, vouching
 from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.keeping import DECIDE_AGAIN, Keeper
-from lightwell.domain.archive.internal.leases import LEASE_SECONDS, LeaseDesk, Scope
+from lightwell.domain.archive.internal.leases import (
+    LEASE_SECONDS,
+    NOT_OPENED,
+    LeaseDesk,
+    Scope,
+)
 from lightwell.domain.archive.internal.previewing import Previewer, PreviewWanted
 from lightwell.domain.archive.internal.staging import StagingWriter
 from lightwell.domain.archive.internal.stock import Stock
@@ -37,10 +43,12 @@ from lightwell.domain.archive.model import (
     Lease,
     LeaseRow,
     LeaseUseRow,
+    Level,
     Located,
     Outcome,
     OverlayRow,
     RejectionRow,
+    SensitiveRow,
     SeriesPack,
     Staged,
     Target,
@@ -133,19 +141,21 @@ class Archive:
 
     @operation(Action.ARCHIVE_STUDY_QUERY)
     async def find(self, act: Act, query: Query) -> Page[Found]:
-        """Search; visible objects of this tenant only. Raises Invalid, Busy, Unavailable."""
+        """Search; visible objects of this tenant only, and of studies that the actor may see. Raises Invalid,
+        Busy, Unavailable."""
         act.about(detail=query.level.value)
-        return await self._index.find(act.context.tenant, query)
+        return await self._index.find(act.context.tenant, query, act.sight)
 
     @operation(Action.ARCHIVE_STATISTICS_READ)
     async def totals(self, act: Act) -> Totals:
-        """What the tenant keeps."""
-        return await self._index.totals(act.context.tenant)
+        """What the tenant keeps, as far as the actor may see it."""
+        return await self._index.totals(act.context.tenant, act.sight)
 
     @operation(Action.ARCHIVE_ASIDE_LIST)
     async def aside(self, act: Act, limit: int) -> list[AsideItem]:
-        """What is kept and shown to nobody until a person decides, newest first."""
-        return await self._index.aside(act.context.tenant, limit)
+        """What is kept and shown to nobody until a person decides, newest first: to somebody who may not see
+        all, what is of a study that they may."""
+        return await self._index.aside(act.context.tenant, limit, act.sight)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -188,8 +198,8 @@ class Archive:
         sop_uid: str,
     ) -> Lease | None:
         """The lease that `locate` would give for an instance, where this process holds it already. No act of
-        its own, so it needs no context."""
-        scope = (tenant.key, actor, channel, study_uid, series_uid)
+        its own, so it needs no context; for a session that has opened a patient there is none."""
+        scope = (tenant.key, actor, channel, study_uid, series_uid, NOT_OPENED)
         lease = self._desk.find(scope, self.clock.monotonic())
         return lease if lease is not None and lease.opens(series_uid, sop_uid) else None
 
@@ -208,7 +218,8 @@ class Archive:
         lease_id, recorded = uuid.uuid4(), False
         for _ in range(DECIDE_AGAIN):
             drops = self._desk.drops
-            found, version = await self._index.locate(tenant, study_uid, series_uid, None)
+            sight = await act.look_again()  # as it is now: what is forgotten later ends this lease
+            found, version = await self._index.locate(tenant, study_uid, series_uid, None, sight)
             instances = {located.sop_uid: located for located in found}
             if not instances or (sop_uid is not None and sop_uid not in instances):
                 raise Missing("There is no such study, series or instance.")
@@ -394,6 +405,8 @@ class Archive:
     async def _correct(self, act: Act, target: Target, edits: Edits, reason: str) -> OverlayRow:
         tenant = act.context.tenant
         act.about(study_uid=target.study_uid, subject=target.level.value, detail=reason)
+        if not await self._sees(act, target):
+            raise no_such_target()
         in_force = await self._index.overlays(tenant, target)
         latest = await self._latest_version(act.context, target)
         row = OverlayRow(
@@ -426,7 +439,7 @@ class Archive:
             return replace(row, edits_after=merged)
         original = await self._index.original(context.tenant, row.target)
         if original is None:
-            raise Missing("There is no such patient, study or series.")
+            raise no_such_target()
         return replace(row, effective=correcting.effective(original, merged))
 
     @operation(Action.ARCHIVE_STUDY_UNDO)
@@ -437,7 +450,7 @@ class Archive:
     async def _undo(self, act: Act, edit_id: uuid.UUID, reason: str) -> OverlayRow:
         tenant = act.context.tenant
         old = await self._index.overlay(tenant, edit_id)
-        if old is None:
+        if old is None or not await self._sees(act, old.target):
             raise Missing(
                 "There is no such correction.", remedy="`lightwell correct list` shows them."
             )
@@ -464,7 +477,9 @@ class Archive:
 
     async def corrections(self, context: Context, target: Target) -> list[OverlayRow]:
         """Every edit of one target, in force or undone, oldest first."""
-        await permit(self, context, Action.ARCHIVE_STUDY_QUERY)
+        sight = await permit(self, context, Action.ARCHIVE_STUDY_QUERY)
+        if not (sight.everything or await self._index.sees(context.tenant, target, sight)):
+            return []
         return await self._index.overlay_history(context.tenant, target)
 
     @operation(Action.ARCHIVE_STUDY_REJECT)
@@ -474,7 +489,11 @@ class Archive:
         tenant = act.context.tenant
         act.about(study_uid=target.study_uid, subject=target.name, detail=f"{code} {reason}")
         found, _ = await self._index.locate(
-            tenant, target.study_uid, target.series_uid or None, target.sop_uid or None
+            tenant,
+            target.study_uid,
+            target.series_uid or None,
+            target.sop_uid or None,
+            act.sight,
         )
         if not found:
             raise Missing("There is nothing visible to reject there.")
@@ -505,7 +524,7 @@ class Archive:
             ),
             None,
         )
-        if old is None:
+        if old is None or not await self._sees(act, old.target):
             raise Missing("There is no such rejection in force in that study.")
         row = replace(
             old,
@@ -521,8 +540,36 @@ class Archive:
 
     async def rejections(self, context: Context, study_uid: str) -> list[RejectionRow]:
         """Rejections in force in one study."""
-        await permit(self, context, Action.ARCHIVE_STUDY_QUERY)
+        sight = await permit(self, context, Action.ARCHIVE_STUDY_QUERY)
+        target = Target(Level.STUDY, study_uid)
+        if not (sight.everything or await self._index.sees(context.tenant, target, sight)):
+            return []
         return await self._index.rejections(context.tenant, study_uid)
+
+    @operation(Action.ARCHIVE_STUDY_MARK)
+    async def mark_sensitive(
+        self, act: Act, study_uid: str, reason: str, *, sensitive: bool = True
+    ) -> None:
+        """Mark a study as sensitive, or take the mark away: what follows is policy's to say. Journalled.
+
+        Raises Invalid (no reason), Missing.
+        """
+        correcting.check_reason(reason)
+        tenant = act.context.tenant
+        word = "sensitive" if sensitive else "not sensitive"
+        act.about(study_uid=study_uid, subject=word, detail=reason)
+        if not await self._index.sees(tenant, Target(Level.STUDY, study_uid), EVERYTHING):
+            raise no_such_target()
+        by = str(act.context.actor)
+        row = SensitiveRow(study_uid, reason, by, self.clock.now(), gone=not sensitive)
+        await self._journal.append(tenant, "sensitivity", correcting.sensitivity_to_json(row))
+        await act.commit((row,))
+        self.forget(act.context, "")
+
+    async def _sees(self, act: Act, target: Target) -> bool:
+        """Whether the act's own sight has what it is about; of everything, no question is asked."""
+        sight = act.sight
+        return sight.everything or await self._index.sees(act.context.tenant, target, sight)
 
     async def _retried(self, change: Callable[[], Awaitable[OverlayRow]]) -> OverlayRow:
         for _ in range(DECIDE_AGAIN):
@@ -558,6 +605,11 @@ class Archive:
         return answers
 
 
+def no_such_target() -> Missing:
+    """What is not there, and what is not for this actor."""
+    return Missing("There is no such patient, study or series.")
+
+
 def attribute_reader(
     blobs: BlobStore, coder: FrameCoder | None = None
 ) -> Callable[[Located], Attributes]:
@@ -567,4 +619,11 @@ def attribute_reader(
 
 
 def _scope(context: Context, study_uid: str, series_uid: str | None) -> Scope:
-    return (context.tenant.key, context.actor, context.channel, study_uid, series_uid)
+    return (
+        context.tenant.key,
+        context.actor,
+        context.channel,
+        study_uid,
+        series_uid,
+        context.opened,
+    )

@@ -100,6 +100,21 @@ def study_columns(attributes: Attributes) -> StudyColumns:
     )
 
 
+def referrer(attributes: Attributes) -> str:
+    """Who ordered a study: coding scheme and code of the first item of Referring Physician Identification
+    Sequence (PS3.3 C.7.2.1), joined by a backslash; '' when it does not say so."""
+    item = _first_item(_first_item(attributes, "00080096"), "00401101")
+    scheme, code = first(item, "00080102"), first(item, "00080100")
+    return f"{scheme}\\{code}"[:TEXT_LIMIT] if scheme and code else ""
+
+
+def _first_item(attributes: Attributes, tag: str) -> Attributes:
+    element = attributes.get(tag)
+    values = element.get("Value") if element else None
+    item = values[0] if values else None
+    return item if isinstance(item, dict) else {}
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesColumns:
     """What the series row is searched and sorted by."""

@@ -14,7 +14,7 @@ from lightwell.access.operation import Act, operation
 from lightwell.access.ports import PolicySource
 from lightwell.domain.archive import events
 from lightwell.domain.archive.internal.moving import move
-from lightwell.domain.archive.model import PackClassRow
+from lightwell.domain.archive.model import Level, PackClassRow, Target
 from lightwell.domain.archive.ports import BlobStore, Index
 from lightwell.kernel.clock import Clock
 
@@ -56,6 +56,9 @@ class Cooling:
 
     async def _move(self, act: Act, study_uid: str, series_uid: str | None, *, cool: bool) -> int:
         act.about(study_uid=study_uid, subject=series_uid or "")
+        sight, study = act.sight, Target(Level.STUDY, study_uid)
+        if not (sight.everything or await self._index.sees(act.context.tenant, study, sight)):
+            return 0  # as of a study that is not there
         source, target = (self._hot, self._cool) if cool else (self._cool, self._hot)
         tenant = act.context.tenant
         moved: list[tuple[str, int]] = []

@@ -17,7 +17,8 @@ PATIENT_KEYWORDS = (
 )
 STUDY_KEYWORDS = (
     "StudyDate StudyTime AccessionNumber IssuerOfAccessionNumberSequence TimezoneOffsetFromUTC"
-    " InstitutionName ReferringPhysicianName StudyDescription ProcedureCodeSequence"
+    " InstitutionName ReferringPhysicianName ReferringPhysicianIdentificationSequence"
+    " StudyDescription ProcedureCodeSequence"
     " PhysiciansOfRecord NameOfPhysiciansReadingStudy AdmittingDiagnosesDescription"
     " PatientAge PatientSize PatientWeight Occupation AdditionalPatientHistory MedicalAlerts Allergies"
     " PregnancyStatus StudyInstanceUID StudyID RequestingPhysician RequestedProcedureDescription"

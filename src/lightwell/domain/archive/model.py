@@ -357,6 +357,17 @@ class RejectionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SensitiveRow:
+    """A study is marked as sensitive, or (`gone`) not any more."""
+
+    study_uid: str
+    reason: str
+    author: str
+    at: datetime
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseRow:
     """The grant to read a study or series; committed before the first byte is served."""
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Protocol
 
 from lightwell.access.context import Tenant
+from lightwell.access.sight import EVERYTHING, Facts, Sight, Standing
 from lightwell.domain.archive.coding import (
     CodedFrame,
     CompressedFrame,
@@ -225,19 +226,31 @@ class Index(Protocol):
     async def inline(self, tenant: Tenant, blob_id: uuid.UUID) -> bytes | None:
         """The bytes of a small object that are in the index still; None once they are in the store."""
 
-    async def find(self, tenant: Tenant, query: Query) -> Page[Found]:
-        """What matches, in the query's order, visible rows only.
+    async def find(self, tenant: Tenant, query: Query, sight: Sight = EVERYTHING) -> Page[Found]:
+        """What matches, in the query's order, visible rows within the sight only, counts included.
 
         Raises Busy when it would take longer than the statement limit (10 s).
         """
 
     async def locate(
-        self, tenant: Tenant, study_uid: str, series_uid: str | None, sop_uid: str | None
+        self,
+        tenant: Tenant,
+        study_uid: str,
+        series_uid: str | None,
+        sop_uid: str | None,
+        sight: Sight = EVERYTHING,
     ) -> tuple[list[Located], str]:
         """Visible instances below the scope in reading order, and the version of the study.
 
-        An unknown scope is an empty list: the caller answers as for an unknown UID.
+        An unknown scope, or a study beyond the sight, is an empty list: the caller answers alike.
         """
+
+    async def facts(self, tenant: Tenant, study_uid: str, standing: Standing) -> Facts | None:
+        """What is so of a study and somebody who stands so; None when there is no such study."""
+
+    async def sees(self, tenant: Tenant, target: Target, sight: Sight) -> bool:
+        """Whether a study, or the study of a series or instance, or one of a patient, is within the sight;
+        False also for what is not there."""
 
     async def contents(self, tenant: Tenant, study_uid: str, series_uid: str) -> SeriesContents:
         """Every instance of a series with its place, rejected ones too; nothing for an unknown one."""
@@ -268,11 +281,11 @@ class Index(Protocol):
     async def rejections(self, tenant: Tenant, study_uid: str) -> list[RejectionRow]:
         """Rejections in force in one study."""
 
-    async def aside(self, tenant: Tenant, limit: int) -> list[AsideItem]:
-        """What is kept aside and waits for a person, newest first."""
+    async def aside(self, tenant: Tenant, limit: int, sight: Sight = EVERYTHING) -> list[AsideItem]:
+        """What is kept aside and waits for a person, newest first: for a sight, of studies within it."""
 
-    async def totals(self, tenant: Tenant) -> Totals:
-        """What a tenant keeps."""
+    async def totals(self, tenant: Tenant, sight: Sight = EVERYTHING) -> Totals:
+        """What a tenant keeps: for a sight, of studies within it."""
 
     async def due_commitments(self, tenant: Tenant, limit: int) -> list[CommitmentRow]:
         """Storage commitment requests whose answer should be tried now."""

@@ -30,7 +30,14 @@ from lightwell.domain.archive.internal.replaying import Arrival, NotIndexed
 from lightwell.domain.archive.internal.shelves import Shelves, survey
 from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.invariants import SHOWN
-from lightwell.domain.archive.model import Level, Outcome, OverlayRow, Staged, Verdict
+from lightwell.domain.archive.model import (
+    Level,
+    Outcome,
+    OverlayRow,
+    SensitiveRow,
+    Staged,
+    Verdict,
+)
 from lightwell.domain.archive.ports import BlobMissing, BlobStore, FrameCoder, Index
 from lightwell.domain.archive.settle_api import GRACE
 from lightwell.kernel.clock import Clock
@@ -244,10 +251,12 @@ class Rebuild:
         raise NotIndexed("it lies nowhere")
 
     async def _decide(self, context: Context, entry: JournalEntry, report: Rebuilt) -> None:
-        """Replay one correction or rejection, with its own id, author and time."""
+        """Replay one correction, rejection or mark, with its own id, author and time."""
         try:
             if entry.kind == "overlay":
                 await self._overlay(context, correcting.overlay_from_json(entry.body))
+            elif entry.kind == "sensitivity":
+                await self._sensitivity(context, correcting.sensitivity_from_json(entry.body))
             else:
                 await self._rejection(context, entry)
         except (KeyError, TypeError, ValueError) as error:
@@ -282,6 +291,11 @@ class Rebuild:
             raise Missing("What it corrects is not in the store.")
         return replace(row, effective=correcting.effective(original, merged))
 
+    async def _sensitivity(self, context: Context, row: SensitiveRow) -> None:
+        act = Act(self._archive, context, Action.ARCHIVE_INDEX_REBUILD)
+        act.about(study_uid=row.study_uid, subject="sensitivity", detail="replayed")
+        await act.commit((row,))
+
     async def _rejection(self, context: Context, entry: JournalEntry) -> None:
         row = correcting.rejection_from_json(entry.body)
         act = Act(self._archive, context, Action.ARCHIVE_INDEX_REBUILD)
@@ -292,7 +306,7 @@ class Rebuild:
         await act.commit((row,), (event,))
 
 
-_DECISIONS = frozenset({"overlay", "rejection"})
+_DECISIONS = frozenset({"overlay", "rejection", "sensitivity"})
 _Step = tuple[datetime, int, int, Arrival | JournalEntry]
 
 

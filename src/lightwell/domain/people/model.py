@@ -23,6 +23,7 @@ CHALLENGE_LIFE = timedelta(minutes=10)
 KEY_LIFE = timedelta(days=90)
 KEY_LONGEST = timedelta(days=366)
 NAME_LIMIT = 100
+ISSUER_LIMIT = 300
 
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}\Z")
 _SCOPE = re.compile(r"(\w+:){0,2}(\w+|\*)\Z")
@@ -236,7 +237,82 @@ def limits(roles: frozenset[str]) -> tuple[timedelta, timedelta]:
     return ABSOLUTE, IDLE
 
 
+# --- whose patients are whose -------------------------------------------------------------------------
+
+
+class RelationKind(StrEnum):
+    """What somebody is to a patient or a study. `name` and `issuer` of a `Relation` by kind."""
+
+    IS = "is"  # the patient: patient ID and its issuer
+    TREATS = "treats"  # a patient: patient ID and its issuer
+    TREATS_STUDY = "treats-study"  # a study: its UID, no issuer
+    REFERS_AS = "refers-as"  # studies that name them: code value and coding scheme (PS3.3 C.7.2.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One recorded relation of a person."""
+
+    kind: RelationKind
+    name: str
+    issuer: str = ""
+
+
+class Limit(StrEnum):
+    """What somebody can be limited to, as it stands in the images."""
+
+    SITE = "site"  # Institution Name (0008,0080)
+    DEPARTMENT = "department"  # Institutional Department Name (0008,1040)
+    MODALITY = "modality"  # Modality (0008,0060)
+
+
+def checked_relation(kind: RelationKind, name: str, issuer: str) -> Relation:
+    """A relation that can be kept. Raises Invalid."""
+    name, issuer = name.strip(), issuer.strip()
+    if not name or len(name) > NAME_LIMIT or len(issuer) > ISSUER_LIMIT:
+        raise Invalid(f"A patient ID, study UID or code has 1 to {NAME_LIMIT} characters.")
+    # Of issuers alone some hold a backslash: those that look like the ones we make up (patients/model.py).
+    lines = name + (issuer if kind is RelationKind.REFERS_AS else "")
+    if not (name + issuer).isprintable() or "\\" in lines:
+        raise Invalid("A patient ID, study UID, code or issuer is one line without backslashes.")
+    if kind is RelationKind.TREATS_STUDY and issuer:
+        raise Invalid("A study UID has no issuer.")
+    if kind is RelationKind.REFERS_AS and not issuer:
+        raise Invalid("A code has a coding scheme.", remedy="Name it: --issuer 99HOSPITAL")
+    return Relation(kind, name, issuer)
+
+
+def checked_limits(values: frozenset[str]) -> frozenset[str]:
+    """Institutions, departments or modalities, as they stand in images. Raises Invalid."""
+    trimmed = frozenset(value.strip() for value in values)
+    if len(trimmed) > NAME_LIMIT or any(
+        not value or len(value) > NAME_LIMIT or not value.isprintable() for value in trimmed
+    ):
+        raise Invalid(f"A limit is 1 to {NAME_LIMIT} characters on one line.")
+    return trimmed
+
+
 # --- what is written ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RelationRow:
+    """A relation, recorded or (`gone`) taken back."""
+
+    person_id: uuid.UUID
+    relation: Relation
+    author: str
+    at: datetime
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsRow:
+    """All that somebody is limited to, of one sort; empty: not limited."""
+
+    person_id: uuid.UUID
+    limit: Limit
+    values: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

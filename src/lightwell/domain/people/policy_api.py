@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lightwell.access.actions import Action
-from lightwell.access.cedar import Policy, checked_policies
+from lightwell.access.cedar import ABOUT_STUDIES, Policy, checked_policies
 from lightwell.access.commit import Committer, Event
 from lightwell.access.context import Actor, ActorKind
 from lightwell.access.operation import Act, operation
-from lightwell.access.policy import Decision, decide
+from lightwell.access.policy import Decision, decide, look
 from lightwell.access.ports import PolicySource
+from lightwell.access.sight import NOTHING, Fact, Sight, Standing
 from lightwell.domain.people.model import ConsentRow, PolicyGoneRow, PolicyRow
-from lightwell.domain.people.ports import PeopleBook
+from lightwell.domain.people.ports import PeopleBook, StudyFacts
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict, Invalid, Missing
 
 CONSENT_LONGEST = timedelta(days=7)
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A decision about studies. Of one: `facts` are what is so of it. Of all: `sight` says of which."""
+
+    decision: Decision
+    facts: tuple[Fact, ...] = ()
+    sight: Sight = NOTHING
+
+
 class Policies:
     """What is in force, what the tenant adds to it, and why somebody may or may not."""
 
     def __init__(
-        self, book: PeopleBook, policy: PolicySource, committer: Committer, clock: Clock
+        self,
+        book: PeopleBook,
+        policy: PolicySource,
+        committer: Committer,
+        clock: Clock,
+        studies: StudyFacts,
     ) -> None:
         self._book = book
+        self._studies = studies
         self.policy = policy
         self.committer = committer
         self.clock = clock
@@ -87,3 +103,44 @@ class Policies:
         actor = Actor(ActorKind.PERSON, login, home=tenant.name, roles=roles)
         asked = replace(act.context, actor=actor, channel="console", stepped_up=False)
         return decide(asked, action, await self.policy.in_force(tenant))
+
+    @operation(Action.POLICY_DECISION_EXPLAIN)
+    async def reach(
+        self,
+        act: Act,
+        login: str,
+        action: Action,
+        *,
+        roles: frozenset[str] | None = None,
+        study_uid: str = "",
+    ) -> Reach:
+        """Why an account, or somebody with these roles, may or may not do something with a study; without
+        one, with which studies.
+
+        Raises Missing (no such account, no such study), Invalid (the action is about no study).
+        """
+        tenant = act.context.tenant
+        act.about(study_uid=study_uid, subject=login, detail=action)
+        if action not in ABOUT_STUDIES:
+            raise Invalid(f"{action} is about no study.", remedy="Ask without naming one.")
+        actor = Actor(ActorKind.PERSON, login, home=tenant.name, roles=roles or frozenset())
+        standing = Standing()
+        if roles is None:
+            found = await self._book.person(tenant, login.strip().casefold())
+            if found is None:
+                raise Missing("There is no such account.", remedy="Name roles instead: --role.")
+            if found[0].disabled:
+                return Reach(Decision(False, "the account is shut"))
+            actor = replace(actor, name=found[0].login, roles=found[0].roles)
+            standing = await self.policy.standing(tenant, actor)
+        asked = replace(
+            act.context, actor=actor, channel="console", stepped_up=False, opened=frozenset()
+        )
+        rules = await self.policy.in_force(tenant)
+        if not study_uid:
+            decision, sight = look(asked, action, rules, standing)
+            return Reach(decision, sight=sight)
+        facts = await self._studies.facts(tenant, study_uid, standing)
+        if facts is None:
+            raise Missing("There is no such study.")
+        return Reach(decide(asked, action, rules, facts), tuple(f for f in Fact if f in facts))

@@ -8,14 +8,17 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from lightwell.access.context import Tenant
+from lightwell.access.sight import Facts, Standing
 from lightwell.domain.people.model import (
     Bearer,
     Challenge,
     Credentials,
+    Limit,
     Link,
     Passkey,
     Person,
     Program,
+    Relation,
     Session,
 )
 
@@ -57,6 +60,19 @@ class PeopleBook(Protocol):
 
     async def own_policies(self, tenant: Tenant) -> tuple[tuple[str, str, str, datetime], ...]:
         """The tenant's policies: name, text, author, when."""
+
+    async def relations(self, tenant: Tenant, person_id: uuid.UUID) -> tuple[Relation, ...]:
+        """What somebody is to patients and studies, by kind and name; at most a thousand."""
+
+    async def limits(self, tenant: Tenant, person_id: uuid.UUID) -> dict[Limit, frozenset[str]]:
+        """What somebody is limited to; a sort without limit has no entry."""
+
+
+class StudyFacts(Protocol):
+    """What is so of a study and somebody: the archive knows."""
+
+    async def facts(self, tenant: Tenant, study_uid: str, standing: Standing) -> Facts | None:
+        """The facts that policies are told of; None when there is no such study."""
 
 
 class TryCounter(Protocol):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
+from lightwell.access.actions import Action
 from lightwell.gateways.http.problems import PROBLEM_JSON
-from lightwell.gateways.http.routes import Route
+from lightwell.gateways.http.routes import Open, Route
 
 Document = dict[str, Any]
 
@@ -60,9 +62,19 @@ def _response(route: Route, status: int) -> Document:
     return response
 
 
-def document(routes: Iterable[Route], inner: Mapping[str, Any]) -> Document:
-    """The framework's own document with every route of the table added."""
+def document(
+    routes: Iterable[Route],
+    inner: Mapping[str, Any],
+    asked: Mapping[str, Action | Open] = MappingProxyType({}),
+) -> Document:
+    """The framework's own document with every route of the table added. `asked`: what policy is asked at the
+    framework's addresses, by method and path."""
     whole: Document = {**inner, "paths": {**inner.get("paths", {})}}
+    for path, methods in whole["paths"].items():
+        for method, described in methods.items():
+            action = asked.get(f"{method.upper()} {path}")
+            if isinstance(action, Action):
+                described["x-policy"] = action.value
     for route in routes:
         path = route.template.replace("*}", "}")
         whole["paths"].setdefault(path, {})[route.method.lower()] = operation(route)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote
 
@@ -19,6 +20,13 @@ from lightwell.gateways.http.exchange import Exchange
 Handler = Callable[[Exchange], Awaitable[None]]
 
 _PARAMETER: Final = re.compile(r"\{(\w+)(\*?)\}")
+
+
+class Open(StrEnum):
+    """Of an address at which policy is not asked: who gets an answer."""
+
+    PUBLIC = "public"  # anybody: it says nothing of what is kept
+    RECOGNISED = "recognised"  # whoever has said who they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,11 @@ class Route:
     produces: tuple[str, ...] = ()
     statuses: tuple[int, ...] = (200,)
     public: bool = False  # answers to anybody: says nothing of what is kept
+
+    @property
+    def asked(self) -> Action | Open:
+        """What policy is asked, or who gets an answer without."""
+        return self.action or (Open.PUBLIC if self.public else Open.RECOGNISED)
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from lightwell.access.commit import ChangeSet, CommitCounters, Committed
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
 from lightwell.access.policy import SHIPPED_RULES, Rules
 from lightwell.access.ports import JournalEntry
+from lightwell.access.sight import NOBODY, Standing
 from lightwell.backends.blobs.memory import MemorySink, MemoryStore
 from lightwell.backends.memory.committer import MemoryCommitter
 from lightwell.backends.memory.index import MemoryIndex
@@ -183,6 +184,9 @@ class Process:
 
 class _Everything:
     """`PolicySource`: nothing is denied."""
+
+    async def standing(self, tenant: Tenant, actor: Actor) -> Standing:
+        return NOBODY
 
     async def in_force(self, tenant: Tenant) -> Rules:
         return SHIPPED_RULES

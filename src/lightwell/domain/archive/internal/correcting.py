@@ -21,6 +21,7 @@ from lightwell.domain.archive.model import (
     Outcome,
     OverlayRow,
     RejectionRow,
+    SensitiveRow,
     Target,
     Verdict,
 )
@@ -39,7 +40,8 @@ REJECTION_CODES = {
 }
 
 
-def _check_reason(reason: str) -> None:
+def check_reason(reason: str) -> None:
+    """There is one, and it fits. Raises Invalid."""
     if not reason.strip():
         raise Invalid("A reason is needed: it stands in the record.", remedy="Give one.")
     if len(reason) > REASON_LIMIT:
@@ -48,7 +50,7 @@ def _check_reason(reason: str) -> None:
 
 def check_edits(target: Target, edits: Edits, reason: str) -> None:
     """Only attributes of the target's own level, none that names or decodes the object."""
-    _check_reason(reason)
+    check_reason(reason)
     if not edits:
         raise Invalid("Nothing to correct was given.")
     if len(edits) > EDIT_LIMIT:
@@ -88,7 +90,7 @@ def check_undo(edit: OverlayRow) -> None:
 
 def check_rejection(target: Target, code: str, reason: str) -> None:
     """A known code, a reason, and something below a study."""
-    _check_reason(reason)
+    check_reason(reason)
     if code not in REJECTION_CODES:
         known = ", ".join(f"{c} ({text})" for c, text in REJECTION_CODES.items())
         raise Invalid(f"Unknown rejection code {code!r}.", remedy=f"Use one of {known}.")
@@ -219,4 +221,26 @@ def rejection_from_json(body: dict[str, Any]) -> RejectionRow:
         author=body["author"],
         at=datetime.fromisoformat(body["at"]),
         restores=uuid.UUID(body["restores"]) if body["restores"] else None,
+    )
+
+
+def sensitivity_to_json(row: SensitiveRow) -> dict[str, Any]:
+    """One mark, or its end, as it stands in the journal."""
+    return {
+        "study": row.study_uid,
+        "sensitive": not row.gone,
+        "reason": row.reason,
+        "author": row.author,
+        "at": row.at.isoformat(),
+    }
+
+
+def sensitivity_from_json(body: dict[str, Any]) -> SensitiveRow:
+    """The inverse."""
+    return SensitiveRow(
+        study_uid=str(body["study"]),
+        reason=str(body["reason"]),
+        author=str(body["author"]),
+        at=datetime.fromisoformat(body["at"]),
+        gone=not body["sensitive"],
     )

@@ -16,7 +16,11 @@ from lightwell.domain.archive.model import Lease
 LEASE_SECONDS = 15 * 60.0
 HELD = 512  # leases a process remembers; located instances are the memory this costs
 
-Scope = tuple[int, Actor, str, str, str | None]  # tenant, actor, channel, study, series
+Opened = frozenset[tuple[str, str]]
+NOT_OPENED: Opened = frozenset()
+Scope = tuple[int, Actor, str, str, str | None, Opened]
+"""Tenant, actor, channel, study, series, and the patients that the actor's session has opened in an
+emergency: when one is shut, what it opened is not found any more."""
 
 
 @dataclass(slots=True)
@@ -44,9 +48,9 @@ class LeaseDesk:
 
     def find(self, scope: Scope, now: float) -> Lease | None:
         """A lease for exactly this scope, or for the whole study, that has not ended."""
-        tenant, actor, channel, study_uid, series_uid = scope
+        tenant, actor, channel, study_uid, series_uid, opened = scope
         with self._lock:
-            for key in (scope, (tenant, actor, channel, study_uid, None)):
+            for key in (scope, (tenant, actor, channel, study_uid, None, opened)):
                 use = self._held.get(key)
                 if use is None or use.lease.expires <= now:
                     continue

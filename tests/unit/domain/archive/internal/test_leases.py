@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 
 from lightwell.access.context import Actor, ActorKind
-from lightwell.domain.archive.internal.leases import LeaseDesk, Scope
+from lightwell.domain.archive.internal.leases import NOT_OPENED, LeaseDesk, Scope
 from lightwell.domain.archive.model import Lease
 
-SCOPE: Scope = (1, Actor(ActorKind.WEB, "local"), "dicomweb", "1.2", None)
+SCOPE: Scope = (1, Actor(ActorKind.WEB, "local"), "dicomweb", "1.2", None, NOT_OPENED)
 
 
 def lease() -> Lease:
@@ -31,3 +31,11 @@ def test_a_change_between_locating_and_holding_is_not_missed() -> None:
     assert desk.hold(SCOPE, lease(), before) is None
     assert desk.find(SCOPE, 0.0) is None
     assert desk.hold(SCOPE, lease(), desk.drops) == []
+
+
+def test_r05_what_was_opened_in_an_emergency_is_not_found_when_it_is_shut() -> None:
+    desk, one = LeaseDesk(), lease()
+    opened: Scope = (*SCOPE[:5], frozenset({("HOSP", "P1")}))
+    assert desk.hold(opened, one, desk.drops) == []
+    assert desk.find(opened, 0.0) is one
+    assert desk.find(SCOPE, 0.0) is None

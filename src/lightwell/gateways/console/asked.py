@@ -1,0 +1,35 @@
+"""What policy is asked at each address of the console's API: its part of the matrix.
+
+The framework's routes carry no action of their own, so they stand here; an address that does not is an error
+of the matrix (`app/matrix.py`), and the build fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from lightwell.access.actions import Action
+from lightwell.gateways.http.routes import Open
+
+ASKED: Final[Mapping[str, Action | Open]] = MappingProxyType(
+    {
+        "GET /api/v1/me": Open.RECOGNISED,
+        "GET /api/v1/tenants": Action.TENANTS_TENANT_LIST,
+        "GET /api/v1/studies": Action.ARCHIVE_STUDY_QUERY,
+        "GET /api/v1/studies/{study_uid}": Action.ARCHIVE_STUDY_QUERY,
+        "GET /api/v1/stats": Action.ARCHIVE_STATISTICS_READ,
+        "GET /api/v1/jobs": Action.WORK_JOB_LIST,
+        "GET /api/v1/jobs/counts": Action.WORK_JOB_LIST,
+        "POST /api/v1/jobs/{job}/retry": Action.WORK_JOB_RETRY,
+        "POST /api/v1/jobs/{job}/cancel": Action.WORK_JOB_CANCEL,
+        "POST /api/v1/sign-in/password": Open.PUBLIC,
+        "POST /api/v1/sign-in/link": Open.PUBLIC,
+        "POST /api/v1/sign-in/passkey-options": Open.PUBLIC,
+        "POST /api/v1/sign-in/passkey": Open.PUBLIC,
+        "POST /api/v1/sign-in/enrolment": Open.PUBLIC,
+        "POST /api/v1/sign-in/enrol": Open.PUBLIC,
+        "POST /api/v1/sign-out": Open.PUBLIC,
+    }
+)
