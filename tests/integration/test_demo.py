@@ -11,7 +11,7 @@ from lightwell.access.roles import Role
 from lightwell.app.wiring import House
 from lightwell.domain.archive.model import Outcome
 from lightwell.domain.people.errors import NotSignedIn
-from lightwell.domain.people.sign_in_api import Visitor
+from lightwell.domain.people.opening import Visitor
 from lightwell.testing import phantoms
 from lightwell.testing.builders import a_study
 from lightwell.testing.demo import make_demo, make_users

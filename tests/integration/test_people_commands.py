@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightwell.access.context import Tenant
 from lightwell.app.wiring import House
-from lightwell.domain.people.sign_in_api import Visitor
+from lightwell.domain.people.opening import Visitor
 
 if TYPE_CHECKING:
     from tests.conftest import Installation

@@ -62,6 +62,7 @@ class Generation:
             "cool_store_url": s.cool_store_url,
             "cool_after": s.cool_after,
             "cache_bytes": s.cache_bytes,
+            "public_url": s.public_url,
             "open_to_network": s.open_to_network,
             # Never the owner: a door must not be able to step around row-level security.
             "urls": {role.value: self.info.url(role) for role in (Role.APP, Role.WORK)},
@@ -110,6 +111,7 @@ def read_generation() -> Generation:
         cool_store_url=body["cool_store_url"],
         cool_after=body["cool_after"],
         cache_bytes=body["cache_bytes"],
+        public_url=body["public_url"],
         open_to_network=body["open_to_network"],
     )
     urls = {Role(role): url for role, url in body["urls"].items()}

@@ -8,9 +8,11 @@ from pathlib import Path
 from lightwell.app.rendering import PoolRenderer
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.domain.archive.api import Archive
+from lightwell.domain.people.provider_sign_in_api import ProviderSignIn
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console import api as console
+from lightwell.gateways.console.provider_sign_in import add_provider_sign_in
 from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
 from lightwell.gateways.http.asgi import Application
@@ -37,13 +39,16 @@ def http_application(
     static: Path | None = None,
     limits: DoorLimits | None = None,
     sign_in: SignIn | None = None,
+    provider_sign_in: ProviderSignIn | None = None,
+    public_url: str | None = None,
     anonymous: bool = True,
 ) -> Application:
     """The ASGI application of an HTTP process.
 
     `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
-    works. `anonymous`: whoever presents nothing is let through as nobody in particular.
+    works. `public_url`: the root that browsers know us by, without a slash at the end; None: loopback.
+    `anonymous`: whoever presents nothing is let through as nobody in particular.
     """
     inner = console.application(archive, tenants, jobs)
     identity: Identity | None = None
@@ -53,6 +58,8 @@ def http_application(
         proxied = limits is not None and not limits.local
         identity = Identity(sign_in, tenants, behind_proxy=proxied, anonymous=anonymous)
         add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
+        if provider_sign_in is not None:
+            add_provider_sign_in(inner, provider_sign_in, identity, public_url)
         public = (PUBLIC, SIGN_OUT)
     hot = dicomweb_routes(archive, PoolRenderer(pool))
     table: list[Route] = []

@@ -79,6 +79,8 @@ class Worker:
             ready=readiness.problems,
             metrics=numbers.text,
             sign_in=house.sign_in,
+            provider_sign_in=house.provider_sign_in,
+            public_url=generation.settings.public_url,
             limits=DoorLimits(local=not generation.settings.open_to_network),
         )
         start_listening(house)

@@ -21,10 +21,18 @@ from lightwell.app.commands import (
     jobs_commands,
     peer_commands,
     people_commands,
+    provider_commands,
     tenant_commands,
 )
 from lightwell.app.commands.options import DataOption, settings_from
-from lightwell.app.settings import DEFAULT_DIMSE, DEFAULT_HTTP, TlsFiles, checked, parse_endpoint
+from lightwell.app.settings import (
+    DEFAULT_DIMSE,
+    DEFAULT_HTTP,
+    TlsFiles,
+    checked,
+    checked_public_url,
+    parse_endpoint,
+)
 from lightwell.kernel.errors import LightwellError
 
 PLUGINS = "lightwell.commands"  # entry points: functions that are given the application
@@ -44,6 +52,7 @@ app = typer.Typer(
     help="Lightwell: archive and reading room for medical images. Not a cleared medical device.",
 )
 app.add_typer(peer_commands.app, name="peer")
+app.add_typer(provider_commands.app, name="provider")
 app.add_typer(tenant_commands.app, name="tenant")
 app.add_typer(database_commands.app, name="database")
 app.add_typer(correct_commands.app, name="correct")
@@ -109,6 +118,14 @@ def serve(
             show_default="a twentieth of the volume, at most 16 GiB",
         ),
     ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIGHTWELL_PUBLIC_URL",
+            help="What browsers call us, https://NAME: identity providers send people back there.",
+            show_default="loopback, as the browser names it",
+        ),
+    ] = None,
     open_to_network: Annotated[
         bool,
         typer.Option(
@@ -139,6 +156,7 @@ def serve(
             landed_grace=landed_grace,
             cool_after=cool_after,
             cache_bytes=cache_bytes,
+            public_url=checked_public_url(public_url) if public_url else None,
             open_to_network=open_to_network,
         )
     )

@@ -9,6 +9,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightwell.domain.people.providers import loopback_host, split_url
 from lightwell.domain.tenants.model import checked_aet
 from lightwell.kernel.errors import Invalid
 
@@ -76,6 +77,7 @@ class Settings:
     cool_store_url: str | None = None  # s3://… or a folder: where packs go that nobody opens
     cool_after: float = 180.0  # days without anybody opening them
     cache_bytes: int | None = None  # of chunks of a bucket; None: a share of the volume, 0: none
+    public_url: str | None = None  # the root browsers know us by, behind a proxy
     open_to_network: bool = (
         False  # signing in is not demanded yet: beyond loopback only when asked for
     )
@@ -99,6 +101,19 @@ class Settings:
     @property
     def cache(self) -> Path:
         return self.data / "cache"
+
+
+def checked_public_url(text: str) -> str:
+    """The root that browsers know us by: https, or a name of this machine. Raises Invalid."""
+    root = text.removesuffix("/")
+    parts = split_url(root)
+    whole = parts is not None and not parts.path and not parts.query and "?" not in root
+    if parts is None or not whole or (parts.scheme == "http" and not loopback_host(parts.hostname)):
+        raise Invalid(
+            "LIGHTWELL_PUBLIC_URL is https://NAME, with a port where it has one, and nothing behind it.",
+            remedy="It is what people type to reach the web app.",
+        )
+    return root
 
 
 GRACE_RULE = "LIGHTWELL_LANDED_GRACE is a number of seconds from 0 to 31622400."

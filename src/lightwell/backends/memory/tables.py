@@ -38,6 +38,7 @@ from lightwell.domain.people.model import (
     Program,
     Session,
 )
+from lightwell.domain.people.providers import IdentityProvider
 
 PatientId = tuple[str, str]  # (issuer, ID)
 SeriesId = tuple[str, str]  # (study UID, series UID)
@@ -237,6 +238,7 @@ class TenantTables:
     links: Table[bytes, Link] = field(default_factory=Table)
     challenges: Table[bytes, Challenge] = field(default_factory=Table)
     policies: Table[str, PolicyRow] = field(default_factory=Table)
+    providers: Table[str, IdentityProvider] = field(default_factory=Table)
     events: Table[int, Event] = field(default_factory=Table)
     audit: Table[int, AuditRecord] = field(default_factory=Table)
     other: Table[int, object] = field(default_factory=Table)  # rows of other rooms, in order
