@@ -197,7 +197,7 @@ def remove(name: str, data: DataOption, tenant: TenantOption = DEFAULT) -> None:
 
 
 @app.command("test")
-def test_provider(
+def examine_provider(
     name: str, data: DataOption, tenant: TenantOption = DEFAULT, as_json: JsonOption = False
 ) -> None:
     """Look at each part of the connection to an identity provider. Ends with 1 when one fails."""
