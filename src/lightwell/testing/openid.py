@@ -38,12 +38,12 @@ def new_key(kind: str = "RSA", kid: str = "k1") -> Key:
 def signed(
     claims: Mapping[str, Any], key: Key, alg: str = "RS256", header: Mapping[str, Any] | None = None
 ) -> str:
-    """Claims as a signed token. `header`: more header parameters, or other ones."""
+    """Claims as a signed token. `header`: more header parameters, or other ones; None takes one away."""
     from joserfc.jws import JWSRegistry
 
     registry = JWSRegistry(algorithms=[alg], strict_check_header=False)
     return jwt.encode(
-        {"alg": alg, "kid": key.kid, **(header or {})}, dict(claims), key, registry=registry
+        _over({"alg": alg, "kid": key.kid}, header or {}), dict(claims), key, registry=registry
     )
 
 

@@ -89,7 +89,10 @@ def _key(said: Mapping[str, Any]) -> VerifyKey | None:
     members = {name: said[name] for name in names if isinstance(said.get(name), str)}
     if not names or len(members) != len(names):
         return None
-    if members["kty"] == "RSA" and not _sound_rsa(members):
+    try:
+        if members["kty"] == "RSA" and not _sound_rsa(members):
+            return None
+    except binascii.Error:
         return None
     if members["kty"] == "EC" and members["crv"] not in CURVES.values():
         return None
@@ -99,10 +102,11 @@ def _key(said: Mapping[str, Any]) -> VerifyKey | None:
 def _sound_rsa(members: Mapping[str, str]) -> bool:
     """Neither so short that it can be broken nor so long that checking it is an attack."""
     least, most = RSA_BITS
-    if not _TEXT.match(members["n"]) or not _TEXT.match(members["e"]):
+    modulus, exponent = members["n"], members["e"]
+    if not _TEXT.match(modulus) or not _TEXT.match(exponent) or len(modulus) > most:
         return False
-    bits = len(members["n"]) * 6  # of base64url: within one byte of the modulus
-    return least - 8 <= bits <= most + 16 and len(members["e"]) <= 8
+    number = int.from_bytes(base64.urlsafe_b64decode(modulus + "=" * (-len(modulus) % 4)), "big")
+    return least <= number.bit_length() <= most and len(exponent) <= 8
 
 
 def checked_claims(

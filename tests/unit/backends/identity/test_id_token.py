@@ -193,7 +193,7 @@ def isinstance_of_unknown(token: str) -> bool:
 def test_a_token_that_names_no_key_is_checked_with_the_only_one() -> None:
     bare = signed(claims(), RSA, header={"kid": None})
     head = json.loads(base64.urlsafe_b64decode(bare.split(".")[0] + "=="))
-    assert head["kid"] is None
+    assert "kid" not in head
     assert checked_claims(bare, KEYS, EXPECTED, NOW)
     assert refused(bare, shown(RSA, OTHER)) == "several keys could be meant"
 
@@ -306,6 +306,7 @@ def public(**changes: Any) -> dict[str, Any]:
         public(key_ops=["encrypt"]),
         public(n="AQAB"),
         public(n="A" * 3000),
+        public(n="A" * 342 + "AQAB"),
         public(n="not base64!" * 40),
         public(e="A" * 400),
         public(kid=7),
