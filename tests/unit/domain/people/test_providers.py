@@ -113,7 +113,8 @@ def test_a_description_makes_us_knock_at_no_plain_door_inside() -> None:
 @pytest.mark.parametrize(
     ("host", "is_it"),
     [("localhost", True), ("a.localhost", True), ("127.0.0.9", True), ("::1", True),
-     ("localhost.evil", False), ("10.0.0.1", False), ("0.0.0.0", False), ("127.1", False), ("", False), (None, False)],
+     ("localhost.evil", False), ("10.0.0.1", False), ("0.0.0.0", False), ("127.1", False), ("", False),
+     (None, False)],
 )  # fmt: skip
 def test_which_hosts_are_this_machine(host: str | None, is_it: bool) -> None:
     assert loopback_host(host) is is_it
