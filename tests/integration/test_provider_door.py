@@ -79,7 +79,7 @@ async def trust(house: House, context: Context, there: ScriptedProvider, **more:
 def problem(answer: httpx.Response) -> str:
     """What the sign-in page is told."""
     assert answer.status_code == 303
-    match = re.fullmatch(r"(/t/[a-z]+)?/sign-in\?problem=([a-z-]+)", answer.headers["location"])
+    match = re.fullmatch(r"(/t/[a-z]+)?/sign-in\?problem=([a-z-]+)(&at=[a-z]+)?", answer.headers["location"])
     assert match, answer.headers["location"]
     return match[2]
 
@@ -149,7 +149,9 @@ async def test_a_session_lives_on_when_the_provider_is_gone(
     await client.get(BACK, params={"state": sent["state"], "code": "c-1"})
     sent = await leave(client, there)
     there.stop()
-    assert problem(await client.get(BACK, params={"state": sent["state"], "code": "c"})) == "away"
+    back = await client.get(BACK, params={"state": sent["state"], "code": "c"})
+    assert problem(back) == "away"
+    assert back.headers["location"].endswith("&at=connection"), "which part does not answer"
     assert (await client.get("/api/v1/studies")).status_code == 200
     wrong = {"login": "grace", "password": "wrong wrong wrong"}
     local = await client.post("/api/v1/sign-in/password", json=wrong)

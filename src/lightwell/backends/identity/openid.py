@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -66,13 +67,14 @@ class Description:
 
 @dataclass(slots=True)
 class _Known:
-    """What we know of one issuer, and when (monotonic seconds) we heard it, looked for keys, failed."""
+    """What we know of one issuer, and when (monotonic seconds): heard, looked for an unknown key, failed."""
 
     turn: asyncio.Lock
     description: Description | None = None
     keys: tuple[VerifyKey, ...] = ()
     at: float = 0.0
-    looked: float = 0.0
+    keys_at: float = 0.0
+    looked: float = -math.inf
     failed: tuple[Step, str] | None = None
     failed_at: float = 0.0
 
@@ -155,9 +157,9 @@ class OpenIdConnect:
                 return known
             try:
                 known.description = described(provider, await self._discovered(provider))
-                if not known.keys or now - known.looked >= REMEMBER:
+                if not known.keys or now - known.keys_at >= REMEMBER:
                     known.keys = await self._shown_keys(known.description)
-                    known.looked = now
+                    known.keys_at = now
             except ProviderAway as error:
                 log.warning("provider %s: fails at %s: %s", provider.name, error.step, error.what)
                 known.failed, known.failed_at = (error.step, error.what), now

@@ -116,8 +116,8 @@ def add_provider_sign_in(
         word = why(error)
         if word is None:
             raise error
-        prefix = request.scope[PREFIX_SCOPE]
-        return sent(f"{prefix}/sign-in?problem={word}", *set_cookies)
+        at = f"&at={error.step}" if isinstance(error, ProviderAway) else ""
+        return sent(f"{request.scope[PREFIX_SCOPE]}/sign-in?problem={word}{at}", *set_cookies)
 
     @app.get(f"{PUBLIC}/providers", summary="Whom one can sign in through")
     async def offered(guest: Who, response: Response) -> list[ProviderView]:
