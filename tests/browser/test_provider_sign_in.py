@@ -1,4 +1,4 @@
-"""Signing in through an identity provider as a person sees it: the button, the provider's page, back again."""
+"""Signing in through an identity provider as a person sees it: the button, the provider's page, and back."""
 
 from __future__ import annotations
 

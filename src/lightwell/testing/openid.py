@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import subprocess
 import threading
@@ -164,10 +165,19 @@ def _over(right: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in {**right, **changes}.items() if value is not None}
 
 
+def node_keys() -> list[dict[str, Any]]:
+    """New private keys for `NodeProvider`: one for RS256, one for ES256."""
+    made = (
+        (new_key("RSA", secrets.token_hex(6)), "RS256"),
+        (new_key("EC", secrets.token_hex(6)), "ES256"),
+    )
+    return [{**key.as_dict(private=True), "use": "sig", "alg": alg} for key, alg in made]
+
+
 class NodeProvider:
     """npm's oidc-provider as a child process, on one port over its restarts.
 
-    `folder`: where `provider.mjs` is; `modules`: where `script/setup.py test` put its packages.
+    `keys`: its private keys from the next start on. `folder`: where `provider.mjs` is; `modules`: where `script/setup.py test` put its packages.
     """
 
     def __init__(
@@ -181,8 +191,10 @@ class NodeProvider:
         lean: bool = False,
         secret: str | None = SECRET,
         alg: str = "RS256",
+        port: int | None = None,
+        keys: list[dict[str, Any]] | None = None,
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         self.issuer = f"http://{LOOPBACK}:{self.port}"
         self._command = [node, str(folder / "provider.mjs")]
         client = {
@@ -200,6 +212,7 @@ class NodeProvider:
         self._settings = {
             "modules": str(modules), "port": self.port, "client": client, "people": people, "lean": lean,
         }  # fmt: skip
+        self.keys = keys or node_keys()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -210,7 +223,7 @@ class NodeProvider:
         self._process = process
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("no pipes")
-        process.stdin.write(json.dumps(self._settings).encode())
+        process.stdin.write(json.dumps({**self._settings, "keys": self.keys}).encode())
         process.stdin.close()
         timer = threading.Timer(START_SECONDS, process.kill)
         timer.start()

@@ -2,26 +2,18 @@
 //
 //     node provider.mjs < settings.json     says "ready" when it listens on 127.0.0.1
 //
-// Settings: modules (where npm put its packages); port; client (metadata of the one client); people (login ->
-// claims); lean (claims in UserInfo only).
-// Its keys are new at each start.
+// Settings: modules (where npm put its packages); port; keys (private JWKs); client (metadata of the one client);
+// people (login -> claims); lean (claims in UserInfo only).
 import { createServer } from 'node:http';
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 const settings = JSON.parse(readFileSync(0, 'utf8'));
 const { Provider } = await import(`${settings.modules}/oidc-provider/lib/index.js`);
 
-const key = (kind, options, alg) => ({
-  ...generateKeyPairSync(kind, options).privateKey.export({ format: 'jwk' }),
-  kid: randomBytes(6).toString('hex'),
-  use: 'sig',
-  alg,
-});
-
 const provider = new Provider(`http://127.0.0.1:${settings.port}`, {
   clients: [settings.client],
-  jwks: { keys: [key('rsa', { modulusLength: 2048 }, 'RS256'), key('ec', { namedCurve: 'P-256' }, 'ES256')] },
+  jwks: { keys: settings.keys },
   claims: { openid: ['sub'], profile: ['name', 'preferred_username', 'groups'] },
   conformIdTokenClaims: settings.lean === true,
   cookies: { keys: [randomBytes(16).toString('hex')] },
