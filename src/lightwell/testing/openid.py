@@ -177,7 +177,8 @@ def node_keys() -> list[dict[str, Any]]:
 class NodeProvider:
     """npm's oidc-provider as a child process, on one port over its restarts.
 
-    `keys`: its private keys from the next start on. `folder`: where `provider.mjs` is; `modules`: where `script/setup.py test` put its packages.
+    `keys`: its private keys from the next start on. `folder`: where `provider.mjs` is; `modules`: where
+    `script/setup.py test` put its packages.
     """
 
     def __init__(
