@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,12 @@ def new_key(kind: str = "RSA", kid: str = "k1") -> Key:
     if kind == "RSA":
         return RSAKey.generate_key(2048, parameters)
     return ECKey.generate_key("P-256", parameters)
+
+
+@cache
+def _usual_key() -> Key:
+    """One for all providers that ask for no other: making it takes longer than a test."""
+    return new_key()
 
 
 def signed(
@@ -62,7 +69,7 @@ class ScriptedProvider:
     answers by path, instead of the right ones.
     """
 
-    key: Key = field(default_factory=new_key)
+    key: Key = field(default_factory=_usual_key)
     alg: str = "RS256"
     description: dict[str, Any] = field(default_factory=dict)
     claims: dict[str, Any] = field(default_factory=dict)
@@ -102,7 +109,7 @@ class ScriptedProvider:
         self._server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
         self._server.daemon_threads = True
         self.issuer = f"http://{LOOPBACK}:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -169,8 +169,8 @@ class Outgoing:
         if call.form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         connection.request("GET" if call.form is None else "POST", target, call.form, headers)
-        answer = connection.getresponse()
-        body = answer.read(self._limit + 1)
+        with connection.getresponse() as answer:  # closed also half read: it holds the socket
+            body = answer.read(self._limit + 1)
         if len(body) > self._limit:
             raise ProviderAway(call.step, f"an answer of more than {self._limit} bytes.")
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()

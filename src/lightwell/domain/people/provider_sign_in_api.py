@@ -175,47 +175,58 @@ class ProviderSignIn:
 
     async def _opened(self, who: Visitor, provider: IdentityProvider, proven: Proven) -> SignedIn:
         roles = provider.roles_of(proven.groups)
-        found = await self._book.person_of(who.tenant, proven.issuer, proven.subject)
-        login = found[0].login if found else _login_of(proven)
+        known = await self._book.person_of(who.tenant, proven.issuer, proven.subject)
         if not roles:
-            if found is not None:
-                await self._strip(who, provider, found[0])
+            if known is not None:
+                await self._strip(who, provider, known[0])
+            login = known[0].login if known else _login_of(proven)
             raise self._turned(who, provider, Why.NO_ROLE, login)
-        if found is None:
-            if not login:
-                raise self._turned(who, provider, Why.NO_LOGIN)
-            if await self._book.person(who.tenant, login) is not None:
-                raise self._turned(who, provider, Why.TAKEN, login)
-            person = self._new_person(proven, login, roles)
-            action, event = Action.PEOPLE_PERSON_ADD, "PersonAdded"
+        if known is None:
+            person = await self._new_person(who, provider, proven, roles)
             rows: tuple[object, ...] = (PersonRow(person),)
+            action, event = Action.PEOPLE_PERSON_ADD, "PersonAdded"
         else:
-            if found[0].disabled:
-                raise self._turned(who, provider, Why.SHUT, login)
-            person = replace(found[0], roles=roles)
-            action, event = Action.PEOPLE_PERSON_CHANGE, "PersonChanged"
-            same = found[0].roles == roles
+            if known[0].disabled:
+                raise self._turned(who, provider, Why.SHUT, known[0].login)
+            person = replace(known[0], roles=roles)
+            same = known[0].roles == roles
             rows = () if same else (PersonChangedRow(person.person_id, roles),)
-        by = f"provider {provider.name}"
-        records = self._recorded(who, person, action, by) if rows else ()
-        events = (Event(event, {"login": login}),) if rows else ()
-        detail = f"{How.OPENID} {provider.name}"
+            action, event = Action.PEOPLE_PERSON_CHANGE, "PersonChanged"
         return await self._opening.open(
-            who, person, How.OPENID, rows, detail=detail, events=events, records=records
+            who,
+            person,
+            How.OPENID,
+            rows,
+            detail=f"{How.OPENID} {provider.name}",
+            events=(Event(event, {"login": person.login}),) if rows else (),
+            records=self._recorded(who, provider, person, action) if rows else (),
         )
 
     async def _strip(self, who: Visitor, provider: IdentityProvider, person: Person) -> None:
         """Take the roles of somebody whose groups mean nothing here any more, and end their sessions."""
-        none, by = replace(person, roles=frozenset[str]()), f"provider {provider.name}"
+        none = replace(person, roles=frozenset[str]())
+        by = f"provider {provider.name}"
         rows = (
             PersonChangedRow(person.person_id, none.roles),
             SessionsEndedRow(self.clock.now(), by, None, person.person_id),
         )
-        records = self._recorded(who, none, Action.PEOPLE_PERSON_CHANGE, by)
+        records = self._recorded(who, provider, none, Action.PEOPLE_PERSON_CHANGE)
         events = (Event("PersonChanged", {"login": person.login}),)
         await self.committer.commit(ChangeSet(who.tenant, rows, events, records))
 
-    def _new_person(self, proven: Proven, login: str, roles: frozenset[str]) -> Person:
+    async def _new_person(
+        self, who: Visitor, provider: IdentityProvider, proven: Proven, roles: frozenset[str]
+    ) -> Person:
+        """Somebody who is here for the first time. Raises NotLetIn where the login is nobody's or taken,
+        Conflict where it is theirs since a moment ago."""
+        login = _login_of(proven)
+        if not login:
+            raise self._turned(who, provider, Why.NO_LOGIN)
+        there = await self._book.person(who.tenant, login)
+        if there is not None:
+            if (there[0].issuer, there[0].subject) == (proven.issuer, proven.subject):
+                raise Conflict("The account was made a moment ago.")
+            raise self._turned(who, provider, Why.TAKEN, login)
         return Person(
             person_id=uuid.uuid4(),
             login=login,
@@ -227,9 +238,10 @@ class ProviderSignIn:
         )
 
     def _recorded(
-        self, who: Visitor, person: Person, action: Action, by: str
+        self, who: Visitor, provider: IdentityProvider, person: Person, action: Action
     ) -> tuple[AuditRecord, ...]:
-        detail = f"{by}: {' '.join(sorted(person.roles)) or 'no role'}"
+        """The record of what a provider's word changed about an account."""
+        detail = f"provider {provider.name}: {' '.join(sorted(person.roles)) or 'no role'}"
         now = self.clock.now()
         return (self._opening.entry(who, person.login, action, Outcome.DONE, now, detail),)
 
