@@ -396,16 +396,12 @@ def authenticated(
 
 
 def _access_token(answer: Mapping[str, Any]) -> str:
-    """The access token, if it is one that a header can carry; '' otherwise."""
+    """The access token, if it is a bearer token that a header can carry (RFC 6750 2.1); '' otherwise."""
     said, kind = answer.get("access_token"), answer.get("token_type")
-    good = (
-        isinstance(said, str) and len(said) <= TOKEN_LIMIT and said.isascii() and said.isprintable()
-    )
-    return (
-        said
-        if good and isinstance(kind, str) and kind.lower() == "bearer" and " " not in said
-        else ""
-    )
+    if not isinstance(said, str) or not isinstance(kind, str) or kind.lower() != "bearer":
+        return ""
+    sound = len(said) <= TOKEN_LIMIT and said.isascii() and said.isprintable() and " " not in said
+    return said if sound else ""
 
 
 def _before(step: Step, provider: IdentityProvider, found: list[Finding]) -> list[Finding]:

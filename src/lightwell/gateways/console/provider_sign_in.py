@@ -154,7 +154,9 @@ def add_provider_sign_in(
                 raise NotLetIn(Why.AGAIN)
             arrival = await sign_in.arrive(guest.visitor, _known(guest, name), answer, browser)
         except LightwellError as error:
-            return back(request, error, gone)
+            # An answer to nothing that was asked may be anybody's link: what was begun goes on.
+            stray = isinstance(error, NotLetIn) and error.why is Why.AGAIN
+            return back(request, error, *(() if stray else (gone,)))
         begun = session_cookie(arrival.signed_in.token, secure=secure)
         return sent(arrival.to or f"{request.scope[PREFIX_SCOPE]}/", begun, gone)
 
