@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class Browser:
     """Cookies and the will to follow redirects, up to our own door."""
 
     served: Served
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+    client: httpx.Client
 
     def begin(self, to: str = "") -> httpx.Response:
         """The answer to pressing the button."""
@@ -62,10 +63,15 @@ class Browser:
 
 
 @pytest.fixture
-def browser(served: Served) -> Iterator[Browser]:
-    made = Browser(served)
-    yield made
-    made.client.close()
+def another(served: Served) -> Iterator[Callable[[], Browser]]:
+    """Makes browsers that know nothing of each other."""
+    with ExitStack() as stack:
+        yield lambda: Browser(served, stack.enter_context(httpx.Client(timeout=30)))
+
+
+@pytest.fixture
+def browser(another: Callable[[], Browser]) -> Browser:
+    return another()
 
 
 def trust(
@@ -121,12 +127,14 @@ def test_there_and_back(served: Served, browser: Browser, hospital: NodeProvider
     assert "not refuse" in " ".join(found.stdout.split())
 
 
-def test_who_one_is_there_and_here(browser: Browser, hospital: NodeProvider) -> None:
+def test_who_one_is_there_and_here(
+    browser: Browser, another: Callable[[], Browser], hospital: NodeProvider
+) -> None:
     carl = browser.sign_in("s-carl")
     assert carl.headers["location"] == "/sign-in?problem=no-role"
-    cancelled = browser.client.get(Browser(browser.served).at_provider("s-ada", do="out"))
+    cancelled = browser.client.get(another().at_provider("s-ada", do="out"))
     assert cancelled.headers["location"] == "/sign-in?problem=again", "another browser's answer"
-    other = Browser(browser.served)
+    other = another()
     said_no = other.client.get(other.at_provider("s-ada", do="out"))
     assert said_no.headers["location"] == "/sign-in?problem=cancelled"
     assert other.sign_in("s-grace").headers["location"] == "/"
@@ -165,13 +173,17 @@ def quoted(secret: str) -> str:
 
 
 def test_must_show_the_provider_is_killed_while_a_reader_works(
-    served: Served, browser: Browser, hospital: NodeProvider, same: dict[str, Any]
+    served: Served,
+    browser: Browser,
+    another: Callable[[], Browser],
+    hospital: NodeProvider,
+    same: dict[str, Any],
 ) -> None:
     assert browser.sign_in("s-ada").headers["location"] == "/"
     hospital.kill()
 
     def says_so() -> bool:
-        place = Browser(served).begin().headers["location"]
+        place = another().begin().headers["location"]
         return place == "/sign-in?problem=away&at=connection"
 
     wait_until(says_so, 60, "the sign-in did not say that the provider is away")
@@ -189,11 +201,11 @@ def test_must_show_the_provider_is_killed_while_a_reader_works(
     hospital.keys = same["keys"] = node_keys()
     hospital.start()
     wait_until(
-        lambda: Browser(served).begin().headers["location"].startswith(hospital.issuer),
+        lambda: another().begin().headers["location"].startswith(hospital.issuer),
         60,
         "the provider was not found again",
     )
-    assert Browser(served).sign_in("s-ada").headers["location"] == "/"
+    assert another().sign_in("s-ada").headers["location"] == "/"
 
 
 @pytest.mark.parametrize(
