@@ -79,7 +79,9 @@ async def trust(house: House, context: Context, there: ScriptedProvider, **more:
 def problem(answer: httpx.Response) -> str:
     """What the sign-in page is told."""
     assert answer.status_code == 303
-    match = re.fullmatch(r"(/t/[a-z]+)?/sign-in\?problem=([a-z-]+)(&at=[a-z]+)?", answer.headers["location"])
+    match = re.fullmatch(
+        r"(/t/[a-z]+)?/sign-in\?problem=([a-z-]+)(&at=[a-z]+)?", answer.headers["location"]
+    )
     assert match, answer.headers["location"]
     return match[2]
 

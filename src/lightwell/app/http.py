@@ -17,6 +17,7 @@ from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
 from lightwell.gateways.http.asgi import Application
 from lightwell.gateways.http.door import Door, guarded
+from lightwell.gateways.http.forwarded import Forwarded, Network
 from lightwell.gateways.http.guard import DoorLimits
 from lightwell.gateways.http.identity import Identity
 from lightwell.gateways.http.openapi import document
@@ -42,6 +43,7 @@ def http_application(
     provider_sign_in: ProviderSignIn | None = None,
     public_url: str | None = None,
     anonymous: bool = True,
+    proxies: tuple[Network, ...] = (),
 ) -> Application:
     """The ASGI application of an HTTP process.
 
@@ -49,14 +51,13 @@ def http_application(
     web app, by default the one in this package; without files there is no web app, everything else
     works. `public_url`: the root that browsers know us by, without a slash at the end; None: loopback.
     `anonymous`: whoever presents nothing is let through as nobody in particular.
+    `proxies`: whose word on the browser's side of a connection counts.
     """
     inner = console.application(archive, tenants, jobs)
     identity: Identity | None = None
     public: tuple[str, ...] = ()
     if sign_in is not None:
-        # Beyond loopback a proxy that speaks TLS is asked for: browsers see https.
-        proxied = limits is not None and not limits.local
-        identity = Identity(sign_in, tenants, behind_proxy=proxied, anonymous=anonymous)
+        identity = Identity(sign_in, tenants, anonymous=anonymous)
         add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
         if provider_sign_in is not None:
             add_provider_sign_in(inner, provider_sign_in, identity, public_url)
@@ -74,4 +75,4 @@ def http_application(
         identity=identity,
         public_paths=public,
     )
-    return guarded(door, limits)
+    return guarded(Forwarded(door, proxies) if proxies else door, limits)

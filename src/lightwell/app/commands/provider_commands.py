@@ -105,7 +105,7 @@ def add(
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Trust an identity provider; prints the redirect address that it has to be told."""
-    root = checked_public_url(public_url)
+    root = checked_public_url(public_url.rstrip("/"))
 
     async def work(house: House, context: Context) -> None:
         await house.providers.add(
@@ -134,7 +134,7 @@ def list_providers(
     as_json: JsonOption = False,
 ) -> None:
     """Show the identity providers of a tenant, never their secrets."""
-    root = checked_public_url(public_url)
+    root = checked_public_url(public_url.rstrip("/"))
 
     async def work(house: House, context: Context) -> None:
         there = await house.providers.list(context)
