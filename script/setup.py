@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 VENV = ROOT / ".venv"
 WEB = ROOT / "web"
+PROVIDER = ROOT / "tests" / "conversations" / "provider"
 STATIC = ROOT / "src" / "lightwell" / "app" / "static"
 UV_VERSION = "0.13.9"
 PACKAGES = {  # Debian package -> a program that shows it is there
@@ -171,6 +172,23 @@ def build_web() -> None:
     stamp.write_text(value)
 
 
+def install_provider() -> None:
+    """An OpenID provider for the tests: npm's locked packages, into `.tools/provider`."""
+    names = ("package.json", "package-lock.json", ".npmrc")
+    there = TOOLS / "provider"
+    value = digest(*((PROVIDER / name).read_bytes() for name in names))
+    if fresh(there / ".lightwell", value):
+        return
+    say("installing the tests' OpenID provider")
+    there.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copyfile(PROVIDER / name, there / name)
+    node, npm, environment = node_environment()
+    command = [node, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    run(command, cwd=there, env=environment)
+    (there / ".lightwell").write_text(value)
+
+
 def install_peers() -> None:
     """Other people's DICOM software and a browser, for the tests. Says what is left out, and why."""
     missing = [
@@ -211,6 +229,7 @@ def main() -> None:
     elif what == "test":
         sync(["dev", "build"])
         install_peers()
+        install_provider()
         install_web()
         build_web()
     else:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +36,7 @@ from lightwell.app.wiring import House, furnish, open_house
 from lightwell.backends.database.embedded import ADMIN, EmbeddedPostgres
 from lightwell.backends.database.roles import DATABASE, ConnectionInfo, Role, prepare_external
 from lightwell.testing.foreign_postgres import SUPERUSER, SYSTEM_PROGRAMS, foreign_postgres
+from lightwell.testing.openid import NodeProvider, node_program, running
 from lightwell.testing.seaweed import SeaweedFS, require_seaweed
 
 T = TypeVar("T")
@@ -282,3 +284,21 @@ async def house(installation: Installation) -> AsyncIterator[House]:
 async def context(house: House) -> Context:
     """An operator of the tenant `default`."""
     return house.operator(await house.tenants.named(), "test")
+
+
+# --- an identity provider -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def openid_provider() -> Iterator[Callable[..., NodeProvider]]:
+    """Starts npm's oidc-provider with the options of `NodeProvider`; killed when the test ends."""
+    node, modules = node_program(), REPOSITORY / ".tools" / "provider" / "node_modules"
+    if node is None or not (modules / "oidc-provider").is_dir():
+        pytest.skip("no OpenID provider: script/setup.py test installs it")
+    folder = REPOSITORY / "tests" / "conversations" / "provider"
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> NodeProvider:
+            return stack.enter_context(running(NodeProvider(node, folder, modules, **options)))
+
+        yield start

@@ -211,6 +211,8 @@ class Watched:
     requests: list[str] = field(default_factory=list)
     #: Set by a test that takes the server away: the browser then reports failed requests.
     server_gone: bool = False
+    #: Other sites that a test sends the browser to.
+    others: list[str] = field(default_factory=list)
 
     def watch(self, context: BrowserContext) -> None:
         """Listen to everything in this context."""
@@ -221,7 +223,8 @@ class Watched:
 
     def _on_request(self, request: Any) -> None:
         self.requests.append(request.url)
-        if not request.url.startswith((self.origin + "/", "data:", f"blob:{self.origin}/")):
+        ours = (self.origin + "/", "data:", f"blob:{self.origin}/")
+        if not request.url.startswith((*ours, *(f"{other}/" for other in self.others))):
             self.complaints.append(f"a request left the origin: {request.url}")
 
     def _on_console(self, message: Any) -> None:

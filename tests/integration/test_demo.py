@@ -12,7 +12,7 @@ from lightwell.app.wiring import House
 from lightwell.domain.archive.model import Level, Outcome
 from lightwell.domain.archive.query_building import build_query
 from lightwell.domain.people.errors import NotSignedIn
-from lightwell.domain.people.sign_in_api import Visitor
+from lightwell.domain.people.opening import Visitor
 from lightwell.testing import phantoms
 from lightwell.testing.builders import a_study
 from lightwell.testing.demo import make_demo, make_relations, make_users

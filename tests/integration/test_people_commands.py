@@ -14,7 +14,7 @@ from lightwell.access.context import Tenant
 from lightwell.app.wiring import House
 from lightwell.domain.archive.model import SensitiveRow
 from lightwell.domain.people.model import Limit, RelationKind
-from lightwell.domain.people.sign_in_api import Visitor
+from lightwell.domain.people.opening import Visitor
 from lightwell.gateways.media.intake import Labels, stage_file
 from lightwell.testing.builders import a_study
 

@@ -29,8 +29,9 @@ from lightwell.domain.people import totp
 from lightwell.domain.people.api import Made, People
 from lightwell.domain.people.errors import NotSignedIn, TooManyTries
 from lightwell.domain.people.model import BearerKind, Over, Passkey, Person, judge
+from lightwell.domain.people.opening import SignedIn, Visitor
 from lightwell.domain.people.ports import Site
-from lightwell.domain.people.sign_in_api import SignedIn, SignIn, Visitor
+from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.kernel.errors import Conflict, Invalid, Missing, Refused
 
 PASSWORD = "seven green bottles hang"

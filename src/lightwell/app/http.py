@@ -12,10 +12,12 @@ from lightwell.access.actions import Action
 from lightwell.app.rendering import PoolRenderer
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.domain.archive.api import Archive
+from lightwell.domain.people.provider_sign_in_api import ProviderSignIn
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console import api as console
 from lightwell.gateways.console.asked import ASKED
+from lightwell.gateways.console.provider_sign_in import add_provider_sign_in
 from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
 from lightwell.gateways.dicomweb.ports import Renderer
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
@@ -44,6 +46,8 @@ def http_application(
     static: Path | None = None,
     limits: DoorLimits | None = None,
     sign_in: SignIn | None = None,
+    provider_sign_in: ProviderSignIn | None = None,
+    public_url: str | None = None,
     anonymous: bool = True,
     proxies: tuple[Network, ...] = (),
 ) -> Application:
@@ -51,13 +55,14 @@ def http_application(
 
     `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
-    works. `anonymous`: whoever presents nothing is let through as nobody in particular.
+    works. `public_url`: the root that browsers know us by, without a slash at the end; None: loopback.
+    `anonymous`: whoever presents nothing is let through as nobody in particular.
     `proxies`: whose word on the browser's side of a connection counts.
     """
     identity: Identity | None = None
     if sign_in is not None:
         identity = Identity(sign_in, tenants, anonymous=anonymous)
-    inner = _console(archive, tenants, jobs, sign_in, identity)
+    inner = _console(archive, tenants, jobs, sign_in, identity, provider_sign_in, public_url)
     table = _table(archive, PoolRenderer(pool), inner, ready, metrics)
     door = Door(
         table,
@@ -77,11 +82,15 @@ def _console(
     jobs: Jobs,
     sign_in: SignIn | None,
     identity: Identity | None,
+    provider_sign_in: ProviderSignIn | None,
+    public_url: str | None = None,
 ) -> FastAPI:
     """The framework's addresses."""
     inner = console.application(archive, tenants, jobs)
     if sign_in is not None and identity is not None:
         add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
+    if identity is not None and provider_sign_in is not None:
+        add_provider_sign_in(inner, provider_sign_in, identity, public_url)
     return inner
 
 
@@ -101,7 +110,7 @@ def addresses() -> dict[str, Action | Open | None]:
     The same assembly as serves requests, with nothing behind it.
     """
     nothing: Any = _Nothing()
-    inner = _console(nothing, nothing, nothing, nothing, nothing)
+    inner = _console(nothing, nothing, nothing, nothing, nothing, nothing)
     table = _table(nothing, nothing, inner, nothing, nothing)
     found: dict[str, Action | Open | None] = {
         f"{route.method} {route.template.replace('*}', '}')}": route.asked for route in table

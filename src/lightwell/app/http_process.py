@@ -80,6 +80,8 @@ class Worker:
             ready=readiness.problems,
             metrics=numbers.text,
             sign_in=house.sign_in,
+            provider_sign_in=house.provider_sign_in,
+            public_url=generation.settings.public_url,
             limits=DoorLimits(local=generation.settings.anonymous),
             anonymous=generation.settings.anonymous,
             proxies=parse_proxies(generation.settings.proxies),

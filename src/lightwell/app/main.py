@@ -22,6 +22,7 @@ from lightwell.app.commands import (
     jobs_commands,
     peer_commands,
     people_commands,
+    provider_commands,
     sight_commands,
     tenant_commands,
 )
@@ -53,6 +54,7 @@ app = typer.Typer(
     help="Lightwell: archive and reading room for medical images. Not a cleared medical device.",
 )
 app.add_typer(peer_commands.app, name="peer")
+app.add_typer(provider_commands.app, name="provider")
 app.add_typer(tenant_commands.app, name="tenant")
 app.add_typer(certificate_commands.app, name="certificate")
 app.add_typer(database_commands.app, name="database")

@@ -33,6 +33,7 @@ from lightwell.backends.database.roles import ConnectionInfo, Role
 from lightwell.backends.database.runs import PostgresEngine
 from lightwell.backends.database.staleness import CHANNEL
 from lightwell.backends.identity.hashing import Argon2Hasher
+from lightwell.backends.identity.openid import OpenIdConnect
 from lightwell.backends.identity.passkeys import WebAuthnCeremonies
 from lightwell.backends.identity.sealing import AesSealer
 from lightwell.domain.archive.api import Archive, attribute_reader
@@ -40,6 +41,8 @@ from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.peers.api import Peers
 from lightwell.domain.people.api import People
 from lightwell.domain.people.policy_api import Policies
+from lightwell.domain.people.provider_api import Providers
+from lightwell.domain.people.provider_sign_in_api import ProviderSignIn
 from lightwell.domain.people.relations_api import Relations
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
@@ -79,6 +82,9 @@ class House:
     policy: PostgresPolicy
     people: People
     sign_in: SignIn
+    openid: OpenIdConnect
+    providers: Providers
+    provider_sign_in: ProviderSignIn
     policies: Policies
     relations: Relations
     codecs: DecoderPool
@@ -94,6 +100,7 @@ class House:
         await self.database.close()
         await self.work.close()
         await self.codecs.close()
+        self.openid.close()
         await asyncio.to_thread(self.blobs.close)
 
     def operator(self, tenant: Tenant, name: str = "command") -> Context:
@@ -128,7 +135,8 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         folder=str(settings.staging),
     )
     engine = PostgresEngine(database)
-    book, hasher = PostgresPeople(database), Argon2Hasher()
+    book, hasher, tries = PostgresPeople(database), Argon2Hasher(), PostgresTries(database)
+    openid, sealer = OpenIdConnect(clock), AesSealer(settings.sealing_key)
     return House(
         settings=settings,
         info=info,
@@ -146,16 +154,10 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         jobs=Jobs(engine, policy, committer, clock),
         policy=policy,
         people=People(book, hasher, policy, committer, clock),
-        sign_in=SignIn(
-            book,
-            PostgresTries(database),
-            hasher,
-            AesSealer(settings.sealing_key),
-            WebAuthnCeremonies(),
-            policy,
-            committer,
-            clock,
-        ),
+        sign_in=SignIn(book, tries, hasher, sealer, WebAuthnCeremonies(), policy, committer, clock),
+        openid=openid,
+        providers=Providers(book, openid, sealer, policy, committer, clock),
+        provider_sign_in=ProviderSignIn(book, tries, openid, sealer, policy, committer, clock),
         policies=Policies(book, policy, committer, clock, index),
         relations=Relations(book, policy, committer, clock),
         codecs=codecs,

@@ -17,6 +17,12 @@ export interface SignedIn {
   readonly recoveryCodes: readonly string[];
 }
 
+/** Somebody else who may say who one is. */
+export interface Provider {
+  readonly name: string;
+  readonly label: string;
+}
+
 export interface Enrolment {
   readonly ticket: string;
   /** The first administrator chooses login and name, too. */
@@ -47,6 +53,16 @@ export async function fetchMe(tenant: string | null, options?: RequestOptions): 
     throw error;
   }
 }
+
+/** Whom one can sign in through. @throws RequestFailure */
+export async function fetchProviders(tenant: string | null, options?: RequestOptions): Promise<readonly Provider[]> {
+  const there = await get(`${root(tenant)}/providers`, 'Looking for ways to sign in', readJson, options);
+  return list(there).map((each) => ({ name: text(object(each)['name']), label: text(object(each)['label']) }));
+}
+
+/** The address that leads to a provider and, afterwards, back to a path of this app. */
+export const providerPath = (tenant: string | null, provider: Provider, to: string): string =>
+  `${root(tenant)}/provider/${encodeURIComponent(provider.name)}?to=${encodeURIComponent(to)}`;
 
 const signedIn = (value: unknown): SignedIn => {
   const o = object(value);

@@ -4,11 +4,14 @@ import { RequestFailure } from '../client/http';
 import {
   enrol,
   fetchEnrolment,
+  fetchProviders,
   passkeysPossible,
+  providerPath,
   signInByLink,
   signInByPasskey,
   signInByPassword,
   type Enrolment,
+  type Provider,
   type SignedIn,
 } from '../client/people';
 import { listPath } from '../client/place';
@@ -16,11 +19,7 @@ import { navigate } from '../store/navigation';
 import { look } from '../store/session';
 import mark from '../ui/mark.svg';
 import '../ui/sign-in.css';
-
-interface Failure {
-  readonly what: string;
-  readonly advice: string;
-}
+import { problemText, type Failure } from './sign-in-text';
 
 const failureOf = (error: unknown): Failure =>
   error instanceof RequestFailure
@@ -106,11 +105,37 @@ async function enter(tenant: string | null, stay: boolean): Promise<void> {
   await look(tenant);
 }
 
+/** Whom one can sign in through; none when they cannot be asked: password and passkey work without. */
+function useProviders(tenant: string | null): readonly Provider[] {
+  const [providers, setProviders] = useState<readonly Provider[]>([]);
+  useEffect(() => {
+    const life = new AbortController();
+    fetchProviders(tenant, { signal: life.signal }).then(setProviders, () => undefined);
+    return () => life.abort();
+  }, [tenant]);
+  return providers;
+}
+
+/** What went wrong on the way to a provider or back: the address says it once. */
+function useProblem(): [Failure | null, () => void] {
+  const [problem, setProblem] = useState(() => problemText(location.search));
+  useEffect(() => {
+    if (problem) history.replaceState(null, '', location.pathname);
+  }, [problem]);
+  return [problem, () => setProblem(null)];
+}
+
 export function SignIn({ tenant }: PageProps): ReactElement {
   const [login, setLogin] = useState('');
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
-  const [failure, busy, attempt] = useAttempt();
+  const [failure, busy, work] = useAttempt();
+  const [problem, forget] = useProblem();
+  const providers = useProviders(tenant);
+  const attempt = (what: () => Promise<void>): void => {
+    forget();
+    work(what);
+  };
   const stay = !location.pathname.endsWith('/sign-in');
   const byPassword = (event: FormEvent): void => {
     event.preventDefault();
@@ -129,7 +154,17 @@ export function SignIn({ tenant }: PageProps): ReactElement {
       await enter(tenant, stay);
     });
   return (
-    <Card title="Sign in" failure={failure}>
+    <Card title="Sign in" failure={failure ?? problem}>
+      {providers.map((each) => (
+        <a
+          key={each.name}
+          className="button sign-in-provider"
+          href={providerPath(tenant, each, stay ? location.pathname + location.search : listPath(tenant))}
+        >
+          Sign in with {each.label}
+        </a>
+      ))}
+      {providers.length > 0 && <p className="quiet">Or with an account of this archive:</p>}
       <form onSubmit={byPassword}>
         <Field label="Login" value={login} onChange={setLogin} complete="username webauthn" first />
         <Field label="Password" type="password" value={password} onChange={setPassword} complete="current-password" />

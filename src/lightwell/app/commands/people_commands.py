@@ -101,15 +101,17 @@ def list_users(
                     "name": p.name,
                     "roles": sorted(p.roles),
                     "disabled": p.disabled,
+                    "issuer": p.issuer or None,
                     "created": p.created.isoformat(),
                 }
                 for p in people
             ]
             console.print_json(json.dumps(rows))
             return
-        table = Table("Login", "Name", "Roles", "")
+        table = Table("Login", "Name", "Roles", "Through", "")
         for p in people:
-            table.add_row(p.login, p.name, " ".join(sorted(p.roles)), "shut" if p.disabled else "")
+            roles, state = " ".join(sorted(p.roles)), "shut" if p.disabled else ""
+            table.add_row(p.login, p.name, roles, p.issuer, state)
         console.print(table)
 
     with_house(data, work, tenant=tenant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ from lightwell.domain.people.model import (
     RelationKind,
     Session,
 )
+from lightwell.domain.people.providers import IdentityProvider
 from lightwell.domain.people.throttling import delay_after
 
 if TYPE_CHECKING:
@@ -64,6 +66,16 @@ class PostgresPeople:
         async with self._database.transaction(tenant) as connection:
             row = await connection.fetchrow(
                 f"{_PERSON} AND p.person_id = $2", tenant.key, person_id
+            )
+            return await _with_credentials(connection, tenant, row)
+
+    async def person_of(
+        self, tenant: Tenant, issuer: str, subject: str
+    ) -> tuple[Person, Credentials] | None:
+        """See the port."""
+        async with self._database.transaction(tenant) as connection:
+            row = await connection.fetchrow(
+                f"{_PERSON} AND p.issuer = $2 AND p.subject = $3", tenant.key, issuer, subject
             )
             return await _with_credentials(connection, tenant, row)
 
@@ -123,6 +135,14 @@ class PostgresPeople:
             return None
         row = rows[0]
         return Challenge(row["digest"], row["kind"], row["body"], expires=row["expires"])
+
+    async def providers(self, tenant: Tenant) -> tuple[IdentityProvider, ...]:
+        """See the port."""
+        rows = await self._rows(
+            tenant,
+            f"SELECT * FROM identity_provider WHERE tenant = $1 ORDER BY name LIMIT {LISTED}",
+        )
+        return tuple(_provider(row) for row in rows)
 
     async def bearer(self, digest: bytes) -> Bearer | None:
         """See the port. Through the one function that looks into every tenant."""
@@ -192,6 +212,8 @@ def _person(row: asyncpg.Record) -> Person:
         frozenset(row["roles"]),
         row["created"],
         row["disabled"],
+        issuer=row["issuer"] or "",
+        subject=row["subject"] or "",
     )
 
 
@@ -227,6 +249,24 @@ def _session(row: asyncpg.Record) -> Session:
         proved=row["proved"],
         roles=frozenset(row["roles"]) if row["roles"] is not None else None,
         ended=row["ended"],
+    )
+
+
+def _provider(row: asyncpg.Record) -> IdentityProvider:
+    roles = {group: frozenset(given) for group, given in json.loads(row["roles"]).items()}
+    return IdentityProvider(
+        name=row["name"],
+        label=row["label"],
+        issuer=row["issuer"],
+        client_id=row["client_id"],
+        roles=roles,
+        made_by=row["made_by"],
+        created=row["created"],
+        scopes=tuple(row["scopes"]),
+        groups_claim=row["groups_claim"],
+        login_claim=row["login_claim"],
+        secret=row["secret"],
+        enabled=row["enabled"],
     )
 
 

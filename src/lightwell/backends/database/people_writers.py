@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -39,13 +40,16 @@ async def _roles(
 async def _person(connection: Connection, change: ChangeSet, row: m.PersonRow) -> bool:
     person, tenant = row.person, change.tenant.key
     made = await connection.fetchval(
-        "INSERT INTO person (tenant, person_id, login, name, created) VALUES ($1, $2, $3, $4, $5)"
-        " ON CONFLICT (tenant, login) DO NOTHING RETURNING true",
+        "INSERT INTO person (tenant, person_id, login, name, created, issuer, subject)"
+        " VALUES ($1, $2, $3, $4, $5, nullif($6, ''), nullif($7, ''))"
+        " ON CONFLICT DO NOTHING RETURNING true",
         tenant,
         person.person_id,
         person.login,
         person.name,
         person.created,
+        person.issuer,
+        person.subject,
     )
     if made is None:
         raise Conflict(f"There is an account {person.login!r}.", remedy="Choose another login.")
@@ -319,6 +323,51 @@ async def _policy_gone(connection: Connection, change: ChangeSet, row: m.PolicyG
     return True
 
 
+async def _provider(connection: Connection, change: ChangeSet, row: m.ProviderRow) -> bool:
+    p = row.provider
+    made = await connection.fetchval(
+        "INSERT INTO identity_provider (tenant, name, label, issuer, client_id, secret, scopes,"
+        " groups_claim, login_claim, roles, enabled, made_by, created)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13)"
+        " ON CONFLICT DO NOTHING RETURNING true",
+        change.tenant.key,
+        p.name,
+        p.label,
+        p.issuer,
+        p.client_id,
+        p.secret,
+        list(p.scopes),
+        p.groups_claim,
+        p.login_claim,
+        json.dumps({group: sorted(given) for group, given in p.roles.items()}),
+        p.enabled,
+        p.made_by,
+        p.created,
+    )
+    if made is None:
+        raise Conflict("There is an identity provider of that name or issuer.")
+    return True
+
+
+async def _provider_changed(
+    connection: Connection, change: ChangeSet, row: m.ProviderChangedRow
+) -> bool:
+    await connection.execute(
+        "UPDATE identity_provider SET enabled = $3 WHERE tenant = $1 AND name = $2",
+        change.tenant.key,
+        row.name,
+        row.enabled,
+    )
+    return True
+
+
+async def _provider_gone(connection: Connection, change: ChangeSet, row: m.ProviderGoneRow) -> bool:
+    await connection.execute(
+        "DELETE FROM identity_provider WHERE tenant = $1 AND name = $2", change.tenant.key, row.name
+    )
+    return True
+
+
 async def _consent(connection: Connection, change: ChangeSet, row: m.ConsentRow) -> bool:
     tenant = change.tenant.key
     await connection.execute("DELETE FROM support_consent WHERE tenant = $1", tenant)
@@ -393,6 +442,9 @@ PEOPLE_WRITERS: dict[type, Writer] = {
     m.ChallengeUsedRow: _challenge_used,
     m.PolicyRow: _policy,
     m.PolicyGoneRow: _policy_gone,
+    m.ProviderRow: _provider,
+    m.ProviderChangedRow: _provider_changed,
+    m.ProviderGoneRow: _provider_gone,
     m.ConsentRow: _consent,
     m.RelationRow: _relation,
     m.LimitsRow: _limits,

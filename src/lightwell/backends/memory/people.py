@@ -22,6 +22,7 @@ from lightwell.backends.memory.tables import (
     TenantTables,
 )
 from lightwell.domain.people import model as m
+from lightwell.domain.people.providers import IdentityProvider
 from lightwell.domain.people.standing import standing_of
 from lightwell.domain.people.throttling import delay_after
 from lightwell.kernel.errors import Conflict
@@ -54,6 +55,15 @@ class MemoryPeople:
         """See the port."""
         record = self._of(tenant).people.get(person_id)
         return (record.person, record.credentials) if record else None
+
+    async def person_of(
+        self, tenant: Tenant, issuer: str, subject: str
+    ) -> tuple[m.Person, m.Credentials] | None:
+        """See the port."""
+        for record in self._of(tenant).people.values():
+            if issuer and (record.person.issuer, record.person.subject) == (issuer, subject):
+                return record.person, record.credentials
+        return None
 
     async def passkey(
         self, tenant: Tenant, credential_id: bytes
@@ -104,6 +114,10 @@ class MemoryPeople:
     async def limits(self, tenant: Tenant, person_id: uuid.UUID) -> dict[m.Limit, frozenset[str]]:
         """See the port."""
         return self._of(tenant).limits_of(person_id)
+
+    async def providers(self, tenant: Tenant) -> tuple[IdentityProvider, ...]:
+        """See the port."""
+        return tuple(sorted(self._of(tenant).providers.values(), key=lambda each: each.name))
 
     async def own_policies(self, tenant: Tenant) -> tuple[tuple[str, str, str, datetime], ...]:
         """See the port."""
@@ -220,9 +234,15 @@ def _must_be_first(first: bool) -> None:
 
 
 def _person(_database: MemoryDatabase, tables: TenantTables, row: m.PersonRow) -> bool:
-    if any(r.person.login == row.person.login for _, r in tables.people.drafts()):
-        raise Conflict(f"There is an account {row.person.login!r}.", remedy="Choose another login.")
-    tables.people.put(row.person.person_id, PersonRecord(row.person))
+    new = row.person
+    for _, there in tables.people.drafts():
+        same = new.issuer and (new.issuer, new.subject) == (
+            there.person.issuer,
+            there.person.subject,
+        )
+        if there.person.login == new.login or same:
+            raise Conflict(f"There is an account {new.login!r}.", remedy="Choose another login.")
+    tables.people.put(new.person_id, PersonRecord(new))
     return True
 
 
@@ -398,6 +418,28 @@ def _limits(_database: MemoryDatabase, tables: TenantTables, row: m.LimitsRow) -
     return True
 
 
+def _provider(_database: MemoryDatabase, tables: TenantTables, row: m.ProviderRow) -> bool:
+    new = row.provider
+    if any(new.name == p.name or new.issuer == p.issuer for _, p in tables.providers.drafts()):
+        raise Conflict("There is an identity provider of that name or issuer.")
+    tables.providers.put(new.name, new)
+    return True
+
+
+def _provider_changed(
+    _database: MemoryDatabase, tables: TenantTables, row: m.ProviderChangedRow
+) -> bool:
+    old = tables.providers.draft(row.name)
+    if old is not None:
+        tables.providers.put(row.name, replace(old, enabled=row.enabled))
+    return True
+
+
+def _provider_gone(_database: MemoryDatabase, tables: TenantTables, row: m.ProviderGoneRow) -> bool:
+    tables.providers.remove(row.name)
+    return True
+
+
 PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] = {
     m.PersonRow: _person,
     m.PersonChangedRow: _person_changed,
@@ -420,4 +462,7 @@ PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] 
     m.PolicyGoneRow: _policy_gone,
     m.RelationRow: _relation,
     m.LimitsRow: _limits,
+    m.ProviderRow: _provider,
+    m.ProviderChangedRow: _provider_changed,
+    m.ProviderGoneRow: _provider_gone,
 }

@@ -41,6 +41,7 @@ from lightwell.domain.people.model import (
     Relation,
     Session,
 )
+from lightwell.domain.people.providers import IdentityProvider
 
 PatientId = tuple[str, str]  # (issuer, ID)
 SeriesId = tuple[str, str]  # (study UID, series UID)
@@ -243,6 +244,7 @@ class TenantTables:
     relations: Table[tuple[uuid.UUID, Relation], Relation] = field(default_factory=Table)
     limits: Table[tuple[uuid.UUID, Limit], frozenset[str]] = field(default_factory=Table)
     sensitive: Table[str, SensitiveRow] = field(default_factory=Table)
+    providers: Table[str, IdentityProvider] = field(default_factory=Table)
     events: Table[int, Event] = field(default_factory=Table)
     audit: Table[int, AuditRecord] = field(default_factory=Table)
     other: Table[int, object] = field(default_factory=Table)  # rows of other rooms, in order

@@ -128,7 +128,7 @@ class People:
         changes = [*(sorted(given) if given else ()), *(["disabled"] if disabled else ())]
         act.about(subject=person.login, detail=" ".join(changes))
         if given is not None:
-            self._may_give(act.context, given | person.roles)
+            may_give(act.context, given | person.roles)
         if act.context.actor.name == person.login and act.context.actor.kind is ActorKind.PERSON:
             raise Refused("Nobody changes their own roles.", remedy="Ask another administrator.")
         rows: tuple[object, ...] = (PersonChangedRow(person.person_id, given, disabled),)
@@ -143,8 +143,13 @@ class People:
     async def new_enrolment(self, act: Act, login: str) -> Made:
         """A link with which the owner of an account chooses anew what they sign in with."""
         person = await self._named(act.context, login)
-        self._may_give(act.context, person.roles)
+        may_give(act.context, person.roles)
         act.about(subject=person.login, detail="enrol")
+        if person.issuer:
+            raise Conflict(
+                "This account signs in through an identity provider.",
+                remedy="Add a local account beside it, under another login.",
+            )
         token, link = self._link(
             act.context, LinkKind.ENROL, ENROL_LIFE, person_id=person.person_id
         )
@@ -157,7 +162,7 @@ class People:
     async def new_link(self, act: Act, roles: Iterable[str]) -> Made:
         """A one-time link that signs a browser in with roles and without an account."""
         given = checked_roles(frozenset(roles))
-        self._may_give(act.context, given)
+        may_give(act.context, given)
         act.about(detail=" ".join(sorted(given)))
         token, link = self._link(act.context, LinkKind.SESSION, LINK_LIFE, roles=given)
         await act.commit((LinkRow(link),))
@@ -165,11 +170,13 @@ class People:
 
     @operation(Action.PEOPLE_LINK_CREATE)
     async def first_administrator(self, act: Act) -> Made | None:
-        """The link that makes the first administrator; None when the tenant has one already."""
+        """The link that makes the first administrator; None when the tenant has a local one already."""
         if act.context.actor.kind not in (ActorKind.OPERATOR, ActorKind.SYSTEM):
             raise Refused("Only the server itself makes the first administrator's link.")
         people = await self._book.people(act.context.tenant)
-        if any(Role.ADMIN in person.roles and not person.disabled for person in people):
+        # One who comes through a provider does not count: it may be away when somebody has to get in.
+        local = (person for person in people if not person.disabled and not person.issuer)
+        if any(Role.ADMIN in person.roles for person in local):
             return None
         act.about(detail=LinkKind.FIRST_ADMIN)
         token, link = self._link(act.context, LinkKind.FIRST_ADMIN, ENROL_LIFE)
@@ -195,7 +202,7 @@ class People:
     ) -> Made:
         """Give a program a key. The secret is the bearer token."""
         given = checked_roles(frozenset(roles))
-        self._may_give(act.context, given)
+        may_give(act.context, given)
         label = checked_label(name, "The name of a key")
         if not label:
             raise Invalid("A key has a name.", remedy="Say which program it is for.")
@@ -278,7 +285,7 @@ class People:
 
     def _new_person(self, context: Context, login: str, name: str, roles: frozenset[str]) -> Person:
         given = checked_roles(roles)
-        self._may_give(context, given)
+        may_give(context, given)
         label = checked_label(name, "A name")
         return Person(uuid.uuid4(), checked_login(login), label, given, self.clock.now())
 
@@ -291,15 +298,6 @@ class People:
         if found is None:
             raise Missing("There is no such account.", remedy="`lightwell user list` names them.")
         return found[0]
-
-    def _may_give(self, context: Context, roles: frozenset[str]) -> None:
-        """In the installation's own tenant `admin` reaches every tenant: only such a one gives it."""
-        actor = context.actor
-        if actor.kind in (ActorKind.OPERATOR, ActorKind.SYSTEM):
-            return
-        chief = Role.ADMIN in actor.roles and actor.home == DEFAULT
-        if Role.ADMIN in roles and not chief and context.tenant.name == DEFAULT:
-            raise Refused("Only an administrator of the installation makes another one.")
 
     def _link(
         self,
@@ -315,3 +313,16 @@ class People:
         return token, Link(
             digest(token), kind, str(context.actor), expires, person_id=person_id, roles=roles
         )
+
+
+def may_give(context: Context, roles: frozenset[str]) -> None:
+    """In the installation's own tenant `admin` reaches every tenant: only such a one gives it.
+
+    Raises Refused.
+    """
+    actor = context.actor
+    if actor.kind in (ActorKind.OPERATOR, ActorKind.SYSTEM):
+        return
+    chief = Role.ADMIN in actor.roles and actor.home == DEFAULT
+    if Role.ADMIN in roles and not chief and context.tenant.name == DEFAULT:
+        raise Refused("Only an administrator of the installation makes another one.")

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lightwell.access.roles import ADMINISTRATORS
+from lightwell.domain.people.providers import IdentityProvider
 from lightwell.kernel.errors import Invalid
 
 ABSOLUTE = timedelta(hours=12)  # NIST SP 800-63B-4 AAL2: at most 24 h
@@ -74,7 +75,8 @@ def checked_life(life: timedelta) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A local account of one tenant. What it signs in with is `Credentials`."""
+    """An account of one tenant. A local one signs in with its `Credentials`; of another an identity provider
+    says who it is, by (issuer, subject)."""
 
     person_id: uuid.UUID
     login: str
@@ -82,6 +84,8 @@ class Person:
     roles: frozenset[str]
     created: datetime
     disabled: bool = False
+    issuer: str = ""  # of a local account: none
+    subject: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class How(StrEnum):
     PASSWORD_RECOVERY = "password+recovery"
     PASSKEY = "passkey"
     LINK = "link"
+    OPENID = "openid"  # an identity provider said so
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +468,28 @@ class PolicyRow:
 @dataclass(frozen=True, slots=True)
 class PolicyGoneRow:
     """One of the tenant's own policies, taken back."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRow:
+    """A new identity provider. Conflict when there is one of that name or issuer."""
+
+    provider: IdentityProvider
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderChangedRow:
+    """A provider switched on or off."""
+
+    name: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderGoneRow:
+    """A provider, taken away. Accounts that came through it stay, and open no more."""
 
     name: str
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from lightwell.access.context import Tenant
 from lightwell.access.sight import Facts, Standing
+from lightwell.domain.people.errors import Step
 from lightwell.domain.people.model import (
     Bearer,
     Challenge,
@@ -21,6 +22,7 @@ from lightwell.domain.people.model import (
     Relation,
     Session,
 )
+from lightwell.domain.people.providers import IdentityProvider, Proven
 
 
 class PeopleBook(Protocol):
@@ -36,6 +38,11 @@ class PeopleBook(Protocol):
         self, tenant: Tenant, person_id: uuid.UUID
     ) -> tuple[Person, Credentials] | None:
         """The account of that id."""
+
+    async def person_of(
+        self, tenant: Tenant, issuer: str, subject: str
+    ) -> tuple[Person, Credentials] | None:
+        """The account that a provider calls by that subject."""
 
     async def passkey(self, tenant: Tenant, credential_id: bytes) -> tuple[Person, Passkey] | None:
         """The passkey of that id, and whose it is."""
@@ -57,6 +64,9 @@ class PeopleBook(Protocol):
 
     async def bearer(self, digest: bytes) -> Bearer | None:
         """What stands behind a token, of whichever tenant."""
+
+    async def providers(self, tenant: Tenant) -> tuple[IdentityProvider, ...]:
+        """The tenant's identity providers, by name; those that are switched off, too."""
 
     async def own_policies(self, tenant: Tenant) -> tuple[tuple[str, str, str, datetime], ...]:
         """The tenant's policies: name, text, author, when."""
@@ -144,3 +154,52 @@ class PasskeyCeremonies(Protocol):
 
     def signed(self, site: Site, challenge: bytes, answer: dict[str, Any], passkey: Passkey) -> int:
         """The passkey's new counter. Raises Refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """What a browser takes to a provider. `challenge`: of PKCE, S256 (RFC 7636 4.2)."""
+
+    callback: str
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    challenge: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """What came back, and what only we know of it. `issuer`: of RFC 9207, None where it was not sent."""
+
+    callback: str
+    code: str = field(repr=False)
+    verifier: str = field(repr=False)
+    nonce: str = field(repr=False)
+    issuer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one part of a connection, in words of ours."""
+
+    step: Step
+    good: bool
+    text: str
+
+
+class OpenId(Protocol):
+    """OpenID Connect Core 1.0 as relying party: authorization code with PKCE.
+
+    Every call has a deadline and a limit. Raises ProviderAway with the part that fails, Unproved for an
+    answer that is not what the protocol demands.
+    """
+
+    async def address(self, provider: IdentityProvider, outbound: Outbound) -> str:
+        """Where the browser goes: the provider's authorization endpoint with everything in it."""
+
+    async def proven(
+        self, provider: IdentityProvider, secret: str | None, inbound: Inbound
+    ) -> Proven:
+        """Who it is: the code exchanged, the ID token checked, what it leaves out asked for."""
+
+    async def examine(self, provider: IdentityProvider, secret: str | None) -> tuple[Finding, ...]:
+        """Look at each part of the connection in turn, until one fails. Never raises for what it finds."""

@@ -11,25 +11,21 @@ import json
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from lightwell.access.actions import Action
 from lightwell.access.audit import Outcome, record
-from lightwell.access.commit import ChangeSet, Committer, FactsChanged
+from lightwell.access.commit import ChangeSet, Committer
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
 from lightwell.access.ports import PolicySource
 from lightwell.access.roles import Role
 from lightwell.domain.people import totp
-from lightwell.domain.people.errors import NotSignedIn, TooManyTries
+from lightwell.domain.people.errors import NotSignedIn
 from lightwell.domain.people.model import (
-    CHALLENGE_LIFE,
     PROVED,
     SEEN_STEP,
     Bearer,
     BearerKind,
-    Challenge,
-    ChallengeRow,
     ChallengeUsedRow,
     Credentials,
     CredentialsRow,
@@ -44,8 +40,6 @@ from lightwell.domain.people.model import (
     Person,
     PersonRow,
     RecoveryUsedRow,
-    Session,
-    SessionRow,
     SessionSeenRow,
     SessionsEndedRow,
     TotpUsedRow,
@@ -53,8 +47,8 @@ from lightwell.domain.people.model import (
     checked_login,
     folded_login,
     judge,
-    limits,
 )
+from lightwell.domain.people.opening import Opening, SignedIn, Visitor
 from lightwell.domain.people.passwords import normalised, objection
 from lightwell.domain.people.ports import (
     Hasher,
@@ -64,19 +58,11 @@ from lightwell.domain.people.ports import (
     Site,
     TryCounter,
 )
-from lightwell.domain.people.throttling import (
-    ADDRESS_DELAYS,
-    PAIR_DELAYS,
-    WINDOW_SECONDS,
-    address_key,
-    pair_key,
-)
 from lightwell.domain.people.tokens import (
     TokenKind,
     digest,
     is_token,
     new_recovery_codes,
-    new_token,
     recovery_digest,
 )
 from lightwell.domain.tenants.model import DEFAULT
@@ -85,28 +71,6 @@ from lightwell.kernel.errors import Invalid, LightwellError, Missing
 
 REMEMBER_SECONDS: Final = 2.0  # a revoked token is refused everywhere within 5 s
 REMEMBERED: Final = 8192
-AGENT_LIMIT: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Where somebody stands who has not said yet who they are."""
-
-    tenant: Tenant
-    origin: str
-    agent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A session that has begun. `token` is told to nobody but its bearer."""
-
-    token: str
-    session: Session
-    recovery_codes: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"SignedIn({self.session.name})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +102,7 @@ class SignIn:
         clock: Clock,
     ) -> None:
         self._book = book
-        self._tries = tries
+        self._opening = Opening(book, tries, committer, clock)
         self._hasher = hasher
         self._sealer = sealer
         self._passkeys = passkeys
@@ -212,35 +176,23 @@ class SignIn:
     async def by_password(self, who: Visitor, login: str, password: str, code: str) -> SignedIn:
         """Sign in with all of it at once. Raises NotSignedIn, TooManyTries."""
         folded = folded_login(login)[:64]
-        await self._heard(who, folded)
+        await self._opening.heard(who, folded)
         found = await self._book.person(who.tenant, folded)
         credentials = found[1] if found else Credentials()
         right = await self._hasher.verify(credentials.password, normalised(password)[:1024])
         if found is None or not right or found[0].disabled:
-            raise self._refusal(who, found[0].login if found else "")
+            raise self._opening.refusal(who, found[0].login if found else "")
         person = found[0]
         used = self._second_factor(who, person, credentials, code)
         if used is None:
-            raise self._refusal(who, person.login)
+            raise self._opening.refusal(who, person.login)
         how, rows = used
         if credentials.password is not None and self._hasher.outdated(credentials.password):
             fresh = await self._hasher.hashed(normalised(password)[:1024])
             rows = (*rows, PasswordRow(person.person_id, fresh))
-        signed_in = await self._open(who, person, how, rows)
-        await self._tries.forget(who.tenant, pair_key(folded, who.origin))
+        signed_in = await self._opening.open(who, person, how, rows)
+        await self._opening.forget(who, folded)
         return signed_in
-
-    async def _heard(self, who: Visitor, login: str) -> None:
-        """Count the try before it is looked at: two hundred at once are two hundred."""
-        now = self.clock.now()
-        counted: list[tuple[bytes, tuple[float, ...]]] = []
-        if login:  # first: what is turned away here says nothing of the others at that address
-            counted.append((pair_key(login, who.origin), PAIR_DELAYS))
-        counted.append((address_key(who.origin), ADDRESS_DELAYS))
-        for key, delays in counted:
-            until = await self._tries.attempt(who.tenant, key, now, delays, WINDOW_SECONDS)
-            if until is not None:
-                raise TooManyTries(until, now)
 
     def _second_factor(
         self, who: Visitor, person: Person, known: Credentials, code: str
@@ -263,29 +215,29 @@ class SignIn:
     async def passkey_request(self, who: Visitor, site: Site) -> tuple[str, dict[str, Any]]:
         """A ticket, and what the browser is asked: any passkey it has for this site."""
         options, challenge = self._passkeys.request(site)
-        ticket = await self._ask(who, "passkey", challenge)
+        ticket = await self._opening.ask(who, "passkey", challenge)
         return ticket, options
 
     async def by_passkey(
         self, who: Visitor, site: Site, ticket: str, answer: dict[str, Any]
     ) -> SignedIn:
         """Sign in with a passkey. Raises NotSignedIn, TooManyTries."""
-        await self._heard(who, "")
-        asked = await self._asked(who, ticket, "passkey")
+        await self._opening.heard(who, "")
+        asked = await self._opening.asked(who, ticket, "passkey")
         if asked is None:
-            raise self._refusal(who, "")
+            raise self._opening.refusal(who, "")
         try:
             found = await self._book.passkey(who.tenant, self._passkeys.credential_id(answer))
             if found is None or found[0].disabled:
-                raise self._refusal(who, found[0].login if found else "")
+                raise self._opening.refusal(who, found[0].login if found else "")
             person, passkey = found
             count = self._passkeys.signed(site, asked.body, answer, passkey)
         except NotSignedIn:
             raise
         except LightwellError:
-            raise self._refusal(who, "") from None
+            raise self._opening.refusal(who, "") from None
         rows = (ChallengeUsedRow(asked.digest), PasskeyUsedRow(passkey.credential_id, count))
-        return await self._open(who, person, How.PASSKEY, rows)
+        return await self._opening.open(who, person, How.PASSKEY, rows)
 
     # --- links ------------------------------------------------------------------------------------
 
@@ -294,15 +246,17 @@ class SignIn:
         link = await self._link(who, token, LinkKind.SESSION)
         name = f"link-{link.digest.hex()[:8]}"
         used = (LinkUsedRow(link.digest, self.clock.now()),)
-        return await self._begin(who, name, None, link.roles, How.LINK, used)
+        return await self._opening.begin(who, name, None, link.roles, How.LINK, used)
 
     async def _link(self, who: Visitor, token: str, *kinds: LinkKind) -> Link:
-        await self._heard(who, "")
+        await self._opening.heard(who, "")
         link = None
         if is_token(token, TokenKind.LINK):
             link = await self._book.link(who.tenant, digest(token))
         if link is None or link.kind not in kinds or not link.good(self.clock.now()):
-            raise self._refusal(who, "", "This link opens nothing: it was used, or it is too old.")
+            raise self._opening.refusal(
+                who, "", "This link opens nothing: it was used, or it is too old."
+            )
         return link
 
     async def enrolment(
@@ -310,7 +264,7 @@ class SignIn:
     ) -> Enrolment:
         """What the bearer of a link may choose from. The link stays good until `enrol`."""
         link = await self._link(who, token, LinkKind.ENROL, LinkKind.FIRST_ADMIN)
-        await self._tries.give_back(who.tenant, address_key(who.origin), self.clock.now())
+        await self._opening.give_back(who)
         person = await self._enrolling(who, link, login or "administrator", "")
         secret = totp.new_secret()
         options, challenge = (None, b"")
@@ -321,7 +275,7 @@ class SignIn:
             {"totp": secret.hex(), "challenge": challenge.hex(), "person": str(person.person_id)}
         ).encode()
         place = f"enrolment:{who.tenant.key}:{link.digest.hex()}"
-        ticket = await self._ask(who, "enrolment", self._sealer.seal(body, place))
+        ticket = await self._opening.ask(who, "enrolment", self._sealer.seal(body, place))
         uri = totp.provisioning_uri(
             secret, login=person.login, issuer=f"Lightwell {who.tenant.label}".strip()
         )
@@ -347,9 +301,9 @@ class SignIn:
         that is none.
         """
         link = await self._link(who, token, LinkKind.ENROL, LinkKind.FIRST_ADMIN)
-        asked = await self._asked(who, ticket, "enrolment")
+        asked = await self._opening.asked(who, ticket, "enrolment")
         if asked is None:
-            raise self._refusal(who, "", "This page is too old. Open the link again.")
+            raise self._opening.refusal(who, "", "This page is too old. Open the link again.")
         place = f"enrolment:{who.tenant.key}:{link.digest.hex()}"
         offered = json.loads(self._sealer.unseal(asked.body, place))
         person = await self._enrolling(who, link, login, name, uuid.UUID(offered["person"]))
@@ -372,7 +326,7 @@ class SignIn:
             how = How.PASSWORD_TOTP
         if link.kind is LinkKind.ENROL:  # whoever was signed in with what is replaced, is no more
             rows.append(SessionsEndedRow(now, f"person:{person.login}", None, person.person_id))
-        return await self._open(who, person, how, tuple(rows), codes)
+        return await self._opening.open(who, person, how, tuple(rows), codes)
 
     async def _enrolling(
         self,
@@ -386,7 +340,9 @@ class SignIn:
         if link.person_id is not None:
             found = await self._book.person_by_id(who.tenant, link.person_id)
             if found is None or found[0].disabled:
-                raise self._refusal(who, "", "This link opens nothing: its account is shut.")
+                raise self._opening.refusal(
+                    who, "", "This link opens nothing: its account is shut."
+                )
             return found[0]
         folded, label = checked_login(login), checked_label(name, "A name")
         if await self._book.person(who.tenant, folded) is not None:
@@ -445,85 +401,6 @@ class SignIn:
         ended = SessionsEndedRow(now, str(me.actor), bearer.id)
         await self.committer.commit(ChangeSet(where, (ended,), (), (entry,)))
 
-    # --- what several of them do ------------------------------------------------------------------
-
-    async def _open(
-        self,
-        who: Visitor,
-        person: Person,
-        how: How,
-        rows: tuple[object, ...],
-        codes: tuple[str, ...] = (),
-    ) -> SignedIn:
-        return await self._begin(
-            who, person.login, person.person_id, person.roles, how, rows, codes
-        )
-
-    async def _begin(
-        self,
-        who: Visitor,
-        name: str,
-        person_id: uuid.UUID | None,
-        roles: frozenset[str],
-        how: How,
-        rows: tuple[object, ...],
-        codes: tuple[str, ...] = (),
-    ) -> SignedIn:
-        """One transaction: what was used up, and the session. Always a new token (A09)."""
-        now = self.clock.now()
-        absolute, idle = limits(roles)
-        session = Session(
-            session_id=uuid.uuid4(),
-            person_id=person_id,
-            name=name,
-            how=how,
-            origin=who.origin,
-            agent=_printable(who.agent),
-            created=now,
-            seen=now,
-            expires=now + absolute,
-            idle=idle,
-            proved=now,
-            roles=roles if person_id is None else None,
-        )
-        token = new_token(TokenKind.SESSION)
-        entry = self._entry(who, name, Outcome.DONE, now, how)
-        change = ChangeSet(who.tenant, (*rows, SessionRow(session, digest(token))), (), (entry,))
-        try:
-            await self.committer.commit(change)
-        except FactsChanged:  # the same code, link or answer a moment ago: used is used
-            raise self._refusal(who, name) from None
-        await self._tries.give_back(who.tenant, address_key(who.origin), now)
-        return SignedIn(token, session, codes)
-
-    def _entry(self, who: Visitor, name: str, outcome: Outcome, now: datetime, detail: str) -> Any:
-        actor = Actor(ActorKind.PERSON if name else ActorKind.WEB, name or "unknown")
-        context = Context(who.tenant, actor, channel="console", origin=who.origin)
-        return record(
-            context, Action.PEOPLE_SESSION_OPEN, outcome, now, subject=name, detail=detail
-        )
-
-    def _refusal(self, who: Visitor, name: str, message: str | None = None) -> NotSignedIn:
-        """Record a try that failed. A login that does not exist is not written down: it may be a
-        password in the wrong field."""
-        entry = self._entry(who, name, Outcome.REFUSED, self.clock.now(), "not signed in")
-        self.committer.note(ChangeSet(who.tenant, (), (), (entry,)))
-        return NotSignedIn(message) if message else NotSignedIn()
-
-    async def _ask(self, who: Visitor, kind: str, body: bytes) -> str:
-        ticket = new_token(TokenKind.CHALLENGE)
-        expires = self.clock.now() + CHALLENGE_LIFE
-        row = ChallengeRow(Challenge(digest(ticket), kind, body, expires=expires))
-        await self.committer.commit(ChangeSet(who.tenant, (row,)))
-        return ticket
-
-    async def _asked(self, who: Visitor, ticket: str, kind: str) -> Challenge | None:
-        if not is_token(ticket, TokenKind.CHALLENGE):
-            return None
-        asked = await self._book.challenge(who.tenant, digest(ticket))
-        good = asked is not None and asked.kind == kind and self.clock.now() < asked.expires
-        return asked if good else None
-
 
 def no_such_tenant() -> Missing:
     """The one answer for a tenant that is not there and for one that is not theirs."""
@@ -532,7 +409,3 @@ def no_such_tenant() -> Missing:
 
 def _place(tenant: Tenant, person_id: uuid.UUID) -> str:
     return f"totp:{tenant.key}:{person_id}"
-
-
-def _printable(agent: str) -> str:
-    return "".join(c for c in agent if c.isprintable())[:AGENT_LIMIT]

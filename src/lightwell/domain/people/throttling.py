@@ -15,6 +15,7 @@ WINDOW_SECONDS: Final = 900.0  # after the first try: counted from the beginning
 # Seconds after the n-th failed try until the next one is heard.
 PAIR_DELAYS: Final = (*(0.0,) * 4, *(float(2**n) for n in range(10)), 900.0)
 ADDRESS_DELAYS: Final = (*(0.0,) * 49, 900.0)
+START_DELAYS: Final = (*(0.0,) * 599, 60.0)  # being sent to an identity provider: a row, no guess
 
 
 def delay_after(tries: int, delays: tuple[float, ...]) -> float:
@@ -43,3 +44,8 @@ def pair_key(login: str, address: str) -> bytes:
 def address_key(address: str) -> bytes:
     """Key of an address."""
     return hashlib.sha256(f"address\0{place(address)}".encode()).digest()
+
+
+def start_key(address: str) -> bytes:
+    """Key of an address from which somebody was sent to an identity provider."""
+    return hashlib.sha256(f"start\0{place(address)}".encode()).digest()

@@ -19,8 +19,9 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from lightwell.access.context import Tenant
+from lightwell.domain.people.opening import SignedIn, Visitor
 from lightwell.domain.people.ports import Site
-from lightwell.domain.people.sign_in_api import SignedIn, SignIn, Visitor
+from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.gateways.http.door import TENANT_SCOPE
 from lightwell.gateways.http.identity import (
     Identity,

@@ -68,6 +68,16 @@ def _values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in headers if key.lower() == name]
 
 
+def cookies(scope: Scope, name: str) -> list[str]:
+    """All values of a cookie, as they came: more than one is a sign that somebody else put one there."""
+    return [
+        value.strip()
+        for line in _values(scope["headers"], b"cookie")
+        for key, _, value in (pair.partition("=") for pair in line.split(";"))
+        if key.strip() == name
+    ]
+
+
 def presented(scope: Scope, *, secure: bool) -> Presented | None:
     """The credential of a request. Raises HttpProblem 401 for one that is malformed or given twice."""
     said = _values(scope["headers"], b"authorization")
@@ -76,13 +86,7 @@ def presented(scope: Scope, *, secure: bool) -> Presented | None:
         if match is None:
             raise not_recognised()
         return Presented(match[1], cookie=False)
-    name = cookie_name(secure=secure)
-    found = [
-        value.strip()
-        for line in _values(scope["headers"], b"cookie")
-        for key, _, value in (pair.partition("=") for pair in line.split(";"))
-        if key.strip() == name
-    ]
+    found = cookies(scope, cookie_name(secure=secure))
     if len(found) > 1:  # one of them was put there by somebody else
         raise not_recognised()
     return Presented(found[0], cookie=True) if found and found[0] else None

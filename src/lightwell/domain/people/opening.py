@@ -1,0 +1,227 @@
+"""How a session begins, whichever way somebody has shown who they are: the part that every way shares.
+
+Counts tries, asks a browser something and knows it again, opens the session in one transaction with what was
+used up, writes down what failed. It proves nothing itself: only the front doors of this room may hold one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from lightwell.access.actions import Action
+from lightwell.access.audit import AuditRecord, Outcome, record
+from lightwell.access.commit import ChangeSet, Committer, Event, FactsChanged
+from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.domain.people.errors import NotSignedIn, TooManyTries
+from lightwell.domain.people.model import (
+    CHALLENGE_LIFE,
+    Challenge,
+    ChallengeRow,
+    ChallengeUsedRow,
+    How,
+    Person,
+    Session,
+    SessionRow,
+    limits,
+)
+from lightwell.domain.people.ports import PeopleBook, TryCounter
+from lightwell.domain.people.throttling import (
+    ADDRESS_DELAYS,
+    PAIR_DELAYS,
+    START_DELAYS,
+    WINDOW_SECONDS,
+    address_key,
+    pair_key,
+    start_key,
+)
+from lightwell.domain.people.tokens import TokenKind, digest, is_token, new_token
+from lightwell.kernel.clock import Clock
+
+AGENT_LIMIT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Where somebody stands who has not said yet who they are."""
+
+    tenant: Tenant
+    origin: str
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A session that has begun. `token` is told to nobody but its bearer."""
+
+    token: str
+    session: Session
+    recovery_codes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SignedIn({self.session.name})"
+
+
+class Opening:
+    """Begins sessions for the front doors that know who is there."""
+
+    def __init__(
+        self, book: PeopleBook, tries: TryCounter, committer: Committer, clock: Clock
+    ) -> None:
+        self._book = book
+        self._tries = tries
+        self._committer = committer
+        self._clock = clock
+
+    # --- tries --------------------------------------------------------------------------------------
+
+    async def heard(self, who: Visitor, login: str) -> None:
+        """Count the try before it is looked at: two hundred at once are two hundred. Raises TooManyTries."""
+        counted: list[tuple[bytes, tuple[float, ...]]] = []
+        if login:  # first: what is turned away here says nothing of the others at that address
+            counted.append((pair_key(login, who.origin), PAIR_DELAYS))
+        counted.append((address_key(who.origin), ADDRESS_DELAYS))
+        await self._count(who, counted)
+
+    async def started(self, who: Visitor) -> None:
+        """Count that somebody is sent to a provider; apart from tries, so that a provider that is away
+        shuts nobody's password out. Raises TooManyTries."""
+        await self._count(who, [(start_key(who.origin), START_DELAYS)])
+
+    async def _count(self, who: Visitor, counted: list[tuple[bytes, tuple[float, ...]]]) -> None:
+        now = self._clock.now()
+        for key, delays in counted:
+            until = await self._tries.attempt(who.tenant, key, now, delays, WINDOW_SECONDS)
+            if until is not None:
+                raise TooManyTries(until, now)
+
+    async def give_back(self, who: Visitor) -> None:
+        """What was counted of the address was no guess."""
+        await self._tries.give_back(who.tenant, address_key(who.origin), self._clock.now())
+
+    async def forget(self, who: Visitor, login: str) -> None:
+        """It went well: the pair is counted from the beginning."""
+        await self._tries.forget(who.tenant, pair_key(login, who.origin))
+
+    # --- what a browser is asked ----------------------------------------------------------------------
+
+    async def ask(self, who: Visitor, kind: str, body: bytes, ticket: str = "") -> str:
+        """Keep what a browser is asked, for ten minutes; the ticket it is known by."""
+        ticket = ticket or new_token(TokenKind.CHALLENGE)
+        expires = self._clock.now() + CHALLENGE_LIFE
+        row = ChallengeRow(Challenge(digest(ticket), kind, body, expires=expires))
+        await self._committer.commit(ChangeSet(who.tenant, (row,)))
+        return ticket
+
+    async def asked(self, who: Visitor, ticket: str, kind: str) -> Challenge | None:
+        """What was asked under a ticket, if it is of this kind and not too old."""
+        if not is_token(ticket, TokenKind.CHALLENGE):
+            return None
+        asked = await self._book.challenge(who.tenant, digest(ticket))
+        good = asked is not None and asked.kind == kind and self._clock.now() < asked.expires
+        return asked if good else None
+
+    async def use(self, who: Visitor, asked: Challenge) -> bool:
+        """Use a challenge up on its own; False when it was used a moment ago."""
+        try:
+            await self._committer.commit(ChangeSet(who.tenant, (ChallengeUsedRow(asked.digest),)))
+        except FactsChanged:
+            return False
+        return True
+
+    # --- the session ----------------------------------------------------------------------------------
+
+    async def open(
+        self,
+        who: Visitor,
+        person: Person,
+        how: How,
+        rows: tuple[object, ...],
+        codes: tuple[str, ...] = (),
+        *,
+        detail: str = "",
+        events: tuple[Event, ...] = (),
+        records: tuple[AuditRecord, ...] = (),
+    ) -> SignedIn:
+        """Begin the session of an account; as `begin`."""
+        return await self.begin(
+            who, person.login, person.person_id, person.roles, how, rows, codes,
+            detail=detail, events=events, records=records,
+        )  # fmt: skip
+
+    async def begin(
+        self,
+        who: Visitor,
+        name: str,
+        person_id: uuid.UUID | None,
+        roles: frozenset[str],
+        how: How,
+        rows: tuple[object, ...],
+        codes: tuple[str, ...] = (),
+        *,
+        detail: str = "",
+        events: tuple[Event, ...] = (),
+        records: tuple[AuditRecord, ...] = (),
+    ) -> SignedIn:
+        """One transaction: what was used up, and the session. Always a new token (A09).
+
+        Raises NotSignedIn when what is used up was used already.
+        """
+        now = self._clock.now()
+        absolute, idle = limits(roles)
+        session = Session(
+            session_id=uuid.uuid4(),
+            person_id=person_id,
+            name=name,
+            how=how,
+            origin=who.origin,
+            agent=_printable(who.agent),
+            created=now,
+            seen=now,
+            expires=now + absolute,
+            idle=idle,
+            proved=now,
+            roles=roles if person_id is None else None,
+        )
+        token = new_token(TokenKind.SESSION)
+        entry = self._entry(who, name, Outcome.DONE, now, detail or how)
+        written = (*rows, SessionRow(session, digest(token)))
+        change = ChangeSet(who.tenant, written, events, (*records, entry))
+        try:
+            await self._committer.commit(change)
+        except FactsChanged:  # the same code, link or answer a moment ago: used is used
+            raise self.refusal(who, name) from None
+        await self._tries.give_back(who.tenant, address_key(who.origin), now)
+        return SignedIn(token, session, codes)
+
+    # --- the record -----------------------------------------------------------------------------------
+
+    def _entry(
+        self, who: Visitor, name: str, outcome: Outcome, now: datetime, detail: str
+    ) -> AuditRecord:
+        return self.entry(who, name, Action.PEOPLE_SESSION_OPEN, outcome, now, detail)
+
+    def entry(
+        self, who: Visitor, name: str, action: Action, outcome: Outcome, now: datetime, detail: str
+    ) -> AuditRecord:
+        """The record of something that came with signing in."""
+        actor = Actor(ActorKind.PERSON if name else ActorKind.WEB, name or "unknown")
+        context = Context(who.tenant, actor, channel="console", origin=who.origin)
+        return record(context, action, outcome, now, subject=name, detail=detail)
+
+    def note_refused(self, who: Visitor, name: str, detail: str = "not signed in") -> None:
+        """Record a try that failed. A login that does not exist is not written down: it may be a
+        password in the wrong field."""
+        entry = self._entry(who, name, Outcome.REFUSED, self._clock.now(), detail)
+        self._committer.note(ChangeSet(who.tenant, (), (), (entry,)))
+
+    def refusal(self, who: Visitor, name: str, message: str | None = None) -> NotSignedIn:
+        """Record a try that failed; what to raise."""
+        self.note_refused(who, name)
+        return NotSignedIn(message) if message else NotSignedIn()
+
+
+def _printable(agent: str) -> str:
+    return "".join(c for c in agent if c.isprintable())[:AGENT_LIMIT]

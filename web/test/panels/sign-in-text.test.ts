@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { providerPath } from '../../src/client/people';
+import { problemText } from '../../src/panels/sign-in-text';
+
+describe('what went wrong at an identity provider', () => {
+  it.each(['again', 'away', 'cancelled', 'declined', 'no-address', 'no-login', 'no-provider', 'no-role', 'shut', 'taken', 'too-many', 'unproved'])(
+    '%s is a sentence and an advice',
+    (word) => {
+      const said = problemText(`?problem=${word}`);
+      expect(said?.what).toMatch(/^[A-Z].*\.$/);
+      expect(said?.advice).toMatch(/^[A-Z].*\.$/);
+    },
+  );
+
+  it('names the part that does not answer', () => {
+    expect(problemText('?problem=away&at=tls')?.what).toContain('(tls).');
+    expect(problemText('?problem=away&at=<b>')?.what).not.toContain('<');
+    expect(problemText('?problem=no-role&at=tls')?.what).not.toContain('tls');
+  });
+
+  it.each(['', '?', '?problem=', '?problem=nothing', '?problem=toString', '?problem=__proto__', '?problem=<script>'])(
+    'is silent about %s',
+    (search) => expect(problemText(search)).toBeNull(),
+  );
+});
+
+describe('the way to a provider', () => {
+  it('carries where one was, and nothing of it gets out of its place', () => {
+    const provider = { name: 'hospital', label: 'St. Elsewhere' };
+    expect(providerPath(null, provider, '/viewer/1.2?x=1&y')).toBe('/api/v1/sign-in/provider/hospital?to=%2Fviewer%2F1.2%3Fx%3D1%26y');
+    expect(providerPath('clinic', { ...provider, name: 'a/../b' }, '/')).toBe('/t/clinic/api/v1/sign-in/provider/a%2F..%2Fb?to=%2F');
+  });
+});
