@@ -27,6 +27,10 @@ class Action(StrEnum):
     PEERS_PEER_ECHO = "peers:peer:echo"  # asked whether we are here
     PEERS_PEER_LIST = "peers:peer:list"  # read the list of machines
     PEERS_PEER_REMOVE = "peers:peer:remove"  # shut a machine out
+    PEOPLE_GLASS_BREAK = "people:glass:break"  # opened one patient in an emergency
+    PEOPLE_GLASS_END = "people:glass:end"  # ended such an opening before its time
+    PEOPLE_GLASS_LIST = "people:glass:list"  # read what was opened in emergencies
+    PEOPLE_GLASS_REVIEW = "people:glass:review"  # judged such an opening afterwards
     PEOPLE_KEY_CREATE = "people:key:create"  # gave a program a key
     PEOPLE_KEY_LIST = "people:key:list"  # read the list of programs that hold keys
     PEOPLE_KEY_REVOKE = "people:key:revoke"  # took a program's key away
@@ -34,10 +38,12 @@ class Action(StrEnum):
     PEOPLE_PERSON_ADD = "people:person:add"  # made an account
     PEOPLE_PERSON_CHANGE = "people:person:change"  # changed roles, or shut or opened an account
     PEOPLE_PERSON_LIST = "people:person:list"  # read the list of accounts
+    PEOPLE_SEAL_CHANGE = "people:seal:change"  # sealed an emergency account
     PEOPLE_SELF_CHANGE = "people:self:change"  # changed what oneself signs in with
     PEOPLE_SELF_READ = "people:self:read"  # read one's own account and sessions
     PEOPLE_SESSION_LIST = "people:session:list"  # read who is signed in
     PEOPLE_SESSION_OPEN = "people:session:open"  # signed in, or tried to
+    PEOPLE_SESSION_PROVE = "people:session:prove"  # proved again who one is, or tried to
     PEOPLE_SESSION_REVOKE = "people:session:revoke"  # ended somebody's session
     POLICY_DECISION_EXPLAIN = "policy:decision:explain"  # asked why somebody may or may not
     POLICY_RULE_CHANGE = "policy:rule:change"  # wrote or removed a policy of the tenant

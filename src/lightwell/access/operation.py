@@ -17,7 +17,7 @@ from lightwell.access.actions import Action
 from lightwell.access.audit import Outcome, record
 from lightwell.access.commit import ChangeSet, Committed, Committer, Event
 from lightwell.access.context import Context
-from lightwell.access.policy import decide
+from lightwell.access.policy import decide, proof_would_do
 from lightwell.access.ports import PolicySource
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Refused
@@ -26,6 +26,10 @@ log = logging.getLogger("lightwell.access")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class ProofWanted(Refused):
+    """Allowed as soon as the person has proved again who they are: the door asks, and repeats the act."""
 
 
 class Room(Protocol):
@@ -85,12 +89,16 @@ class Act:
 
 
 async def permit(room: Room, context: Context, action: Action) -> None:
-    """Raise Refused unless policy allows the act; the refusal is recorded."""
-    decision = decide(context, action, await room.policy.in_force(context.tenant))
+    """Raise Refused unless policy allows the act, ProofWanted where a proof is all that is missing; the
+    refusal is recorded."""
+    rules = await room.policy.in_force(context.tenant)
+    decision = decide(context, action, rules)
     if not decision.allowed:
         act = Act(room, context, action)
         act.about(detail=decision.reason)
         act.note(Outcome.REFUSED)
+        if proof_would_do(context, action, rules):
+            raise ProofWanted(f"First {decision.reason}.", remedy="Then it is done.")
         raise Refused(f"Not allowed: {decision.reason}.", remedy="Ask the PACS administrator.")
 
 

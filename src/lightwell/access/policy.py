@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lightwell.access.actions import Action
@@ -152,6 +152,16 @@ def decide(context: Context, action: Action, rules: Rules = SHIPPED_RULES) -> De
             return Decision(False, rule.reason, ("policy_rule",))
     answer = rules.policies.answer(question_of(context, action, consent=rules.consent))
     return Decision(answer.allowed, _said(answer, context, action, rules.policies), answer.policies)
+
+
+def proof_would_do(context: Context, action: Action, rules: Rules = SHIPPED_RULES) -> bool:
+    """Whether all that stands against a refused act is that its person has not proved lately who they are.
+
+    Whichever policy asks for it: one that ships, or one of the tenant's own.
+    """
+    if context.actor.kind is not ActorKind.PERSON or context.stepped_up:
+        return False
+    return decide(replace(context, stepped_up=True), action, rules).allowed
 
 
 def _said(answer: Answer, context: Context, action: Action, policies: PolicySet) -> str:

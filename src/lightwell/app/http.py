@@ -8,9 +8,12 @@ from pathlib import Path
 from lightwell.app.rendering import PoolRenderer
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.domain.archive.api import Archive
+from lightwell.domain.people.glass_api import Glass
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console import api as console
+from lightwell.gateways.console.glass import add_glass
+from lightwell.gateways.console.prove import add_prove
 from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
 from lightwell.gateways.http.asgi import Application
@@ -37,6 +40,7 @@ def http_application(
     static: Path | None = None,
     limits: DoorLimits | None = None,
     sign_in: SignIn | None = None,
+    glass: Glass | None = None,
     anonymous: bool = True,
 ) -> Application:
     """The ASGI application of an HTTP process.
@@ -53,7 +57,10 @@ def http_application(
         proxied = limits is not None and not limits.local
         identity = Identity(sign_in, tenants, behind_proxy=proxied, anonymous=anonymous)
         add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
+        add_prove(inner, sign_in, identity)
         public = (PUBLIC, SIGN_OUT)
+    if glass is not None:
+        add_glass(inner, glass)
     hot = dicomweb_routes(archive, PoolRenderer(pool))
     table: list[Route] = []
     table += probe_routes(ready, metrics, lambda: document(table, inner.openapi()))

@@ -79,12 +79,20 @@ class Worker:
             ready=readiness.problems,
             metrics=numbers.text,
             sign_in=house.sign_in,
+            glass=house.glass,
             limits=DoorLimits(local=not generation.settings.open_to_network),
         )
         start_listening(house)
         self._numbers = asyncio.get_running_loop().create_task(numbers.listen())
         self._heart = Heart(
-            house, f"http-{os.getpid()}", "http", lambda: {"http_requests": self._requests}
+            house,
+            f"http-{os.getpid()}",
+            "http",
+            lambda: {
+                "http_requests": self._requests,
+                "glass_broken": house.glass.broken,
+                "seals_broken": house.sign_in.seals_broken,
+            },
         )
         await self._heart.start()
 

@@ -18,6 +18,7 @@ from lightwell.app.commands import (
     archive_commands,
     correct_commands,
     database_commands,
+    glass_commands,
     jobs_commands,
     peer_commands,
     people_commands,
@@ -50,6 +51,7 @@ app.add_typer(correct_commands.app, name="correct")
 app.add_typer(jobs_commands.app, name="jobs")
 archive_commands.add_to(app)
 people_commands.add_to(app)
+app.add_typer(glass_commands.app, name="glass")
 add_plugins(app)
 
 errors = Console(stderr=True)

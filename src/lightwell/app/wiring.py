@@ -25,6 +25,7 @@ from lightwell.backends.database.directories import (
     SystemResolver,
 )
 from lightwell.backends.database.feed import ChangeFeed
+from lightwell.backends.database.glass import PostgresGlass
 from lightwell.backends.database.index import PostgresIndex
 from lightwell.backends.database.migrate import migrate
 from lightwell.backends.database.people import PostgresPeople, PostgresTries
@@ -39,6 +40,7 @@ from lightwell.domain.archive.api import Archive, attribute_reader
 from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.peers.api import Peers
 from lightwell.domain.people.api import People
+from lightwell.domain.people.glass_api import Glass
 from lightwell.domain.people.policy_api import Policies
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
@@ -79,6 +81,7 @@ class House:
     people: People
     sign_in: SignIn
     policies: Policies
+    glass: Glass
     codecs: DecoderPool
     coder: PoolFrameCoder
     _tasks: list[asyncio.Task[None]]
@@ -155,6 +158,7 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
             clock,
         ),
         policies=Policies(book, policy, committer, clock),
+        glass=Glass(book, PostgresGlass(database), policy, committer, clock),
         codecs=codecs,
         coder=coder,
         _tasks=[],

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lightwell.access.roles import ADMINISTRATORS
+from lightwell.domain.people.glass import Opened, Seal
 from lightwell.kernel.errors import Invalid
 
 ABSOLUTE = timedelta(hours=12)  # NIST SP 800-63B-4 AAL2: at most 24 h
@@ -81,6 +82,7 @@ class Person:
     roles: frozenset[str]
     created: datetime
     disabled: bool = False
+    seal: Seal | None = None  # an emergency account: its password is in an envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class How(StrEnum):
     PASSWORD_RECOVERY = "password+recovery"
     PASSKEY = "passkey"
     LINK = "link"
+    SEALED = "sealed"  # the password from a sealed envelope: nothing beside it, from few places
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,7 @@ class Bearer:
     proved: datetime
     disabled: bool
     ended: datetime | None
+    opened: tuple[Opened, ...] = ()
 
 
 class Over(StrEnum):
@@ -336,8 +340,19 @@ class SessionSeenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionProvedRow:
+    """Its person has proved again who they are: another token from now on. FactsChanged when the session
+    has ended, or its token is another already."""
+
+    session_id: uuid.UUID
+    at: datetime
+    digest: bytes = field(repr=False)
+    new_digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SessionsEndedRow:
-    """One session is over, or all of a person's (`session_id` None)."""
+    """One session is over, or all of a person's (`session_id` None); with it what it had opened."""
 
     at: datetime
     by: str

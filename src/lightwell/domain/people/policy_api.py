@@ -10,7 +10,7 @@ from lightwell.access.cedar import Policy, checked_policies
 from lightwell.access.commit import Committer, Event
 from lightwell.access.context import Actor, ActorKind
 from lightwell.access.operation import Act, operation
-from lightwell.access.policy import Decision, decide
+from lightwell.access.policy import Decision, decide, proof_would_do
 from lightwell.access.ports import PolicySource
 from lightwell.domain.people.model import ConsentRow, PolicyGoneRow, PolicyRow
 from lightwell.domain.people.ports import PeopleBook
@@ -86,4 +86,8 @@ class Policies:
             login, roles = found[0].login, found[0].roles
         actor = Actor(ActorKind.PERSON, login, home=tenant.name, roles=roles)
         asked = replace(act.context, actor=actor, channel="console", stepped_up=False)
-        return decide(asked, action, await self.policy.in_force(tenant))
+        rules = await self.policy.in_force(tenant)
+        if proof_would_do(asked, action, rules):
+            found_so = decide(replace(asked, stepped_up=True), action, rules)
+            return replace(found_so, reason=f"{found_so.reason}, once proved again who one is")
+        return decide(asked, action, rules)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from lightwell.access.context import Tenant
+from lightwell.domain.people.glass import Opening, QueueCounts, Which
 from lightwell.domain.people.model import (
     Bearer,
     Challenge,
@@ -46,6 +47,9 @@ class PeopleBook(Protocol):
     async def sessions(self, tenant: Tenant) -> tuple[Session, ...]:
         """Sessions that nobody has ended, newest first; also such as have expired by themselves."""
 
+    async def session(self, tenant: Tenant, session_id: uuid.UUID) -> Session | None:
+        """The session of that id, ended or not."""
+
     async def link(self, tenant: Tenant, digest: bytes) -> Link | None:
         """The link of that digest."""
 
@@ -53,10 +57,31 @@ class PeopleBook(Protocol):
         """What was asked and not answered yet."""
 
     async def bearer(self, digest: bytes) -> Bearer | None:
-        """What stands behind a token, of whichever tenant."""
+        """What stands behind a token, of whichever tenant; with what it has opened."""
+
+    async def standing(self, bearer: Bearer) -> Bearer | None:
+        """The same session or program as it is now, whatever its token is meanwhile."""
 
     async def own_policies(self, tenant: Tenant) -> tuple[tuple[str, str, str, datetime], ...]:
         """The tenant's policies: name, text, author, when."""
+
+
+class GlassBook(Protocol):
+    """What was opened in emergencies. Raises Unavailable."""
+
+    async def of_session(self, tenant: Tenant, session_id: uuid.UUID) -> tuple[Opening, ...]:
+        """What a session has opened and nobody has ended; also such as is over by its time."""
+
+    async def opening(self, tenant: Tenant, opening_id: uuid.UUID) -> Opening | None:
+        """The opening of that id."""
+
+    async def openings(
+        self, tenant: Tenant, which: Which, limit: int, before: uuid.UUID | None
+    ) -> tuple[Opening, ...]:
+        """Newest first; `before`: only what is older than that one."""
+
+    async def counts(self, tenant: Tenant, now: datetime) -> QueueCounts:
+        """How the queue is doing."""
 
 
 class TryCounter(Protocol):

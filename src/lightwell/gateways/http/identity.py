@@ -117,6 +117,10 @@ class Caller:
         """Their context. Raises Missing where the tenant is not theirs."""
         return self.sign_in.context(self.bearer, self.home, tenant, channel, origin)
 
+    async def stays(self) -> bool:
+        """Whether they may still read what they began to: asked while a long answer goes out."""
+        return await self.sign_in.unchanged(self.bearer)
+
 
 class Identity:
     """Recognises whoever makes a request.
