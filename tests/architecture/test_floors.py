@@ -83,6 +83,8 @@ PLAIN = {
     "SignIn.enrolment": "runs before there is a context",
     "SignIn.enrol": "runs before there is a context; records itself",
     "SignIn.sign_out": "ends what made the context; records itself",
+    "SignIn.unchanged": "part of a reading that was permitted",
+    "Glass.standing": "asks policy itself; one's own, asked for by every page twice a minute",
     "Tenants.named": "runs before there is a context",
     "Tenants.called": "runs before there is a context",
     "Tenants.everyone": "our own background work",

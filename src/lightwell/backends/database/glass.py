@@ -140,8 +140,8 @@ async def _opened(connection: Connection, change: ChangeSet, row: OpeningRow) ->
     )
     _must_be_first(
         await connection.execute(
-            "INSERT INTO opening (tenant, opening_id, kind, session_id, person_id, login, origin, since, until,"
-            " issuer, patient_id, reason)"
+            "INSERT INTO opening (tenant, opening_id, kind, session_id, person_id, login, origin, since,"
+            " until, issuer, patient_id, reason)"
             " SELECT $1, $2, $3, s.session_id, s.person_id, $5, $6, $7, $8, $9, $10, $11 FROM session s"
             " WHERE s.tenant = $1 AND s.session_id = $4 AND s.ended IS NULL AND s.person_id IS NOT NULL"
             " ON CONFLICT (tenant, session_id) WHERE ended IS NULL AND kind = 'patient' DO NOTHING",

@@ -183,11 +183,14 @@ class People:
             person = known[0]
             if given and given != person.roles:
                 raise Invalid(
-                    f"{person.login!r} has roles already.", remedy="`lightwell user change` changes them."
+                    f"{person.login!r} has roles already.",
+                    remedy="`lightwell user change` changes them.",
                 )
             self._may_give(context, person.roles)
             await self._nobodys(context, *known)
-        act.about(subject=person.login, detail=f"{' '.join(sorted(person.roles))} from {' '.join(at)}")
+        act.about(
+            subject=person.login, detail=f"{' '.join(sorted(person.roles))} from {' '.join(at)}"
+        )
         password, now = new_password(), self.clock.now()
         hashed = await self._hasher.hashed(normalised(password))
         rows: tuple[object, ...] = (

@@ -144,7 +144,8 @@ def checked_remark(text: str, verdict: Verdict) -> str:
         raise Invalid(f"A remark has at most {REASON_MOST} characters.")
     if verdict is Verdict.NOT_JUSTIFIED and len(remark) < REASON_LEAST:
         raise Invalid(
-            "What was not justified needs a remark.", remedy="Say in a sentence what is done about it."
+            "What was not justified needs a remark.",
+            remedy="Say in a sentence what is done about it.",
         )
     return remark
 

@@ -121,7 +121,8 @@ class Glass:
             await act.commit((OpeningRow(opening),), (broken_event(opening),))
         except FactsChanged:
             raise Conflict(
-                "A patient is open already.", remedy="End that one first; the next needs its own reason."
+                "A patient is open already.",
+                remedy="End that one first; the next needs its own reason.",
             ) from None
         self.broken += 1
         alarm(opening, context.tenant.name)

@@ -257,15 +257,16 @@ class SignIn:
         asked while an answer of many seconds goes out. Never of the token: a proof renews it."""
         try:
             now = await self._book.standing(bearer)
-        except Unavailable:  # what was granted is read to its end (reliability 3.8); nothing new is granted
+        except (
+            Unavailable
+        ):  # what was granted is read to its end (reliability 3.8); nothing new is granted
             return True
         self._note_seen(now)
         return (
             now is not None
             and judge(now, self.clock.now()) is None
             and (now.roles, now.scopes) == (bearer.roles, bearer.scopes)
-            and {o.opening_id for o in bearer.opened}
-            <= {o.opening_id for o in self._open_now(now)}
+            and {o.opening_id for o in bearer.opened} <= {o.opening_id for o in self._open_now(now)}
         )
 
     # --- password and code ------------------------------------------------------------------------

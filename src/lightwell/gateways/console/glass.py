@@ -138,7 +138,9 @@ def add_glass(app: FastAPI, glass: Glass) -> None:
     async def standing(who: Who) -> StandingView:
         return standing_view(await glass.standing(who), who)
 
-    @app.post(ROOT, summary="Open one patient in an emergency", status_code=201, dependencies=guards)
+    @app.post(
+        ROOT, summary="Open one patient in an emergency", status_code=201, dependencies=guards
+    )
     async def break_glass(who: Who, asked: BreakAsked) -> OpeningView:
         opening = await glass.break_glass(
             who, issuer=asked.issuer, patient_id=asked.patient_id, reason=asked.reason
