@@ -359,7 +359,7 @@ async def test_a_program_and_nobody_have_nothing_to_prove(house: House, ada: Bro
     assert extra.status_code == 400
 
 
-# --- with nothing else running -------------------------------------------------------------------------------
+# --- with nothing else running ---------------------------------------------------------------------------
 
 
 async def test_r05_a_sealed_account_works_alone_and_the_queue_shows_it(
