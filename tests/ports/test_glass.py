@@ -379,6 +379,18 @@ async def test_nobody_else_ends_it(place: Place, glass: Glass) -> None:
     assert sum(isinstance(one, Opening) for one in outcomes) == 1
 
 
+async def test_what_was_over_before_an_answer_began_does_not_cut_it(
+    place: Place, glass: Glass
+) -> None:
+    ada = await somebody(place)
+    await glass.break_glass(await ada.context(), **PATIENT)
+    for _ in range(3):
+        place.clock.pass_(minutes=25)
+        await ada.prove()
+    door = place.fresh_sign_in()
+    assert await door.unchanged(await ada.bearer(door))
+
+
 async def test_r06_an_answer_under_way_is_cut_when_roles_change_and_not_by_a_proof(
     place: Place,
 ) -> None:

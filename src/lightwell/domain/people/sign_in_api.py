@@ -184,6 +184,8 @@ class SignIn:
             bearer = known[1]
         else:
             bearer = await self._book.bearer(key)
+            if bearer is not None and bearer.opened:  # without what is over by its time
+                bearer = replace(bearer, opened=self._open_now(bearer))
             self._known[key] = (now, bearer)
             self._known.move_to_end(key)
             if len(self._known) > REMEMBERED:
@@ -257,10 +259,8 @@ class SignIn:
         asked while an answer of many seconds goes out. Never of the token: a proof renews it."""
         try:
             now = await self._book.standing(bearer)
-        except (
-            Unavailable
-        ):  # what was granted is read to its end (reliability 3.8); nothing new is granted
-            return True
+        except Unavailable:
+            return True  # what was granted is read to its end (reliability 3.8); nothing new is
         self._note_seen(now)
         return (
             now is not None
