@@ -155,13 +155,14 @@ def decide(context: Context, action: Action, rules: Rules = SHIPPED_RULES) -> De
 
 
 def proof_would_do(context: Context, action: Action, rules: Rules = SHIPPED_RULES) -> bool:
-    """Whether all that stands against a refused act is that its person has not proved lately who they are.
+    """Whether all that stands against an act is that its person has not proved lately who they are.
 
     Whichever policy asks for it: one that ships, or one of the tenant's own.
     """
     if context.actor.kind is not ActorKind.PERSON or context.stepped_up:
         return False
-    return decide(replace(context, stepped_up=True), action, rules).allowed
+    proved = replace(context, stepped_up=True)
+    return not decide(context, action, rules).allowed and decide(proved, action, rules).allowed
 
 
 def _said(answer: Answer, context: Context, action: Action, policies: PolicySet) -> str:

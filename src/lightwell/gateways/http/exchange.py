@@ -17,6 +17,7 @@ from lightwell.kernel.errors import Invalid
 
 PARAMETERS_LIMIT: Final = 256
 LOOK_AGAIN_SECONDS: Final = 2.0  # an answer to who may not read on is cut within 5 s
+_NOT_KEPT: Final[Header] = (b"cache-control", b"no-store")
 _ANYONE: Final = Actor(ActorKind.WEB, "local")
 _HOST: Final = re.compile(
     r"[A-Za-z0-9._-]{1,255}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,64}\](?::\d{1,5})?"
@@ -178,6 +179,9 @@ class Exchange:
         """Begin a response of unknown length; `write` its pieces, then `end`."""
         self.started = True
         self._looked = time.monotonic()
+        if self._caller is not None and self._caller.in_emergency:
+            # What is read by break-glass stays in no browser: the hour ends there, too.
+            headers = [*(h for h in headers if h[0] != b"cache-control"), _NOT_KEPT]
         head = [(b"content-type", content_type.encode("latin-1")), NOSNIFF, *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
 

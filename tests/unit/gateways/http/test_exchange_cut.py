@@ -16,8 +16,9 @@ TENANT = Tenant(1, "default", "Default", "LIGHTWELL")
 class Reader:
     """A caller that is good for so many looks."""
 
-    def __init__(self, looks: int) -> None:
+    def __init__(self, looks: int, *, in_emergency: bool = False) -> None:
         self.looks = looks
+        self.in_emergency = in_emergency
         self.asked = 0
 
     async def stays(self) -> bool:
@@ -62,3 +63,13 @@ async def test_a_short_answer_asks_nobody_and_nobody_in_particular_is_never_aske
     await local.start(200, "application/dicom")
     await local.write(b"one")
     assert sent[-1]["body"] == b"one"
+
+
+async def test_r05_what_is_read_by_break_glass_stays_in_no_cache() -> None:
+    kept = (b"cache-control", b"private, max-age=31536000, immutable")
+    for in_emergency, says in ((True, [b"no-store"]), (False, [kept[1]])):
+        sent: list[dict[str, Any]] = []
+        exchange = an_exchange(Reader(looks=1, in_emergency=in_emergency), sent)
+        await exchange.reply(200, b"pixels", "application/dicom", [kept])
+        headers = [value for name, value in sent[0]["headers"] if name == b"cache-control"]
+        assert headers == says
