@@ -74,7 +74,7 @@ export function GlassBanner({ tenant }: { readonly tenant: string | null }): Rea
           </p>
         </section>
       )}
-      {open && <OpenPatient tenant={tenant} open={open} left={timeLeft(open.until, skew, now)} />}
+      {open && <OpenPatient tenant={tenant} open={open} left={timeLeft(open, skew, now)} />}
     </>
   );
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { readOpening, type Opening } from '../../src/client/glass';
 import { isReason } from '../../src/panels/reason';
 import { durationText, endText, stateName, stateTone } from '../../src/panels/review-text';
-import { countdown, openNow, timeLeft } from '../../src/store/clock-of-glass';
+import { countdown, openNow, skewOf, timeLeft } from '../../src/store/clock-of-glass';
 import { replaced } from '../../src/store/reviews';
 
 const MINUTE = 60_000;
@@ -19,8 +19,10 @@ describe('what is open', () => {
     expect(openNow({ standing, skew: 0 }, until)).toBeNull();
     // This machine is ten minutes behind.
     expect(openNow({ standing, skew: 10 * MINUTE }, until - 10 * MINUTE)).toBeNull();
-    expect(timeLeft(until, 10 * MINUTE, until - 11 * MINUTE)).toBe(MINUTE);
-    expect(timeLeft(until, 0, until + MINUTE)).toBe(0);
+    expect(timeLeft(standing.open, 10 * MINUTE, until - 11 * MINUTE)).toBe(MINUTE);
+    expect(timeLeft(standing.open, 0, until + MINUTE)).toBe(0);
+    expect(timeLeft(standing.open, 0, until - 61 * MINUTE)).toBe(60 * MINUTE);
+    expect(skewOf(1_000, 400, 600)).toBe(500);
   });
 
   it('counts down in minutes and seconds, to 0:00 only at the end', () => {
