@@ -18,6 +18,7 @@ from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
 from lightwell.gateways.http.asgi import Application
 from lightwell.gateways.http.door import Door, guarded
+from lightwell.gateways.http.forwarded import Forwarded, Network
 from lightwell.gateways.http.guard import DoorLimits
 from lightwell.gateways.http.identity import Identity
 from lightwell.gateways.http.openapi import document
@@ -42,20 +43,20 @@ def http_application(
     sign_in: SignIn | None = None,
     glass: Glass | None = None,
     anonymous: bool = True,
+    proxies: tuple[Network, ...] = (),
 ) -> Application:
     """The ASGI application of an HTTP process.
 
     `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
     works. `anonymous`: whoever presents nothing is let through as nobody in particular.
+    `proxies`: whose word on the browser's side of a connection counts.
     """
     inner = console.application(archive, tenants, jobs)
     identity: Identity | None = None
     public: tuple[str, ...] = ()
     if sign_in is not None:
-        # Beyond loopback a proxy that speaks TLS is asked for: browsers see https.
-        proxied = limits is not None and not limits.local
-        identity = Identity(sign_in, tenants, behind_proxy=proxied, anonymous=anonymous)
+        identity = Identity(sign_in, tenants, anonymous=anonymous)
         add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
         add_prove(inner, sign_in, identity)
         public = (PUBLIC, SIGN_OUT)
@@ -74,4 +75,4 @@ def http_application(
         identity=identity,
         public_paths=public,
     )
-    return guarded(door, limits)
+    return guarded(Forwarded(door, proxies) if proxies else door, limits)
