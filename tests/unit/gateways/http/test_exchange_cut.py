@@ -8,6 +8,7 @@ import pytest
 
 from lightwell.access.context import Tenant
 from lightwell.gateways.http import exchange as module
+from lightwell.gateways.http.door import Last
 from lightwell.gateways.http.exchange import Exchange, SessionOver
 
 TENANT = Tenant(1, "default", "Default", "LIGHTWELL")
@@ -73,3 +74,23 @@ async def test_r05_what_is_read_by_break_glass_stays_in_no_cache() -> None:
         await exchange.reply(200, b"pixels", "application/dicom", [kept])
         headers = [value for name, value in sent[0]["headers"] if name == b"cache-control"]
         assert headers == says
+
+
+async def test_a_cut_answer_reaches_the_server_as_an_exception_and_the_log_as_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Raising is what makes the server cut the connection: the client must not take the part for the whole."""
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise SessionOver
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
+
+    with pytest.raises(SessionOver):
+        await Last(inner)({"type": "http", "method": "GET", "headers": []}, nothing, send)
+    assert [message["type"] for message in sent] == ["http.response.start"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
