@@ -86,6 +86,8 @@ PLAIN = {
     "ProviderSignIn.offered": "runs before there is a context",
     "ProviderSignIn.begin": "runs before there is a context",
     "ProviderSignIn.arrive": "runs before there is a context; records itself",
+    "SignIn.unchanged": "part of a reading that was permitted",
+    "Glass.standing": "asks policy itself; one's own, asked for by every page twice a minute",
     "Tenants.named": "runs before there is a context",
     "Tenants.called": "runs before there is a context",
     "Tenants.everyone": "our own background work",

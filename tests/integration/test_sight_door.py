@@ -23,6 +23,7 @@ from lightwell.app.http import http_application
 from lightwell.app.matrix import Answer, Whose
 from lightwell.app.wiring import House, start_listening
 from lightwell.domain.archive.model import Level, Outcome, Target
+from lightwell.domain.archive.query_building import build_query
 from lightwell.domain.people.model import Limit, RelationKind
 from lightwell.gateways.http.guard import DoorLimits
 from lightwell.gateways.http.routes import Open
@@ -57,6 +58,8 @@ def door(house: House) -> httpx.AsyncClient:
         metrics=lambda: b"x 1\n",
         limits=DoorLimits(local=False),
         sign_in=house.sign_in,
+        provider_sign_in=house.provider_sign_in,
+        glass=house.glass,
         anonymous=False,
     )
     transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
@@ -95,6 +98,21 @@ class Place:
         assert {item["study_uid"] for item in console} == uids
         totals = (await self.client.get("/api/v1/stats", headers=who)).json()
         assert totals["studies"] == len(uids)
+        return uids
+
+    async def found(self, who: dict[str, str]) -> set[str]:
+        """The studies of QIDO-RS, which are those of the study list, and of a C-FIND at every level."""
+        qido = (await self.client.get("/dicomweb/studies", headers=who)).json()
+        uids = {study["0020000D"]["Value"][0] for study in qido}
+        console = (await self.client.get("/api/v1/studies", headers=who)).json()["items"]
+        assert {item["study_uid"] for item in console} == uids
+        bearer = await self.house.sign_in.recognise(who["authorization"].removeprefix("Bearer "))
+        assert bearer is not None
+        tenant = self.operator.tenant
+        context = self.house.sign_in.context(bearer, tenant, tenant, "dimse", "")
+        for level in (Level.STUDY, Level.SERIES, Level.INSTANCE):
+            page = await self.house.archive.find(context, build_query(level, []))
+            assert {one.study_uid for one in page.items} == uids
         return uids
 
     async def until(self, who: dict[str, str], path: str, status: int) -> None:
@@ -250,6 +268,39 @@ async def test_r05_a_patient_opened_in_an_emergency_is_seen_while_it_is_open(pla
         await house.archive.locate(doctor, THEIRS.study_uid)
     key = house.archive.held(doctor.tenant, doctor.actor, doctor.channel, *ids(THEIRS))
     assert key is None
+
+
+async def test_r05_a_patient_opened_by_break_glass_is_found_and_seen_as_long_as_it_is_open(
+    place: Place,
+) -> None:
+    """From the form to the pictures and back: of one patient, for who sees nobody and who is limited."""
+    referrer = await place.who("ada", "referrer")
+    technologist = await place.who("tom", "technologist")
+    await place.house.relations.limit(place.operator, "tom", Limit.SITE, ["North"])
+    await place.house.archive.mark_sensitive(place.operator, PRIOR.study_uid, "a colleague")
+    place.house.policy.forget()
+    frame = "/dicomweb/studies/{}/series/{}/instances/{}/frames/1".format
+    for who, others in ((referrer, set[str]()), (technologist, uids_of(MINE))):
+        for pid, shut, opened in (
+            ("P2", (PRIOR, SAME_ID), (THEIRS,)),
+            ("P1", (THEIRS, SAME_ID), (MINE, PRIOR)),
+        ):
+            assert await place.found(who) == others
+            last = frame(*ids(opened[-1]))
+            assert (await place.client.get(last, headers=who)).status_code == 404
+            form = {"patient_id": pid, "issuer": ISSUER, "reason": "Bleeding, nobody else here"}
+            broken = await place.client.post("/api/v1/glass", json=form, headers=who)
+            assert broken.status_code == 201, broken.text
+            await place.until(who, last, 200)
+            assert await place.found(who) == others | uids_of(*opened)
+            for study in opened:
+                assert (await place.client.get(frame(*ids(study)), headers=who)).status_code == 200
+            for study in shut:
+                assert (await place.client.get(frame(*ids(study)), headers=who)).status_code == 404
+            end = f"/api/v1/glass/openings/{broken.json()['id']}/end"
+            assert (await place.client.post(end, json={}, headers=who)).status_code == 200
+            await place.until(who, last, 404)
+            assert await place.found(who) == others
 
 
 async def test_corrections_and_rejections_reach_what_is_seen_only(place: Place) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lightwell.access.context import Actor, ActorKind, Context, Tenant, operator_context
+from lightwell.access.operation import ProofWanted
 from lightwell.access.policy import Rules
 from lightwell.backends.database.people import PostgresPeople, PostgresTries
 from lightwell.backends.identity.hashing import Argon2Hasher
@@ -269,12 +270,14 @@ async def test_who_may_trust_whom(place: Place) -> None:
     clinics = Actor(ActorKind.PERSON, "carl", home="clinic", roles=frozenset({"admin"}))
     with pytest.raises(Refused):
         await place.trust(replace(place.operator, actor=reader))
-    await place.trust(replace(place.operator, actor=chief))
-    await place.trust(replace(place.elsewhere, actor=clinics))
+    with pytest.raises(ProofWanted):
+        await place.trust(replace(place.operator, actor=chief))
+    await place.trust(replace(place.operator, actor=chief, stepped_up=True))
+    await place.trust(replace(place.elsewhere, actor=clinics, stepped_up=True))
     # Its administrator does not have this machine speak to its own doors.
     local = {"name": "local", "issuer": "http://127.0.0.1:9000"}
     with pytest.raises(Refused, match="Only an operator"):
-        await place.trust(replace(place.elsewhere, actor=clinics), **local)
+        await place.trust(replace(place.elsewhere, actor=clinics, stepped_up=True), **local)
     await place.trust(place.elsewhere, **local)
 
 

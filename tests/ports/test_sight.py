@@ -474,10 +474,10 @@ async def test_a_mark_of_sensitivity_is_of_its_tenant_and_ends(place: Place) -> 
 
 async def test_nobody_relates_themselves_or_what_cannot_be(place: Place) -> None:
     await place.people.add(place.operator, "boss", roles=["admin"])
-    boss = place.who("boss", "admin")
-    with pytest.raises(Refused):
+    boss = replace(place.who("boss", "admin"), stepped_up=True)
+    with pytest.raises(Refused, match="Nobody"):
         await place.relations.relate(boss, "boss", RelationKind.TREATS, "P1", "HOSP")
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="Nobody"):
         await place.relations.limit(boss, "boss", Limit.SITE, [])
     for kind, name, issuer in (
         (RelationKind.TREATS, "", "HOSP"),

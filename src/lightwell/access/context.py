@@ -26,6 +26,7 @@ class Purpose(StrEnum):
     TREATMENT = "treatment"
     OPERATIONS = "operations"
     DEMONSTRATION = "demonstration"
+    EMERGENCY = "emergency"  # while something is open by break-glass; reviewed afterwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Actor:
         frozenset()
     )  # of a program: patterns of actions; none: all its roles may
     session: str = ""  # of a person: which sign-in this is
+    glass: str = ""  # what this session has open by break-glass now: a lease is of exactly this
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
@@ -73,7 +75,7 @@ class Context:
     purpose: Purpose = Purpose.TREATMENT
     trace: str = field(default_factory=lambda: secrets.token_hex(8))
     stepped_up: bool = False  # the person has proved again, a moment ago, who they are
-    # (issuer, patient ID) of patients that this session has opened in an emergency, and that are open now
+    # (issuer, patient ID) of patients that this session has opened by break-glass, and that are open now
     opened: frozenset[tuple[str, str]] = frozenset()
 
     def for_tenant(self, tenant: Tenant) -> Context:

@@ -21,9 +21,9 @@ from lightwell.access.audit import Outcome, record
 from lightwell.access.cedar import ABOUT_STUDIES
 from lightwell.access.commit import ChangeSet, Committed, Committer, Event
 from lightwell.access.context import ActorKind, Context
-from lightwell.access.policy import Decision, decide, look
+from lightwell.access.policy import Decision, Rules, decide, look, proof_would_do
 from lightwell.access.ports import PolicySource
-from lightwell.access.sight import EVERYTHING, NOBODY, Sight
+from lightwell.access.sight import EVERYTHING, NOBODY, Sight, Standing
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Refused
 
@@ -31,6 +31,10 @@ log = logging.getLogger("lightwell.access")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class ProofWanted(Refused):
+    """Allowed as soon as the person has proved again who they are: the door asks, and repeats the act."""
 
 
 class Room(Protocol):
@@ -122,25 +126,30 @@ class Act:
 async def permit(room: Room, context: Context, action: Action) -> Sight:
     """The studies of which policy allows the act; of an act that is about none, everything.
 
-    Raises Refused when it allows it of none; the refusal is recorded.
+    Raises Refused when it allows it of none, ProofWanted where a proof is all that is missing; the refusal is
+    recorded.
     """
-    decision, sight = await _decided(room, context, action)
+    rules = await room.policy.in_force(context.tenant)
+    standing = NOBODY
+    if action in ABOUT_STUDIES and context.actor.kind is ActorKind.PERSON:
+        standing = await room.policy.standing(context.tenant, context.actor)
+    decision, sight = _decided(context, action, rules, standing)
     if not decision.allowed:
         act = Act(room, context, action)
         act.about(detail=decision.reason)
         act.note(Outcome.REFUSED)
+        if proof_would_do(context, action, rules, standing):
+            raise ProofWanted(f"First {decision.reason}.", remedy="Then it is done.")
         raise Refused(f"Not allowed: {decision.reason}.", remedy="Ask the PACS administrator.")
     return sight
 
 
-async def _decided(room: Room, context: Context, action: Action) -> tuple[Decision, Sight]:
-    rules = await room.policy.in_force(context.tenant)
-    if action not in ABOUT_STUDIES:
-        return decide(context, action, rules), EVERYTHING
-    standing = NOBODY
-    if context.actor.kind is ActorKind.PERSON:
-        standing = await room.policy.standing(context.tenant, context.actor)
-    return look(context, action, rules, standing)
+def _decided(
+    context: Context, action: Action, rules: Rules, standing: Standing
+) -> tuple[Decision, Sight]:
+    if action in ABOUT_STUDIES:
+        return look(context, action, rules, standing)
+    return decide(context, action, rules), EVERYTHING
 
 
 def operation(

@@ -223,6 +223,25 @@ def look(
     return decide(context, action, rules), sight
 
 
+def proof_would_do(
+    context: Context, action: Action, rules: Rules = SHIPPED_RULES, standing: Standing = NOBODY
+) -> bool:
+    """Whether all that stands against an act is that its person has not proved lately who they are; of an act
+    about studies, against every study that it could be about.
+
+    Whichever policy asks for it: one that ships, or one of the tenant's own.
+    """
+    if context.actor.kind is not ActorKind.PERSON or context.stepped_up:
+        return False
+
+    def allowed(as_of: Context) -> bool:
+        if action in ABOUT_STUDIES:
+            return look(as_of, action, rules, standing)[0].allowed
+        return decide(as_of, action, rules).allowed
+
+    return not allowed(context) and allowed(replace(context, stepped_up=True))
+
+
 def _said(answer: Answer, context: Context, action: Action, policies: PolicySet) -> str:
     if answer.policies:
         return policies.reason(answer.policies[0])

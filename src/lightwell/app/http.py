@@ -12,11 +12,14 @@ from lightwell.access.actions import Action
 from lightwell.app.rendering import PoolRenderer
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.domain.archive.api import Archive
+from lightwell.domain.people.glass_api import Glass
 from lightwell.domain.people.provider_sign_in_api import ProviderSignIn
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console import api as console
 from lightwell.gateways.console.asked import ASKED
+from lightwell.gateways.console.glass import add_glass
+from lightwell.gateways.console.prove import add_prove
 from lightwell.gateways.console.provider_sign_in import add_provider_sign_in
 from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
 from lightwell.gateways.dicomweb.ports import Renderer
@@ -48,6 +51,7 @@ def http_application(
     sign_in: SignIn | None = None,
     provider_sign_in: ProviderSignIn | None = None,
     public_url: str | None = None,
+    glass: Glass | None = None,
     anonymous: bool = True,
     proxies: tuple[Network, ...] = (),
 ) -> Application:
@@ -62,7 +66,7 @@ def http_application(
     identity: Identity | None = None
     if sign_in is not None:
         identity = Identity(sign_in, tenants, anonymous=anonymous)
-    inner = _console(archive, tenants, jobs, sign_in, identity, provider_sign_in, public_url)
+    inner = _console(archive, tenants, jobs, sign_in, identity, provider_sign_in, glass, public_url)
     table = _table(archive, PoolRenderer(pool), inner, ready, metrics)
     door = Door(
         table,
@@ -83,14 +87,18 @@ def _console(
     sign_in: SignIn | None,
     identity: Identity | None,
     provider_sign_in: ProviderSignIn | None,
+    glass: Glass | None,
     public_url: str | None = None,
 ) -> FastAPI:
     """The framework's addresses."""
     inner = console.application(archive, tenants, jobs)
     if sign_in is not None and identity is not None:
         add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
+        add_prove(inner, sign_in, identity)
     if identity is not None and provider_sign_in is not None:
         add_provider_sign_in(inner, provider_sign_in, identity, public_url)
+    if glass is not None:
+        add_glass(inner, glass)
     return inner
 
 
@@ -110,7 +118,7 @@ def addresses() -> dict[str, Action | Open | None]:
     The same assembly as serves requests, with nothing behind it.
     """
     nothing: Any = _Nothing()
-    inner = _console(nothing, nothing, nothing, nothing, nothing, nothing)
+    inner = _console(nothing, nothing, nothing, nothing, nothing, nothing, nothing)
     table = _table(nothing, nothing, inner, nothing, nothing)
     found: dict[str, Action | Open | None] = {
         f"{route.method} {route.template.replace('*}', '}')}": route.asked for route in table

@@ -82,6 +82,7 @@ class Worker:
             sign_in=house.sign_in,
             provider_sign_in=house.provider_sign_in,
             public_url=generation.settings.public_url,
+            glass=house.glass,
             limits=DoorLimits(local=generation.settings.anonymous),
             anonymous=generation.settings.anonymous,
             proxies=parse_proxies(generation.settings.proxies),
@@ -89,7 +90,14 @@ class Worker:
         start_listening(house)
         self._numbers = asyncio.get_running_loop().create_task(numbers.listen())
         self._heart = Heart(
-            house, f"http-{os.getpid()}", "http", lambda: {"http_requests": self._requests}
+            house,
+            f"http-{os.getpid()}",
+            "http",
+            lambda: {
+                "http_requests": self._requests,
+                "glass_broken": house.glass.broken,
+                "seals_broken": house.sign_in.seals_broken,
+            },
         )
         await self._heart.start()
 

@@ -19,6 +19,7 @@ from lightwell.app.commands import (
     certificate_commands,
     correct_commands,
     database_commands,
+    glass_commands,
     jobs_commands,
     peer_commands,
     people_commands,
@@ -63,6 +64,7 @@ app.add_typer(jobs_commands.app, name="jobs")
 archive_commands.add_to(app)
 people_commands.add_to(app)
 sight_commands.add_to(app)
+app.add_typer(glass_commands.app, name="glass")
 add_plugins(app)
 
 errors = Console(stderr=True)

@@ -78,7 +78,9 @@ def answer(actor: Actor, asked: Action | Open, whose: Whose) -> Answer:
         return Answer.UNKNOWN
     if isinstance(asked, Open):
         return Answer.YES
-    context = Context(HOME, actor, channel="console", origin="10.0.0.7", trace="matrix")
+    context = Context(
+        HOME, actor, channel="console", origin="10.0.0.7", trace="matrix", stepped_up=True
+    )
     if asked not in ABOUT_STUDIES:
         return Answer.YES if decide(context, asked, RULES).allowed else Answer.REFUSED
     decision, sight = look(context, asked, RULES, STANDING)
@@ -176,6 +178,10 @@ tenant.
 `admin` of the installation's own tenant reaches other tenants' people, peers and policies, not their
 patients; that is not in the table. An account can be limited to institutions, departments or modalities:
 beyond them is `0`, but for what is theirs. Keys of programs and machines see what is sensitive.
+
+Everybody here has just proved who they are: what takes a proof (making accounts, keys, links, policies
+and providers, breaking the glass) is refused without one, and asks for it. A patient who is open by
+break-glass is theirs while it lasts, for reading and searching.
 """
 
 

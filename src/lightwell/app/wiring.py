@@ -25,6 +25,7 @@ from lightwell.backends.database.directories import (
     SystemResolver,
 )
 from lightwell.backends.database.feed import ChangeFeed
+from lightwell.backends.database.glass import PostgresGlass
 from lightwell.backends.database.index import PostgresIndex
 from lightwell.backends.database.migrate import migrate
 from lightwell.backends.database.people import PostgresPeople, PostgresTries
@@ -40,6 +41,7 @@ from lightwell.domain.archive.api import Archive, attribute_reader
 from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.peers.api import Peers
 from lightwell.domain.people.api import People
+from lightwell.domain.people.glass_api import Glass
 from lightwell.domain.people.policy_api import Policies
 from lightwell.domain.people.provider_api import Providers
 from lightwell.domain.people.provider_sign_in_api import ProviderSignIn
@@ -87,6 +89,7 @@ class House:
     provider_sign_in: ProviderSignIn
     policies: Policies
     relations: Relations
+    glass: Glass
     codecs: DecoderPool
     coder: PoolFrameCoder
     _tasks: list[asyncio.Task[None]]
@@ -160,6 +163,7 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         provider_sign_in=ProviderSignIn(book, tries, openid, sealer, policy, committer, clock),
         policies=Policies(book, policy, committer, clock, index),
         relations=Relations(book, policy, committer, clock),
+        glass=Glass(book, PostgresGlass(database), policy, committer, clock),
         codecs=codecs,
         coder=coder,
         _tasks=[],

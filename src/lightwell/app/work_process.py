@@ -27,11 +27,13 @@ from lightwell.backends.database.chores import (
     close_leases,
     flush_inline,
     forget_sign_ins,
+    glass_queue,
     refresh_statistics,
     roll_up_deltas,
 )
 from lightwell.backends.database.pool import FAILURES
 from lightwell.backends.database.sequencer import Sequencer
+from lightwell.domain.people.glass import REVIEW_WITHIN
 from lightwell.kernel.errors import LightwellError
 
 log = logging.getLogger("lightwell.work")
@@ -85,6 +87,11 @@ async def _analyse(house: House) -> int:
     return 0
 
 
+async def _count_queue(house: House, queue: dict[str, int]) -> int:
+    queue.update(await glass_queue(house.work, REVIEW_WITHIN))
+    return 0
+
+
 async def _sweep(house: House) -> int:
     await asyncio.to_thread(house.blobs.sweep, STAGING_AGE_SECONDS)
     return 0
@@ -108,7 +115,10 @@ async def run(generation: Generation) -> None:
         loop.add_signal_handler(number, stop.set)
     house = open_house(generation.settings, generation.info, examine=False)
     sequencer = Sequencer(generation.info)
-    heart = Heart(house, generation.name, "work", lambda: {"sequencer_steps": sequencer.steps})
+    queue: dict[str, int] = {}  # of what was opened in emergencies; kept fresh by a chore
+    heart = Heart(
+        house, generation.name, "work", lambda: {"sequencer_steps": sequencer.steps, **queue}
+    )
     start_listening(house)
     await heart.start()
     # After the first beat: the engine's library takes half a second to load, and no door waits for it.
@@ -125,6 +135,7 @@ async def run(generation: Generation) -> None:
         every(60.0, "cool store", CoolingDuty(house).step, stop),
         every(1.0, "commitments", lambda: deliver_commitments(house), stop),
         every(60.0, "tries to sign in", lambda: forget_sign_ins(house.work), stop),
+        every(15.0, "review queue", lambda: _count_queue(house, queue), stop),
         every(3600.0, "staging", lambda: _sweep(house), stop),
         *durable.tasks(stop),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 
 import cedarpy
 import pytest
@@ -11,8 +12,17 @@ from lightwell.access import cedar
 from lightwell.access.actions import Action
 from lightwell.access.cedar import ACTIONS, SHIPPED, PolicySet, checked_policies
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
-from lightwell.access.policy import Denial, Rules, decide, network, question_of
+from lightwell.access.policy import (
+    Denial,
+    Rules,
+    decide,
+    look,
+    network,
+    proof_would_do,
+    question_of,
+)
 from lightwell.access.roles import Role
+from lightwell.access.sight import Fact, Standing
 from lightwell.kernel.errors import Invalid
 
 DEFAULT = Tenant(1, "default", "Default", "LIGHTWELL")
@@ -24,8 +34,12 @@ def person(*roles: str, home: str = "clinic") -> Actor:
     return Actor(ActorKind.PERSON, "ada", home=home, roles=frozenset(roles))
 
 
-def context(actor: Actor, tenant: Tenant = CLINIC, origin: str = "10.0.0.7") -> Context:
-    return Context(tenant, actor, channel="console", origin=origin, trace="t")
+def context(
+    actor: Actor, tenant: Tenant = CLINIC, origin: str = "10.0.0.7", *, stepped_up: bool = True
+) -> Context:
+    return Context(
+        tenant, actor, channel="console", origin=origin, trace="t", stepped_up=stepped_up
+    )
 
 
 def allowed(actor: Actor, tenant: Tenant = CLINIC, rules: Rules | None = None) -> set[str]:
@@ -39,16 +53,18 @@ ALL = {group for action, groups in ACTIONS.items() for group in groups - {action
 IMAGES = {"see", "search"}
 # What each role may in its own tenant, as groups of actions (schema.cedarschema).
 TABLE = {
-    Role.ADMIN: ALL - {"installation", "upkeep"},
+    Role.ADMIN: ALL - {"installation", "upkeep", "glass", "step-up"},
     Role.PACS_ADMIN: {*IMAGES, "self", "ingest", "correct", "aside", "totals", "move-packs", "jobs-see",
                       "jobs-steer", "peers-run", "policy-see", "echo"},
-    Role.RADIOLOGIST: {*IMAGES, "self", "totals", "jobs-see", "archive:study:recall"},
-    Role.TECHNOLOGIST: {*IMAGES, "self", "ingest", "correct", "aside", "totals", "jobs-see", "jobs-steer"},
-    Role.REFERRER: {"self"},  # and what they have to do with: test_sight.py
+    Role.RADIOLOGIST: {*IMAGES, "self", "totals", "jobs-see", "archive:study:recall", "glass"},
+    Role.TECHNOLOGIST: {*IMAGES, "self", "ingest", "correct", "aside", "totals", "jobs-see", "jobs-steer",
+                        "glass"},
+    Role.REFERRER: {"self", "glass"},  # and what they have to do with: test_sight.py
     Role.PATIENT: {"self"},
     Role.RESEARCHER: {"self"},
     Role.AUDITOR: {"self", "search", "aside", "totals", "jobs-see", "policy-see", "people:person:list",
-                   "people:session:list", "people:key:list", "people:provider:list", "peers:peer:list"},
+                   "people:session:list", "people:key:list", "people:provider:list", "peers:peer:list",
+                   "glass-review"},
     Role.INTEGRATION: {*IMAGES, "self", "ingest", "totals"},
     Role.SUPPORT: {"self"},
 }  # fmt: skip
@@ -83,7 +99,8 @@ def test_auditors_read_lists_and_change_nothing() -> None:
     auditor = context(person(Role.AUDITOR))
     for action in Action:
         verb = action.rpartition(":")[2]
-        if decide(auditor, action).allowed and not action.startswith("people:self"):
+        own = "self" in ACTIONS[action] or action is Action.PEOPLE_GLASS_REVIEW
+        if decide(auditor, action).allowed and not own:
             assert verb in ("list", "read", "query", "explain", "open"), action
 
 
@@ -140,6 +157,99 @@ def test_a_suspended_tenant_is_shut_for_its_administrator_too() -> None:
     shut = Tenant(2, "clinic", "Clinic", "CLINIC", suspended=True)
     decision = decide(context(person(Role.ADMIN), shut), Action.ARCHIVE_STUDY_QUERY)
     assert (decision.allowed, decision.reason) == (False, "the tenant is suspended")
+
+
+# --- emergencies, and proving again ----------------------------------------------------------------
+
+
+def test_r05_who_breaks_the_glass() -> None:
+    act = Action.PEOPLE_GLASS_BREAK
+    assert {role for role in Role if decide(context(person(role)), act).allowed} == {
+        Role.RADIOLOGIST,
+        Role.TECHNOLOGIST,
+        Role.REFERRER,
+    }
+    both = person(Role.ADMIN, Role.RADIOLOGIST)
+    assert decide(context(both), act).allowed
+    chief = person(Role.ADMIN, Role.RADIOLOGIST, home="default")
+    assert not decide(context(chief, CLINIC), act).allowed, "nobody opens another tenant's patients"
+    everybody = frozenset(Role)
+    for other in (
+        Actor(ActorKind.PROGRAM, "key", home="clinic", roles=everybody),
+        Actor(ActorKind.OPERATOR, "root"),
+        Actor(ActorKind.SYSTEM, "work"),
+        Actor(ActorKind.WEB, "local"),
+        Actor(ActorKind.PEER, "CT1", grants=frozenset({"find", "move", "get"})),
+    ):
+        assert not decide(context(other), act).allowed, other.kind
+
+
+def test_r05_no_policy_of_a_tenant_lets_a_program_break_the_glass() -> None:
+    everything = '@id("all") @reason("all") permit (principal, action, resource);'
+    rules = Rules(policies=SHIPPED.with_texts([everything]))
+    key = Actor(ActorKind.PROGRAM, "key", home="clinic", roles=frozenset({Role.ADMIN}))
+    assert not decide(context(key), Action.PEOPLE_GLASS_BREAK, rules).allowed
+
+
+def test_the_most_powerful_acts_want_a_proof_of_a_person_and_of_nobody_else() -> None:
+    powerful = {action for action, groups in ACTIONS.items() if "step-up" in groups}
+    assert powerful == {
+        Action.PEOPLE_GLASS_BREAK,
+        Action.PEOPLE_KEY_CREATE,
+        Action.PEOPLE_LINK_CREATE,
+        Action.PEOPLE_PERSON_ADD,
+        Action.PEOPLE_PERSON_CHANGE,
+        Action.PEOPLE_PROVIDER_ADD,
+        Action.PEOPLE_PROVIDER_CHANGE,
+        Action.PEOPLE_RELATION_CHANGE,
+        Action.PEOPLE_SEAL_CHANGE,
+        Action.POLICY_RULE_CHANGE,
+    }
+    admin = person(Role.ADMIN, Role.RADIOLOGIST)
+    idle = context(admin, stepped_up=False)
+    for action in Action:
+        refused = not decide(idle, action).allowed and decide(context(admin), action).allowed
+        assert refused == (action in powerful), action
+        assert proof_would_do(idle, action) == (action in powerful), action
+    decision = decide(idle, Action.PEOPLE_KEY_CREATE)
+    assert (decision.reason, decision.policies) == ("prove again who you are", ("step-up",))
+    for other in (
+        Actor(ActorKind.PROGRAM, "key", home="clinic", roles=frozenset({Role.ADMIN})),
+        Actor(ActorKind.OPERATOR, "root"),
+    ):
+        asked = context(other, stepped_up=False)
+        assert decide(asked, Action.PEOPLE_KEY_CREATE).allowed
+        assert not proof_would_do(asked, Action.PEOPLE_GLASS_BREAK)
+
+
+def test_a_proof_does_not_help_where_something_else_stands_against_it() -> None:
+    reader = context(person(Role.RADIOLOGIST), stepped_up=False)
+    assert not proof_would_do(reader, Action.PEOPLE_KEY_CREATE)
+
+
+def test_a_tenants_own_policy_may_want_a_proof_too() -> None:
+    own = """
+    @id("proof") @reason("prove it before you correct")
+    forbid (principal is Person, action in Action::"correct", resource) unless { context.steppedUp };
+    """
+    rules = Rules(policies=SHIPPED.with_texts([own]))
+    idle = context(person(Role.TECHNOLOGIST), stepped_up=False)
+    assert not decide(idle, Action.ARCHIVE_STUDY_CORRECT, rules).allowed
+    assert proof_would_do(idle, Action.ARCHIVE_STUDY_CORRECT, rules)
+
+
+def test_a_proof_is_wanted_where_it_opens_any_study_at_all() -> None:
+    own = """
+    @id("proof") @reason("prove it before you search")
+    forbid (principal is Person, action in Action::"search", resource) unless { context.steppedUp };
+    """
+    rules = Rules(policies=SHIPPED.with_texts([own]))
+    idle, query = context(person(Role.REFERRER), stepped_up=False), Action.ARCHIVE_STUDY_QUERY
+    treats = Standing(uuid.UUID(int=1), frozenset({Fact.TREATED, Fact.PRIOR}))
+    assert not look(idle, query, rules, treats)[0].allowed
+    assert proof_would_do(idle, query, rules, treats)
+    assert not proof_would_do(idle, Action.ARCHIVE_STUDY_CORRECT, rules, treats)
+    assert not proof_would_do(idle, Action.ARCHIVE_INSTANCE_RETRIEVE, rules, treats)
 
 
 # --- a tenant's own policies -----------------------------------------------------------------------

@@ -1,9 +1,14 @@
 /** Which page the address asks for, and the tenants every page needs. */
 import { Component, lazy, Suspense, useEffect, useState, type ComponentProps, type ReactElement, type ReactNode } from 'react';
 import { fetchTenants, type Tenant } from '../client/console';
+import { BreakGlass } from '../panels/BreakGlass';
+import { GlassBanner } from '../panels/GlassBanner';
 import { Jobs } from '../panels/Jobs';
+import { ProveAgain } from '../panels/ProveAgain';
+import { Reviews } from '../panels/Reviews';
 import { Enrol, LinkSignIn, SignIn } from '../panels/SignIn';
 import { StudyList } from '../panels/StudyList';
+import { closings, watchGlass } from '../store/glass';
 import { place } from '../store/navigation';
 import { look, session } from '../store/session';
 import { useSignal } from '../store/signal';
@@ -39,6 +44,14 @@ function useTenants(): readonly Tenant[] {
     return () => life.abort();
   }, []);
   return tenants;
+}
+
+/** Emergency access is looked after while a person is signed in. How often something was closed: what shows its
+ * patient begins anew then. */
+function useEmergency(tenant: string | null): number {
+  const person = useSignal(session)?.kind === 'person';
+  useEffect(() => (person ? watchGlass(tenant) : undefined), [person, tenant]);
+  return useSignal(closings);
 }
 
 class LastResort extends Component<{ readonly children: ReactNode }, { readonly failed: boolean }> {
@@ -79,17 +92,28 @@ function Pages(): ReactElement {
   const current = tenant === null ? tenants[0] : tenants.find((t) => t.name === tenant);
   // Without the list of tenants the reserved name still says it.
   const demo = current?.demo ?? tenant === 'demo';
+  const closed = useEmergency(tenant);
   return (
     <LastResort>
-      <Suspense fallback={<div className="starting">Starting the viewer…</div>}>
-        {screen.kind === 'viewer' ? (
-          <Viewer key={`${tenant}/${screen.study}`} tenant={tenant} study={screen.study} demo={demo} />
-        ) : screen.kind === 'jobs' ? (
-          <Jobs key={tenant} tenant={tenant} tenants={tenants} demo={demo} />
-        ) : (
-          <StudyList key={tenant} tenant={tenant} tenants={tenants} demo={demo} onIdle={prepare} />
-        )}
-      </Suspense>
+      <div className="house">
+        <GlassBanner tenant={tenant} />
+        <div className="house-page">
+          <Suspense fallback={<div className="starting">Starting the viewer…</div>}>
+            {screen.kind === 'viewer' ? (
+              <Viewer key={`${tenant}/${screen.study}/${closed}`} tenant={tenant} study={screen.study} demo={demo} />
+            ) : screen.kind === 'jobs' ? (
+              <Jobs key={tenant} tenant={tenant} tenants={tenants} demo={demo} />
+            ) : screen.kind === 'break-glass' ? (
+              <BreakGlass key={tenant} tenant={tenant} />
+            ) : screen.kind === 'reviews' ? (
+              <Reviews key={tenant} tenant={tenant} />
+            ) : (
+              <StudyList key={tenant} tenant={tenant} tenants={tenants} demo={demo} onIdle={prepare} />
+            )}
+          </Suspense>
+        </div>
+      </div>
+      <ProveAgain tenant={tenant} />
     </LastResort>
   );
 }

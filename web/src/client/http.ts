@@ -4,11 +4,13 @@ export class RequestFailure extends Error {
   /**
    * @param what  what happened, for the reader of the screen (no patient data).
    * @param advice what they can do about it.
+   * @param wantsProof it is allowed as soon as one has proved again who one is.
    */
   constructor(
     readonly what: string,
     readonly advice: string,
     readonly status: number | null = null,
+    readonly wantsProof = false,
   ) {
     super(`${what} ${advice}`);
     this.name = 'RequestFailure';
@@ -38,9 +40,13 @@ const ADVICE: Record<number, string> = {
   507: 'The archive is out of space; tell its administrator.',
 };
 
+/** The problem type of what waits for a proof (RFC 9457 3.1.1). */
+const PROVE_AGAIN = 'urn:lightwell:prove-again';
+
 interface Problem {
   readonly said: string;
   readonly remedy: string;
+  readonly wantsProof: boolean;
 }
 
 const short = (value: unknown): string =>
@@ -50,9 +56,9 @@ const short = (value: unknown): string =>
 async function problem(response: Response): Promise<Problem> {
   const isJson = (response.headers.get('content-type') ?? '').includes('json');
   const body: unknown = isJson ? await response.json().catch(() => null) : null;
-  if (typeof body !== 'object' || body === null) return { said: '', remedy: '' };
-  const { title, detail, remedy } = body as Record<string, unknown>;
-  return { said: short(detail) || short(title), remedy: short(remedy) };
+  if (typeof body !== 'object' || body === null) return { said: '', remedy: '', wantsProof: false };
+  const { type, title, detail, remedy } = body as Record<string, unknown>;
+  return { said: short(detail) || short(title), remedy: short(remedy), wantsProof: type === PROVE_AGAIN };
 }
 
 const signedOut = new Set<() => void>();
@@ -60,11 +66,29 @@ const signedOut = new Set<() => void>();
 /** Hear of it when the server no longer knows who we are. */
 export const onSignedOut = (listener: () => void): void => void signedOut.add(listener);
 
+/** Has the person prove again who they are; false: they would rather not. */
+type Prover = () => Promise<boolean>;
+let prover: Prover | null = null;
+
+/** Who asks for a proof when the server wants one; what it was wanted for is then asked for once more. */
+export const onProofWanted = (ask: Prover): void => void (prover = ask);
+
+let renewals = 0;
+let renewing: Promise<unknown> = Promise.resolve();
+
+/** A request whose answer brings another cookie: what went out with the old one meanwhile is asked once more. */
+export async function renewal<T>(work: Promise<T>): Promise<T> {
+  renewing = work.catch(() => undefined);
+  const done = await work;
+  renewals += 1;
+  return done;
+}
+
 async function refusal(response: Response, what: string): Promise<RequestFailure> {
-  const { said, remedy } = await problem(response);
+  const { said, remedy, wantsProof } = await problem(response);
   const reason = said ? `: ${said.replace(/\.?$/, '.')}` : ` (${response.status}).`;
   const advice = remedy || ADVICE[response.status] || 'Try again; if it stays, tell the administrator.';
-  return new RequestFailure(`${what} failed${reason}`, advice, response.status);
+  return new RequestFailure(`${what} failed${reason}`, advice, response.status, wantsProof);
 }
 
 /** An abort that the caller asked for is not a failure: it is passed on as it is. */
@@ -112,7 +136,42 @@ interface Sent {
   readonly headers?: Record<string, string>;
 }
 
+// Not at the sign-in addresses: there it says that something typed was wrong.
+const isSignedOut = (error: unknown, url: string): boolean =>
+  error instanceof RequestFailure && error.status === 401 && !url.includes('/api/v1/sign-in');
+
+/** Whether what failed may well succeed now: under a new cookie, or after a proof. */
+async function isWorthAnother(error: unknown, url: string, before: number): Promise<boolean> {
+  if (isSignedOut(error, url)) {
+    if (url.includes('/api/v1/prove')) return false; // it would wait for itself
+    await renewing;
+    return renewals !== before;
+  }
+  return error instanceof RequestFailure && error.wantsProof && prover !== null && (await prover());
+}
+
 async function request<T>(
+  url: string,
+  sent: Sent,
+  what: string,
+  read: (response: Response) => Promise<T>,
+  options: RequestOptions,
+): Promise<T> {
+  const before = renewals;
+  try {
+    try {
+      return await attempt(url, sent, what, read, options);
+    } catch (error) {
+      if (!(await isWorthAnother(error, url, before))) throw error;
+    }
+    return await attempt(url, sent, what, read, options);
+  } catch (error) {
+    if (isSignedOut(error, url)) for (const tell of signedOut) tell();
+    throw error;
+  }
+}
+
+async function attempt<T>(
   url: string,
   sent: Sent,
   what: string,
@@ -132,8 +191,6 @@ async function request<T>(
       credentials: 'same-origin',
       ...(priority && { priority }),
     });
-    // Not at the sign-in addresses: there it says that something typed was wrong.
-    if (response.status === 401 && !url.includes('/api/v1/sign-in')) for (const tell of signedOut) tell();
     if (!response.ok) throw await refusal(response, what);
     return await read(response);
   } catch (error) {

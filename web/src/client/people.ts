@@ -1,6 +1,6 @@
 /** Signing in and out, and who one is. Secrets are sent once and kept nowhere. */
 import { list, object, text, type Json } from './checked';
-import { get, post, readJson, RequestFailure, type RequestOptions } from './http';
+import { get, post, readJson, renewal, RequestFailure, type RequestOptions } from './http';
 import { consoleRoot } from './place';
 
 export interface Me {
@@ -118,6 +118,32 @@ export async function enrol(
   const passkey = withPasskey && offer.passkey ? await makePasskey(offer.passkey) : null;
   const body = { token, ticket: offer.ticket, ...chosen, ...(passkey && { passkey }) };
   return signedIn(await post(`${root(tenant)}/enrol`, body, 'Setting up the account', readJson));
+}
+
+// --- proving again who one is ------------------------------------------------------------------------
+
+/** With what it can be proved; none of it after a sign-in by a link. */
+export interface Ways {
+  readonly password: boolean;
+  readonly code: boolean;
+  readonly passkey: boolean;
+}
+
+const proof = (tenant: string | null): string => `${consoleRoot(tenant)}/prove`;
+const PROVING = 'Proving who you are';
+
+export async function fetchWays(tenant: string | null): Promise<Ways> {
+  const o = object(await get(proof(tenant), 'Looking how to prove who you are', readJson));
+  return { password: o['password'] === true, code: o['code'] === true, passkey: o['passkey'] === true };
+}
+
+export const proveByPassword = async (tenant: string | null, password: string, code: string): Promise<void> =>
+  void (await renewal(post(`${proof(tenant)}/password`, { password, code }, PROVING, readJson)));
+
+export async function proveByPasskey(tenant: string | null): Promise<void> {
+  const asked = object(await post(`${proof(tenant)}/passkey-options`, {}, PROVING, readJson));
+  const answer = await askPasskey(object(asked['options']));
+  await renewal(post(`${proof(tenant)}/passkey`, { ticket: text(asked['ticket']), answer }, PROVING, readJson));
 }
 
 export const signOut = (tenant: string | null): Promise<null> =>

@@ -6,6 +6,8 @@ export interface Place {
   readonly screen:
     | { readonly kind: 'list' }
     | { readonly kind: 'jobs' }
+    | { readonly kind: 'break-glass' }
+    | { readonly kind: 'reviews' }
     | { readonly kind: 'sign-in' }
     | { readonly kind: 'enrol' }
     | { readonly kind: 'viewer'; readonly study: string };
@@ -14,13 +16,16 @@ export interface Place {
 const UID = /^[\w.-]{1,128}$/;
 const TENANT = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
+const PLAIN = ['jobs', 'break-glass', 'reviews', 'sign-in', 'enrol'] as const;
+
 /** Read a path; anything unknown is the study list of the tenant it names. */
 export function parsePlace(path: string): Place {
   const parts = path.split('/').filter(Boolean);
   const named = parts[0] === 't' && TENANT.test(parts[1] ?? '');
   const tenant = named ? (parts[1] as string) : null;
   const [screen, study = ''] = named ? parts.slice(2) : parts;
-  if (screen === 'jobs' || screen === 'sign-in' || screen === 'enrol') return { tenant, screen: { kind: screen } };
+  const plain = PLAIN.find((kind) => kind === screen);
+  if (plain) return { tenant, screen: { kind: plain } };
   return screen === 'viewer' && UID.test(study)
     ? { tenant, screen: { kind: 'viewer', study } }
     : { tenant, screen: { kind: 'list' } };
@@ -30,6 +35,8 @@ const prefix = (tenant: string | null): string => (tenant === null ? '' : `/t/${
 
 export const listPath = (tenant: string | null): string => `${prefix(tenant)}/`;
 export const jobsPath = (tenant: string | null): string => `${prefix(tenant)}/jobs`;
+export const breakGlassPath = (tenant: string | null): string => `${prefix(tenant)}/break-glass`;
+export const reviewsPath = (tenant: string | null): string => `${prefix(tenant)}/reviews`;
 export const viewerPath = (tenant: string | null, study: string): string =>
   `${prefix(tenant)}/viewer/${study}`;
 export const consoleRoot = (tenant: string | null): string => `${prefix(tenant)}/api/v1`;

@@ -1,14 +1,15 @@
 /** What the headers of the pages have in common: the tenant, and the way to the background work. */
 import { useEffect, useState, type MouseEvent, type ReactElement } from 'react';
 import type { Tenant } from '../client/console';
-import { jobsPath } from '../client/place';
+import { breakGlassPath, jobsPath, reviewsPath } from '../client/place';
+import { glass } from '../store/glass';
 import { watchFailures } from '../store/jobs';
 import { navigate } from '../store/navigation';
 import { leave, session } from '../store/session';
 import { useSignal } from '../store/signal';
 import { IconButton } from '../ui/controls';
 import { formatCount } from '../ui/format';
-import { Icon } from '../ui/icons';
+import { Icon, type IconName } from '../ui/icons';
 
 interface SwitchProps {
   readonly tenants: readonly Tenant[];
@@ -75,5 +76,50 @@ export function JobsLink({ tenant }: { readonly tenant: string | null }): ReactE
         </span>
       )}
     </a>
+  );
+}
+
+interface LinkProps {
+  readonly icon: IconName;
+  readonly path: string;
+  readonly name: string;
+  readonly waiting?: number;
+}
+
+function PageLink({ icon, path, name, waiting = 0 }: LinkProps): ReactElement {
+  const open = (event: MouseEvent): void => {
+    if (!isPlainClick(event)) return;
+    event.preventDefault();
+    navigate(path);
+  };
+  return (
+    <a className="icon-button jobs-link" href={path} title={name} aria-label={name} onClick={open}>
+      <Icon name={icon} />
+      {waiting > 0 && (
+        <span className="jobs-failed" aria-hidden="true">
+          {waiting > 99 ? '99+' : waiting}
+        </span>
+      )}
+    </a>
+  );
+}
+
+/** The ways into emergency access and to its review, for those who may. */
+export function GlassLinks({ tenant }: { readonly tenant: string | null }): ReactElement {
+  const { standing } = useSignal(glass);
+  const counts = standing?.counts;
+  const waiting = counts?.unreviewed ?? 0;
+  return (
+    <>
+      {standing?.mayBreak && <PageLink icon="glass" path={breakGlassPath(tenant)} name="Emergency access" />}
+      {counts && (
+        <PageLink
+          icon="review"
+          path={reviewsPath(tenant)}
+          name={waiting > 0 ? `Review of emergency access, ${formatCount(waiting)} waiting` : 'Review of emergency access'}
+          waiting={waiting}
+        />
+      )}
+    </>
   );
 }

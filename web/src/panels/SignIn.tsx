@@ -1,6 +1,5 @@
 /** Signing in, and what a one-time link opens: a session, or choosing what one signs in with. */
 import { useEffect, useState, type FormEvent, type ReactElement, type ReactNode } from 'react';
-import { RequestFailure } from '../client/http';
 import {
   enrol,
   fetchEnrolment,
@@ -19,30 +18,8 @@ import { navigate } from '../store/navigation';
 import { look } from '../store/session';
 import mark from '../ui/mark.svg';
 import '../ui/sign-in.css';
-import { problemText, type Failure } from './sign-in-text';
-
-const failureOf = (error: unknown): Failure =>
-  error instanceof RequestFailure
-    ? { what: error.what, advice: error.advice }
-    : { what: 'That did not work.', advice: 'Try again.' };
-
-/** One thing at a time: while it runs the form is shut, and what went wrong is said. */
-function useAttempt(): [Failure | null, boolean, (work: () => Promise<void>) => void] {
-  const [failure, setFailure] = useState<Failure | null>(null);
-  const [busy, setBusy] = useState(false);
-  const attempt = (work: () => Promise<void>): void => {
-    setBusy(true);
-    setFailure(null);
-    work().then(
-      () => setBusy(false),
-      (error: unknown) => {
-        setBusy(false);
-        setFailure(failureOf(error));
-      },
-    );
-  };
-  return [failure, busy, attempt];
-}
+import { useAttempt, type Failure } from './form';
+import { problemText } from './sign-in-text';
 
 function Card(p: { readonly title: string; readonly failure: Failure | null; readonly children: ReactNode }): ReactElement {
   return (

@@ -11,7 +11,7 @@ import { Badge, Notice } from '../ui/controls';
 import { formatCount } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { About } from './About';
-import { Account, JobsLink, TenantSwitch } from './Header';
+import { Account, GlassLinks, JobsLink, TenantSwitch } from './Header';
 import { StudyRow } from './StudyRow';
 
 const MODALITIES = ['CT', 'MR', 'CR', 'DX', 'MG', 'US', 'XA', 'PT', 'NM'];
@@ -284,6 +284,7 @@ export function StudyList({ tenant, tenants, demo, onIdle }: Props): ReactElemen
         <span className="count" role="status">
           {countText(state)}
         </span>
+        <GlassLinks tenant={tenant} />
         <JobsLink tenant={tenant} />
         <Account tenant={tenant} />
         <About />

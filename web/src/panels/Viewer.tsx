@@ -2,7 +2,8 @@
 import { useCallback, useEffect, useMemo, useState, type ReactElement } from 'react';
 import { runKey } from '../actions/viewer-actions';
 import type { StudyDetail } from '../client/console';
-import { listPath } from '../client/place';
+import { breakGlassPath, listPath } from '../client/place';
+import { glass } from '../store/glass';
 import { navigate } from '../store/navigation';
 import { useSignal } from '../store/signal';
 import { PANES, ViewerStore } from '../store/viewer';
@@ -64,6 +65,7 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
   const [sheet, setSheet] = useState(false);
   const [mprView, setMprView] = useState<MprView | null>(null);
   const { study, failure, layout, active, series, hung, mpr } = useSignal(viewer.state);
+  const mayBreak = useSignal(glass).standing?.mayBreak === true;
   const nothing = study !== null && [...series.values()].every((state) => state.kind === 'no-picture');
 
   useEffect(() => {
@@ -98,6 +100,11 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
     };
   }, [mpr, views]);
 
+  const again = { label: 'Try again', onPress: () => void viewer.open() };
+  // Whoever may break the glass is told of it where a study is shut to them, or is not there: both look the same.
+  const emergency = { label: 'Emergency access…', onPress: () => navigate(breakGlassPath(tenant)) };
+  const shut = mayBreak && (failure?.status === 403 || failure?.status === 404);
+
   return (
     <div className="viewer">
       <header className="viewer-header">
@@ -114,7 +121,7 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
       </aside>
       <main className={`panes panes-${layout}`} data-behind={mpr || undefined}>
         {failure ? (
-          <Notice alert title={failure.what} advice={failure.advice} action={{ label: 'Try again', onPress: () => void viewer.open() }} />
+          <Notice alert title={failure.what} advice={failure.advice} action={shut ? emergency : again} />
         ) : nothing ? (
           <Notice title="No pictures in this study." advice="Its objects are listed in the series panel; this viewer shows images only." />
         ) : (

@@ -1,9 +1,5 @@
 /** What went wrong on the way through an identity provider, in words. Pure. */
-
-export interface Failure {
-  readonly what: string;
-  readonly advice: string;
-}
+import type { Failure } from './form';
 
 const ASK = 'Ask whoever runs this archive.';
 const OTHERWISE = 'Try again later, or use an account of this archive.';

@@ -3,7 +3,7 @@ import { fetchStudies, fetchStudy } from '../../src/client/console';
 import { syntaxOfPart } from '../../src/client/dicomweb';
 import { get, isAbort, readJson, RequestFailure } from '../../src/client/http';
 import { firstPart, parameter } from '../../src/client/multipart';
-import { dicomwebRoot, jobsPath, listPath, parsePlace, viewerPath } from '../../src/client/place';
+import { breakGlassPath, dicomwebRoot, jobsPath, listPath, parsePlace, reviewsPath, viewerPath } from '../../src/client/place';
 
 const bytes = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
 const text = (data: Uint8Array): string => String.fromCharCode(...data);
@@ -45,6 +45,8 @@ describe('addresses', () => {
     expect(parsePlace('/t/demo/viewer/1.2.3')).toEqual({ tenant: 'demo', screen: { kind: 'viewer', study: '1.2.3' } });
     expect(parsePlace('/jobs')).toEqual({ tenant: null, screen: { kind: 'jobs' } });
     expect(parsePlace('/t/demo/jobs')).toEqual({ tenant: 'demo', screen: { kind: 'jobs' } });
+    expect(parsePlace('/t/demo/break-glass')).toEqual({ tenant: 'demo', screen: { kind: 'break-glass' } });
+    expect(parsePlace('/reviews')).toEqual({ tenant: null, screen: { kind: 'reviews' } });
     expect(parsePlace('/viewer/1.2.3').screen).toEqual({ kind: 'viewer', study: '1.2.3' });
     expect(parsePlace('/viewer/%3Cscript%3E').screen).toEqual({ kind: 'list' });
     expect(parsePlace('/t/..%2f/viewer/1').tenant).toBeNull();
@@ -54,6 +56,8 @@ describe('addresses', () => {
     for (const tenant of [null, 'demo']) {
       expect(parsePlace(viewerPath(tenant, '1.2')).tenant).toBe(tenant);
       expect(parsePlace(listPath(tenant)).tenant).toBe(tenant);
+      expect(parsePlace(breakGlassPath(tenant))).toEqual({ tenant, screen: { kind: 'break-glass' } });
+      expect(parsePlace(reviewsPath(tenant))).toEqual({ tenant, screen: { kind: 'reviews' } });
       expect(parsePlace(jobsPath(tenant))).toEqual({ tenant, screen: { kind: 'jobs' } });
     }
     expect(dicomwebRoot('demo')).toBe('/t/demo/dicomweb');

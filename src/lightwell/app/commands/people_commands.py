@@ -26,6 +26,8 @@ from lightwell.app.commands.options import (
 )
 from lightwell.app.settings import DEFAULT_HTTP, parse_endpoint
 from lightwell.app.wiring import House
+from lightwell.domain.people.glass import DEFAULT_PLACES
+from lightwell.domain.people.model import Person
 from lightwell.domain.tenants.model import DEFAULT
 from lightwell.kernel.errors import Invalid
 
@@ -102,6 +104,7 @@ def list_users(
                     "roles": sorted(p.roles),
                     "disabled": p.disabled,
                     "issuer": p.issuer or None,
+                    "sealed": _seal(p),
                     "created": p.created.isoformat(),
                 }
                 for p in people
@@ -110,11 +113,18 @@ def list_users(
             return
         table = Table("Login", "Name", "Roles", "Through", "")
         for p in people:
-            roles, state = " ".join(sorted(p.roles)), "shut" if p.disabled else ""
-            table.add_row(p.login, p.name, roles, p.issuer, state)
+            state = ", ".join(filter(None, ("shut" if p.disabled else "", _seal(p) or "")))
+            table.add_row(p.login, p.name, " ".join(sorted(p.roles)), p.issuer, state)
         console.print(table)
 
     with_house(data, work, tenant=tenant)
+
+
+def _seal(person: Person) -> str | None:
+    """How the envelope of a sealed account is."""
+    if person.seal is None:
+        return None
+    return f"unsealed {person.seal.broken:%Y-%m-%d}" if person.seal.broken else "sealed"
 
 
 @users.command("change")
@@ -150,6 +160,37 @@ def enrol_user(
         _show_secret(link_url(http, tenant, made.secret))
 
     with_house(data, work, tenant=tenant)
+
+
+@users.command("seal")
+def seal_user(
+    login: str,
+    data: DataOption,
+    role: Annotated[
+        list[str] | None, typer.Option("--role", help="Of an account that is made now.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name shown to people.")] = "",
+    place: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            help="Where it may be used: loopback, private, public, or a network; may be repeated."
+            "  [default: loopback, private]",
+        ),
+    ] = None,
+    tenant: TenantOption = DEFAULT,
+) -> None:
+    """Seal an emergency account: prints its new password, once, for an envelope. Each use of it alarms, and
+    waits for review; seal it again afterwards."""
+
+    async def work(house: House, context: Context) -> None:
+        made = await house.people.seal(
+            context, login, name=name, roles=role or (), places=place or DEFAULT_PLACES
+        )
+        notes.print(f"{login} is sealed. Its password, for the envelope:", highlight=False)
+        _show_secret(made.secret)
+
+    with_house(data, work, tenant=tenant, founds=True)
 
 
 # --- keys of programs ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 
 from lightwell.access.context import Tenant
@@ -182,6 +183,17 @@ async def forget_sign_ins(work: Database) -> int:
             "DELETE FROM throttle WHERE since < now() - interval '1 day' AND until < now()"
         )
     return int(asked.split()[-1]) + int(tried.split()[-1])
+
+
+async def glass_queue(work: Database, overdue_after: timedelta) -> dict[str, int]:
+    """How many openings of all tenants wait for a verdict, and how many for too long: numbers for alerts."""
+    async with work.session() as connection:
+        row = await connection.fetchrow(
+            "SELECT count(*) AS unreviewed, count(*) FILTER (WHERE since <= now() - $1::interval) AS overdue"
+            " FROM opening WHERE reviewed IS NULL",
+            overdue_after,
+        )
+    return {"glass_unreviewed": row["unreviewed"], "glass_overdue": row["overdue"]} if row else {}
 
 
 async def refresh_statistics(work: Database) -> int:

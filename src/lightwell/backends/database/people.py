@@ -6,12 +6,14 @@ import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import orjson
 
 from lightwell.access.context import Tenant
 from lightwell.backends.database.pool import Database
+from lightwell.domain.people.glass import Opened, OpeningKind, Seal
 from lightwell.domain.people.model import (
     Bearer,
     BearerKind,
@@ -40,6 +42,25 @@ _PERSON = (
     "SELECT p.*, ARRAY(SELECT r.role FROM person_role r WHERE r.tenant = p.tenant"
     " AND r.person_id = p.person_id) AS roles FROM person p WHERE p.tenant = $1"
 )
+
+
+# What `bearer_of` says (migration 0012), of one session or program whose tenant and id are known.
+_STANDING = {
+    BearerKind.SESSION: (
+        "SELECT 'session' AS kind, s.tenant, s.session_id AS id, coalesce(p.login, s.name) AS name,"
+        " coalesce(s.roles, ARRAY(SELECT r.role FROM person_role r WHERE r.tenant = s.tenant"
+        " AND r.person_id = s.person_id)) AS roles, '{}'::text[] AS scopes, s.created, s.seen, s.expires,"
+        " s.idle, s.proved, coalesce(p.disabled, false) AS disabled, s.ended,"
+        " opened_by(s.digest) AS opened"
+        " FROM session s LEFT JOIN person p ON p.tenant = s.tenant AND p.person_id = s.person_id"
+        " WHERE s.tenant = $1 AND s.session_id = $2"
+    ),
+    BearerKind.PROGRAM: (
+        "SELECT 'program' AS kind, tenant, program_id AS id, name, roles, scopes, created, created AS seen,"
+        " expires, NULL::interval AS idle, created AS proved, false AS disabled, revoked AS ended,"
+        " '[]'::jsonb AS opened FROM program WHERE tenant = $1 AND program_id = $2"
+    ),
+}
 
 
 class PostgresPeople:
@@ -119,6 +140,13 @@ class PostgresPeople:
         )
         return tuple(_session(row) for row in rows)
 
+    async def session(self, tenant: Tenant, session_id: uuid.UUID) -> Session | None:
+        """See the port."""
+        rows = await self._rows(
+            tenant, "SELECT * FROM session WHERE tenant = $1 AND session_id = $2", session_id
+        )
+        return _session(rows[0]) if rows else None
+
     async def link(self, tenant: Tenant, digest: bytes) -> Link | None:
         """See the port."""
         rows = await self._rows(
@@ -145,10 +173,18 @@ class PostgresPeople:
         return tuple(_provider(row) for row in rows)
 
     async def bearer(self, digest: bytes) -> Bearer | None:
-        """See the port. Through the one function that looks into every tenant."""
+        """See the port. Through the two functions that look into every tenant."""
         async with self._database.session() as connection:
-            row = await connection.fetchrow("SELECT * FROM bearer_of($1)", digest)
+            row = await connection.fetchrow(
+                "SELECT b.*, opened_by($1) AS opened FROM bearer_of($1) b", digest
+            )
         return _bearer(row) if row else None
+
+    async def standing(self, bearer: Bearer) -> Bearer | None:
+        """See the port."""
+        where = Tenant(bearer.tenant, "", "", "")
+        rows = await self._rows(where, _STANDING[bearer.kind], bearer.id)
+        return _bearer(rows[0]) if rows else None
 
     async def own_policies(self, tenant: Tenant) -> tuple[tuple[str, str, str, datetime], ...]:
         """See the port."""
@@ -214,7 +250,14 @@ def _person(row: asyncpg.Record) -> Person:
         row["disabled"],
         issuer=row["issuer"] or "",
         subject=row["subject"] or "",
+        seal=_seal(row),
     )
+
+
+def _seal(row: asyncpg.Record) -> Seal | None:
+    if row["sealed"] is None:
+        return None
+    return Seal(row["sealed"], tuple(row["seal_places"]), row["seal_broken"])
 
 
 def _passkey(row: asyncpg.Record) -> Passkey:
@@ -297,6 +340,16 @@ def _bearer(row: asyncpg.Record) -> Bearer:
         proved=row["proved"],
         disabled=row["disabled"],
         ended=row["ended"],
+        opened=tuple(_opened(each) for each in orjson.loads(row["opened"])),
+    )
+
+
+def _opened(said: dict[str, Any]) -> Opened:
+    return Opened(
+        uuid.UUID(said["id"]),
+        OpeningKind(said["kind"]),
+        datetime.fromisoformat(said["until"]),
+        frozenset((issuer, pid) for issuer, pid in said["keys"]),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from lightwell.access.commit import ChangeSet, FactsChanged
+from lightwell.backends.database.glass import GLASS_WRITERS, end_openings
 from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.people import model as m
 from lightwell.kernel.errors import Conflict
@@ -224,9 +225,27 @@ async def _session_seen(connection: Connection, change: ChangeSet, row: m.Sessio
     return False
 
 
+async def _session_proved(
+    connection: Connection, change: ChangeSet, row: m.SessionProvedRow
+) -> bool:
+    _must_be_first(
+        await connection.execute(
+            "UPDATE session SET digest = $4, proved = $5, seen = greatest(seen, $5)"
+            " WHERE tenant = $1 AND session_id = $2 AND digest = $3 AND ended IS NULL",
+            change.tenant.key,
+            row.session_id,
+            row.digest,
+            row.new_digest,
+            row.at,
+        )
+    )
+    return True
+
+
 async def _sessions_ended(
     connection: Connection, change: ChangeSet, row: m.SessionsEndedRow
 ) -> bool:
+    await end_openings(connection, change.tenant.key, row)
     await connection.execute(
         "UPDATE session SET ended = $2, ended_by = $3 WHERE tenant = $1 AND ended IS NULL"
         " AND (session_id = $4 OR person_id = $5)",
@@ -435,6 +454,7 @@ PEOPLE_WRITERS: dict[type, Writer] = {
     m.ProgramRevokedRow: _program_revoked,
     m.SessionRow: _session,
     m.SessionSeenRow: _session_seen,
+    m.SessionProvedRow: _session_proved,
     m.SessionsEndedRow: _sessions_ended,
     m.LinkRow: _link,
     m.LinkUsedRow: _link_used,
@@ -448,4 +468,5 @@ PEOPLE_WRITERS: dict[type, Writer] = {
     m.ConsentRow: _consent,
     m.RelationRow: _relation,
     m.LimitsRow: _limits,
+    **GLASS_WRITERS,
 }

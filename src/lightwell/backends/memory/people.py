@@ -13,6 +13,7 @@ from lightwell.access.commit import FactsChanged
 from lightwell.access.context import Actor, Tenant
 from lightwell.access.policy import Rules
 from lightwell.access.sight import NOBODY, Standing
+from lightwell.backends.memory.glass import GLASS_WRITERS, end_openings, opened_by
 from lightwell.backends.memory.tables import (
     MemoryDatabase,
     PasskeyRecord,
@@ -87,6 +88,11 @@ class MemoryPeople:
         records = reversed(self._of(tenant).sessions.values())
         return tuple(record.session for record in records if record.session.ended is None)
 
+    async def session(self, tenant: Tenant, session_id: uuid.UUID) -> m.Session | None:
+        """See the port."""
+        record = self._of(tenant).sessions.get(session_id)
+        return record.session if record else None
+
     async def link(self, tenant: Tenant, digest: bytes) -> m.Link | None:
         """See the port."""
         return self._of(tenant).links.get(digest)
@@ -118,6 +124,14 @@ class MemoryPeople:
     async def providers(self, tenant: Tenant) -> tuple[IdentityProvider, ...]:
         """See the port."""
         return tuple(sorted(self._of(tenant).providers.values(), key=lambda each: each.name))
+
+    async def standing(self, bearer: m.Bearer) -> m.Bearer | None:
+        """See the port."""
+        tables = self._database.of(bearer.tenant)
+        session, program = tables.sessions.get(bearer.id), tables.programs.get(bearer.id)
+        if session is not None:
+            return _session_bearer(bearer.tenant, tables, session.session)
+        return _program_bearer(bearer.tenant, program.program) if program is not None else None
 
     async def own_policies(self, tenant: Tenant) -> tuple[tuple[str, str, str, datetime], ...]:
         """See the port."""
@@ -174,6 +188,7 @@ def _session_bearer(tenant: int, tables: TenantTables, session: m.Session) -> m.
         proved=session.proved,
         disabled=record.person.disabled if record else False,
         ended=session.ended,
+        opened=opened_by(tables, session.session_id),
     )
 
 
@@ -347,9 +362,21 @@ def _session_seen(_database: MemoryDatabase, tables: TenantTables, row: m.Sessio
     return False
 
 
+def _session_proved(
+    _database: MemoryDatabase, tables: TenantTables, row: m.SessionProvedRow
+) -> bool:
+    old = tables.sessions.draft(row.session_id)
+    _must_be_first(old is not None and old.digest == row.digest and old.session.ended is None)
+    if old is not None:
+        session = replace(old.session, proved=row.at, seen=max(old.session.seen, row.at))
+        tables.sessions.put(row.session_id, SessionRecord(session, row.new_digest))
+    return True
+
+
 def _sessions_ended(
     _database: MemoryDatabase, tables: TenantTables, row: m.SessionsEndedRow
 ) -> bool:
+    end_openings(tables, row)
     for key, old in tables.sessions.drafts():
         meant = key == row.session_id or (
             row.person_id is not None and old.session.person_id == row.person_id
@@ -453,6 +480,7 @@ PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] 
     m.ProgramRevokedRow: _program_revoked,
     m.SessionRow: _session,
     m.SessionSeenRow: _session_seen,
+    m.SessionProvedRow: _session_proved,
     m.SessionsEndedRow: _sessions_ended,
     m.LinkRow: _link,
     m.LinkUsedRow: _link_used,
@@ -465,4 +493,5 @@ PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] 
     m.ProviderRow: _provider,
     m.ProviderChangedRow: _provider_changed,
     m.ProviderGoneRow: _provider_gone,
+    **GLASS_WRITERS,
 }

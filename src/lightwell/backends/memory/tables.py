@@ -29,6 +29,7 @@ from lightwell.domain.archive.model import (
     SeriesPack,
 )
 from lightwell.domain.patients.model import PatientFacts
+from lightwell.domain.people.glass import Opening
 from lightwell.domain.people.model import (
     Challenge,
     Credentials,
@@ -165,6 +166,14 @@ class SessionRecord:
     digest: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class OpeningRecord:
+    """Something opened in an emergency, and whose session it was."""
+
+    opening: Opening
+    person_id: uuid.UUID
+
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -245,6 +254,7 @@ class TenantTables:
     limits: Table[tuple[uuid.UUID, Limit], frozenset[str]] = field(default_factory=Table)
     sensitive: Table[str, SensitiveRow] = field(default_factory=Table)
     providers: Table[str, IdentityProvider] = field(default_factory=Table)
+    openings: Table[uuid.UUID, OpeningRecord] = field(default_factory=Table)
     events: Table[int, Event] = field(default_factory=Table)
     audit: Table[int, AuditRecord] = field(default_factory=Table)
     other: Table[int, object] = field(default_factory=Table)  # rows of other rooms, in order

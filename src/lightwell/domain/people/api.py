@@ -13,6 +13,7 @@ from lightwell.access.context import ActorKind, Context
 from lightwell.access.operation import Act, operation
 from lightwell.access.ports import PolicySource
 from lightwell.access.roles import Role, checked_roles
+from lightwell.domain.people.glass import DEFAULT_PLACES, Seal, SealRow, checked_places
 from lightwell.domain.people.model import (
     ENROL_LIFE,
     KEY_LIFE,
@@ -34,6 +35,7 @@ from lightwell.domain.people.model import (
     checked_life,
     checked_login,
     checked_scopes,
+    folded_login,
 )
 from lightwell.domain.people.passwords import new_password, normalised
 from lightwell.domain.people.ports import Hasher, PeopleBook
@@ -150,11 +152,59 @@ class People:
                 "This account signs in through an identity provider.",
                 remedy="Add a local account beside it, under another login.",
             )
+        if person.seal is not None:
+            raise Conflict(
+                f"{person.login!r} is a sealed account: only its envelope opens it.",
+                remedy="`lightwell user seal` gives it a new password.",
+            )
         token, link = self._link(
             act.context, LinkKind.ENROL, ENROL_LIFE, person_id=person.person_id
         )
         await act.commit((LinkRow(link),))
         return Made(person.person_id, token)
+
+    @operation(Action.PEOPLE_SEAL_CHANGE)
+    async def seal(
+        self,
+        act: Act,
+        login: str,
+        *,
+        name: str = "",
+        roles: Iterable[str] = (),
+        places: Iterable[str] = DEFAULT_PLACES,
+    ) -> Made:
+        """Seal an emergency account, which is made when it is not there. The secret is its new password, for
+        an envelope: it opens the account alone, from these network places. What it had before is over, its
+        sessions too.
+
+        Raises Conflict for somebody's own account, Invalid for roles given to one that has some.
+        """
+        context, given = act.context, frozenset(roles)
+        at = checked_places(places)
+        known = await self._book.person(context.tenant, folded_login(login))
+        if known is None:
+            person = self._new_person(context, login, name, given)
+        else:
+            person = known[0]
+            if given and given != person.roles:
+                raise Invalid(
+                    f"{person.login!r} has roles already.",
+                    remedy="`lightwell user change` changes them.",
+                )
+            may_give(context, person.roles)
+            await self._nobodys(context, *known)
+        act.about(
+            subject=person.login, detail=f"{' '.join(sorted(person.roles))} from {' '.join(at)}"
+        )
+        password, now = new_password(), self.clock.now()
+        hashed = await self._hasher.hashed(normalised(password))
+        rows: tuple[object, ...] = (
+            SealRow(person.person_id, Seal(now, at), hashed),
+            SessionsEndedRow(now, str(context.actor), None, person.person_id),
+        )
+        made = () if known else (PersonRow(person),)
+        await act.commit((*made, *rows), (Event("AccountSealed", {"login": person.login}),))
+        return Made(person.person_id, password)
 
     # --- links -------------------------------------------------------------------------------------
 
@@ -292,6 +342,18 @@ class People:
     async def _must_be_free(self, context: Context, login: str) -> None:
         if await self._book.person(context.tenant, login) is not None:
             raise Conflict(f"There is an account {login!r}.", remedy="Choose another login.")
+
+    async def _nobodys(self, context: Context, person: Person, known: Credentials) -> None:
+        """Sealing takes over whatever an account had: never somebody's own, nor one that a provider opens.
+        Raises Conflict."""
+        if person.seal is not None:
+            return
+        keys = await self._book.passkeys(context.tenant, person.person_id)
+        if person.issuer or known.password is not None or keys:
+            raise Conflict(
+                f"{person.login!r} is somebody's own account.",
+                remedy="Seal one that nobody signs in with from day to day.",
+            )
 
     async def _named(self, context: Context, login: str) -> Person:
         found = await self._book.person(context.tenant, login.strip().casefold())

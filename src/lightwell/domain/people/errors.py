@@ -17,6 +17,15 @@ class NotSignedIn(LightwellError):
         super().__init__(message, remedy="Try again, or ask whoever runs this archive.")
 
 
+class NotProved(LightwellError):
+    """Somebody signed in could not prove again who they are. The session stays as it is."""
+
+    kind = Kind.REFUSED
+
+    def __init__(self, message: str = "Password or code is not right.") -> None:
+        super().__init__(message, remedy="Try again, or sign in anew.")
+
+
 class TooManyTries(Busy):
     """Too many tries to sign in from there; `until` says when one is heard again."""
 

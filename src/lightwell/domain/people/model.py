@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lightwell.access.roles import ADMINISTRATORS
+from lightwell.domain.people.glass import Opened, Seal
 from lightwell.domain.people.providers import IdentityProvider
 from lightwell.kernel.errors import Invalid
 
@@ -86,6 +87,7 @@ class Person:
     disabled: bool = False
     issuer: str = ""  # of a local account: none
     subject: str = field(default="", repr=False)
+    seal: Seal | None = None  # an emergency account: its password is in an envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class How(StrEnum):
     PASSKEY = "passkey"
     LINK = "link"
     OPENID = "openid"  # an identity provider said so
+    SEALED = "sealed"  # the password from a sealed envelope: nothing beside it, from few places
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,7 @@ class Bearer:
     proved: datetime
     disabled: bool
     ended: datetime | None
+    opened: tuple[Opened, ...] = ()
 
 
 class Over(StrEnum):
@@ -417,8 +421,19 @@ class SessionSeenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionProvedRow:
+    """Its person has proved again who they are: another token from now on. FactsChanged when the session
+    has ended, or its token is another already."""
+
+    session_id: uuid.UUID
+    at: datetime
+    digest: bytes = field(repr=False)
+    new_digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SessionsEndedRow:
-    """One session is over, or all of a person's (`session_id` None)."""
+    """One session is over, or all of a person's (`session_id` None); with it what it had opened."""
 
     at: datetime
     by: str

@@ -2,6 +2,7 @@
 
 Counts tries, asks a browser something and knows it again, opens the session in one transaction with what was
 used up, writes down what failed. It proves nothing itself: only the front doors of this room may hold one.
+The use of a sealed account is an entry of the queue of emergencies, in the same transaction.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from lightwell.access.actions import Action
 from lightwell.access.audit import AuditRecord, Outcome, record
 from lightwell.access.commit import ChangeSet, Committer, Event, FactsChanged
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.domain.people import glass
 from lightwell.domain.people.errors import NotSignedIn, TooManyTries
+from lightwell.domain.people.glass_api import alarm, broken_event
 from lightwell.domain.people.model import (
     CHALLENGE_LIFE,
     Challenge,
@@ -65,7 +68,7 @@ class SignedIn:
 
 
 class Opening:
-    """Begins sessions for the front doors that know who is there."""
+    """Begins sessions for the front doors that know who is there. `seals_broken`: of sealed accounts."""
 
     def __init__(
         self, book: PeopleBook, tries: TryCounter, committer: Committer, clock: Clock
@@ -74,6 +77,7 @@ class Opening:
         self._tries = tries
         self._committer = committer
         self._clock = clock
+        self.seals_broken = 0
 
     # --- tries --------------------------------------------------------------------------------------
 
@@ -187,12 +191,19 @@ class Opening:
         )
         token = new_token(TokenKind.SESSION)
         entry = self._entry(who, name, Outcome.DONE, now, detail or how)
-        written = (*rows, SessionRow(session, digest(token)))
+        written: tuple[object, ...] = (*rows, SessionRow(session, digest(token)))
+        seal = _seal_use(session) if how is How.SEALED else None
+        if seal is not None:
+            written += (glass.OpeningRow(seal),)
+            events += (broken_event(seal),)
         change = ChangeSet(who.tenant, written, events, (*records, entry))
         try:
             await self._committer.commit(change)
         except FactsChanged:  # the same code, link or answer a moment ago: used is used
             raise self.refusal(who, name) from None
+        if seal is not None:
+            self.seals_broken += 1
+            alarm(seal, who.tenant.name)
         await self._tries.give_back(who.tenant, address_key(who.origin), now)
         return SignedIn(token, session, codes)
 
@@ -221,6 +232,19 @@ class Opening:
         """Record a try that failed; what to raise."""
         self.note_refused(who, name)
         return NotSignedIn(message) if message else NotSignedIn()
+
+
+def _seal_use(session: Session) -> glass.Opening:
+    """The use of a sealed account as an entry of the queue: open as long as its session."""
+    return glass.Opening(
+        opening_id=uuid.uuid4(),
+        kind=glass.OpeningKind.SEAL,
+        session_id=session.session_id,
+        login=session.name,
+        origin=session.origin,
+        since=session.created,
+        until=session.expires,
+    )
 
 
 def _printable(agent: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lightwell.access.actions import Action
 from lightwell.access.cedar import ABOUT_STUDIES, Policy, checked_policies
 from lightwell.access.commit import Committer, Event
-from lightwell.access.context import Actor, ActorKind
+from lightwell.access.context import Actor, ActorKind, Context, Purpose
 from lightwell.access.operation import Act, operation
 from lightwell.access.policy import Decision, decide, look
 from lightwell.access.ports import PolicySource
@@ -101,8 +102,9 @@ class Policies:
                 return Decision(False, "the account is shut")
             login, roles = found[0].login, found[0].roles
         actor = Actor(ActorKind.PERSON, login, home=tenant.name, roles=roles)
-        asked = replace(act.context, actor=actor, channel="console", stepped_up=False)
-        return decide(asked, action, await self.policy.in_force(tenant))
+        asked = _as_of(act.context, actor)
+        rules = await self.policy.in_force(tenant)
+        return _once_proved(asked, lambda who: Reach(decide(who, action, rules))).decision
 
     @operation(Action.POLICY_DECISION_EXPLAIN)
     async def reach(
@@ -133,14 +135,41 @@ class Policies:
                 return Reach(Decision(False, "the account is shut"))
             actor = replace(actor, name=found[0].login, roles=found[0].roles)
             standing = await self.policy.standing(tenant, actor)
-        asked = replace(
-            act.context, actor=actor, channel="console", stepped_up=False, opened=frozenset()
-        )
+        asked = _as_of(act.context, actor)
         rules = await self.policy.in_force(tenant)
         if not study_uid:
-            decision, sight = look(asked, action, rules, standing)
-            return Reach(decision, sight=sight)
+
+            def of_all(who: Context) -> Reach:
+                decision, sight = look(who, action, rules, standing)
+                return Reach(decision, sight=sight)
+
+            return _once_proved(asked, of_all)
         facts = await self._studies.facts(tenant, study_uid, standing)
         if facts is None:
             raise Missing("There is no such study.")
-        return Reach(decide(asked, action, rules, facts), tuple(f for f in Fact if f in facts))
+        told = tuple(f for f in Fact if f in facts)
+        return _once_proved(asked, lambda who: Reach(decide(who, action, rules, facts), told))
+
+
+def _as_of(context: Context, actor: Actor) -> Context:
+    """What somebody would ask in a browser, who has proved nothing lately and opened nothing."""
+    return replace(
+        context,
+        actor=actor,
+        channel="console",
+        purpose=Purpose.TREATMENT,
+        stepped_up=False,
+        opened=frozenset(),
+    )
+
+
+def _once_proved(asked: Context, decided: Callable[[Context], Reach]) -> Reach:
+    """What is decided; of somebody who has proved lately who they are, where that is all that is missing."""
+    found = decided(asked)
+    if found.decision.allowed:
+        return found
+    proved = decided(replace(asked, stepped_up=True))
+    if not proved.decision.allowed:
+        return found
+    reason = f"{proved.decision.reason}, once proved again who one is"
+    return replace(proved, decision=replace(proved.decision, reason=reason))

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from lightwell.access.context import Tenant
 from lightwell.access.sight import Facts, Standing
 from lightwell.domain.people.errors import Step
+from lightwell.domain.people.glass import Opening, QueueCounts, Which
 from lightwell.domain.people.model import (
     Bearer,
     Challenge,
@@ -56,6 +57,9 @@ class PeopleBook(Protocol):
     async def sessions(self, tenant: Tenant) -> tuple[Session, ...]:
         """Sessions that nobody has ended, newest first; also such as have expired by themselves."""
 
+    async def session(self, tenant: Tenant, session_id: uuid.UUID) -> Session | None:
+        """The session of that id, ended or not."""
+
     async def link(self, tenant: Tenant, digest: bytes) -> Link | None:
         """The link of that digest."""
 
@@ -63,7 +67,10 @@ class PeopleBook(Protocol):
         """What was asked and not answered yet."""
 
     async def bearer(self, digest: bytes) -> Bearer | None:
-        """What stands behind a token, of whichever tenant."""
+        """What stands behind a token, of whichever tenant; with what it has opened."""
+
+    async def standing(self, bearer: Bearer) -> Bearer | None:
+        """The same session or program as it is now, whatever its token is meanwhile."""
 
     async def providers(self, tenant: Tenant) -> tuple[IdentityProvider, ...]:
         """The tenant's identity providers, by name; those that are switched off, too."""
@@ -83,6 +90,24 @@ class StudyFacts(Protocol):
 
     async def facts(self, tenant: Tenant, study_uid: str, standing: Standing) -> Facts | None:
         """The facts that policies are told of; None when there is no such study."""
+
+
+class GlassBook(Protocol):
+    """What was opened in emergencies. Raises Unavailable."""
+
+    async def of_session(self, tenant: Tenant, session_id: uuid.UUID) -> tuple[Opening, ...]:
+        """What a session has opened and nobody has ended; also such as is over by its time."""
+
+    async def opening(self, tenant: Tenant, opening_id: uuid.UUID) -> Opening | None:
+        """The opening of that id."""
+
+    async def openings(
+        self, tenant: Tenant, which: Which, limit: int, before: uuid.UUID | None
+    ) -> tuple[Opening, ...]:
+        """Newest first; `before`: only what is older than that one."""
+
+    async def counts(self, tenant: Tenant, now: datetime) -> QueueCounts:
+        """How the queue is doing."""
 
 
 class TryCounter(Protocol):

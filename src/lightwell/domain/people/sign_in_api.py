@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lightwell.access.actions import Action
 from lightwell.access.audit import Outcome, record
-from lightwell.access.commit import ChangeSet, Committer
-from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.access.commit import ChangeSet, Committer, FactsChanged
+from lightwell.access.context import Actor, ActorKind, Context, Purpose, Tenant
+from lightwell.access.operation import Act, operation
 from lightwell.access.ports import PolicySource
 from lightwell.access.roles import Role
 from lightwell.domain.people import totp
-from lightwell.domain.people.errors import NotSignedIn
+from lightwell.domain.people.errors import NotProved, NotSignedIn
+from lightwell.domain.people.glass import Opened, SealBrokenRow, allowed_from
 from lightwell.domain.people.model import (
     PROVED,
     SEEN_STEP,
@@ -40,6 +43,8 @@ from lightwell.domain.people.model import (
     Person,
     PersonRow,
     RecoveryUsedRow,
+    Session,
+    SessionProvedRow,
     SessionSeenRow,
     SessionsEndedRow,
     TotpUsedRow,
@@ -63,11 +68,14 @@ from lightwell.domain.people.tokens import (
     digest,
     is_token,
     new_recovery_codes,
+    new_token,
     recovery_digest,
 )
 from lightwell.domain.tenants.model import DEFAULT
 from lightwell.kernel.clock import Clock
-from lightwell.kernel.errors import Invalid, LightwellError, Missing
+from lightwell.kernel.errors import Invalid, LightwellError, Missing, Unavailable
+
+log = logging.getLogger("lightwell.people")
 
 REMEMBER_SECONDS: Final = 2.0  # a revoked token is refused everywhere within 5 s
 REMEMBERED: Final = 8192
@@ -85,6 +93,15 @@ class Enrolment:
 
     def __repr__(self) -> str:
         return f"Enrolment({self.login})"
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """With what one can prove again who one is. None at all: the session came by a link or a provider."""
+
+    password: bool
+    code: bool
+    passkey: bool
 
 
 class SignIn:
@@ -111,6 +128,11 @@ class SignIn:
         self.clock = clock
         self._known: OrderedDict[bytes, tuple[float, Bearer | None]] = OrderedDict()
 
+    @property
+    def seals_broken(self) -> int:
+        """The uses of sealed accounts that this process saw."""
+        return self._opening.seals_broken
+
     # --- being recognised -------------------------------------------------------------------------
 
     async def recognise(self, token: str) -> Bearer | None:
@@ -124,16 +146,18 @@ class SignIn:
             bearer = known[1]
         else:
             bearer = await self._book.bearer(key)
+            if bearer is not None and bearer.opened:  # without what is over by its time
+                bearer = replace(bearer, opened=self._open_now(bearer))
             self._known[key] = (now, bearer)
             self._known.move_to_end(key)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-            self._note_seen(key, bearer)
+            self._note_seen(bearer)
         if bearer is None or judge(bearer, self.clock.now()) is not None:
             return None
         return bearer
 
-    def _note_seen(self, key: bytes, bearer: Bearer | None) -> None:
+    def _note_seen(self, bearer: Bearer | None) -> None:
         if bearer is None or bearer.idle is None:
             return
         now = self.clock.now()
@@ -160,7 +184,19 @@ class SignIn:
             roles=bearer.roles,
             scopes=bearer.scopes,
             session=str(bearer.id) if person else "",
+            # Only at home: there is no way to open a patient of another tenant.
+            glass=self._glass(bearer) if tenant.key == home.key else "",
         )
+
+    def _open_now(self, bearer: Bearer) -> tuple[Opened, ...]:
+        if not bearer.opened:
+            return ()
+        now = self.clock.now()
+        return tuple(opened for opened in bearer.opened if now < opened.until)
+
+    def _glass(self, bearer: Bearer) -> str:
+        """Part of the actor, so that what was granted while the glass was broken ends with it."""
+        return " ".join(sorted(str(opened.opening_id) for opened in self._open_now(bearer)))
 
     def context(
         self, bearer: Bearer, home: Tenant, tenant: Tenant, channel: str, origin: str
@@ -169,7 +205,31 @@ class SignIn:
         actor = self.actor(bearer, home, tenant)
         person = bearer.kind is BearerKind.SESSION
         proved = person and self.clock.now() - bearer.proved < PROVED
-        return Context(tenant, actor, channel=channel, origin=origin, stepped_up=proved)
+        opened = self._open_now(bearer) if actor.glass else ()
+        return Context(
+            tenant,
+            actor,
+            channel=channel,
+            origin=origin,
+            purpose=Purpose.EMERGENCY if opened else Purpose.TREATMENT,
+            stepped_up=proved,
+            opened=frozenset(key for each in opened for key in each.keys),
+        )
+
+    async def unchanged(self, bearer: Bearer) -> bool:
+        """Whether who was recognised a while ago still is, with the same roles, and with all open that was:
+        asked while an answer of many seconds goes out. Never of the token: a proof renews it."""
+        try:
+            now = await self._book.standing(bearer)
+        except Unavailable:
+            return True  # what was granted is read to its end (reliability 3.8); nothing new is
+        self._note_seen(now)
+        return (
+            now is not None
+            and judge(now, self.clock.now()) is None
+            and (now.roles, now.scopes) == (bearer.roles, bearer.scopes)
+            and {o.opening_id for o in bearer.opened} <= {o.opening_id for o in self._open_now(now)}
+        )
 
     # --- password and code ------------------------------------------------------------------------
 
@@ -178,26 +238,45 @@ class SignIn:
         folded = folded_login(login)[:64]
         await self._opening.heard(who, folded)
         found = await self._book.person(who.tenant, folded)
-        credentials = found[1] if found else Credentials()
-        right = await self._hasher.verify(credentials.password, normalised(password)[:1024])
-        if found is None or not right or found[0].disabled:
+        proof = await self._proof(who, found, password, code)
+        if found is None or proof is None:
             raise self._opening.refusal(who, found[0].login if found else "")
+        how, rows = proof
+        signed_in = await self._opening.open(who, found[0], how, rows)
+        await self._opening.forget(who, folded)
+        return signed_in
+
+    async def _proof(
+        self, who: Visitor, found: tuple[Person, Credentials] | None, password: str, code: str
+    ) -> tuple[How, tuple[object, ...]] | None:
+        """What password and code prove of an account, and what is used up by it; None: nothing, at the same
+        cost whether there is such an account or not."""
+        credentials = found[1] if found else Credentials()
+        typed = normalised(password)[:1024]
+        right = await self._hasher.verify(credentials.password, typed)
+        if found is None or not right or found[0].disabled:
+            return None
         person = found[0]
         used = self._second_factor(who, person, credentials, code)
         if used is None:
-            raise self._opening.refusal(who, person.login)
+            return None
         how, rows = used
         if credentials.password is not None and self._hasher.outdated(credentials.password):
-            fresh = await self._hasher.hashed(normalised(password)[:1024])
-            rows = (*rows, PasswordRow(person.person_id, fresh))
-        signed_in = await self._opening.open(who, person, how, rows)
-        await self._opening.forget(who, folded)
-        return signed_in
+            rows = (*rows, PasswordRow(person.person_id, await self._hasher.hashed(typed)))
+        return how, rows
 
     def _second_factor(
         self, who: Visitor, person: Person, known: Credentials, code: str
     ) -> tuple[How, tuple[object, ...]] | None:
         """What the code proves, and what is used up by it; None when it proves nothing."""
+        if person.seal is not None:
+            if not allowed_from(person.seal.places, who.origin):
+                log.warning(
+                    "a sealed account of tenant %s was tried with its password from where it may not be used",
+                    who.tenant.name,
+                )
+                return None
+            return How.SEALED, (SealBrokenRow(person.person_id, self.clock.now()),)
         if known.totp is None:
             # Only accounts of a demonstration tenant are ever made without a second factor.
             return (How.PASSWORD, ()) if who.tenant.demo else None
@@ -378,6 +457,105 @@ class SignIn:
             ),
         )
 
+    # --- proving again ------------------------------------------------------------------------------
+
+    @operation(Action.PEOPLE_SELF_READ)
+    async def ways(self, act: Act) -> Ways:
+        """With what one can prove again who one is."""
+        session = await self._own_session(act.context)
+        if session.person_id is None:
+            return Ways(password=False, code=False, passkey=False)
+        tenant = act.context.tenant
+        found = await self._book.person_by_id(tenant, session.person_id)
+        keys = await self._book.passkeys(tenant, session.person_id)
+        known = found[1] if found else Credentials()
+        return Ways(
+            password=known.password is not None, code=known.totp is not None, passkey=bool(keys)
+        )
+
+    @operation(Action.PEOPLE_SESSION_PROVE)
+    async def prove_by_password(self, act: Act, token: str, password: str, code: str) -> SignedIn:
+        """Prove with all of it at once; the session goes on under a new token (A09). Throttled as a sign-in.
+
+        `token`: the one it had. Raises NotProved, TooManyTries, Missing for who has no account here.
+        """
+        session = await self._own_session(act.context)
+        who = Visitor(act.context.tenant, act.context.origin)
+        await self._opening.heard(who, session.name)
+        found = None
+        if session.person_id is not None:
+            found = await self._book.person_by_id(who.tenant, session.person_id)
+        proof = await self._proof(who, found, password, code)
+        if proof is None:
+            raise NotProved
+        proved = await self._renewed(act, who, session, token, *proof)
+        await self._opening.forget(who, session.name)
+        return proved
+
+    @operation(Action.PEOPLE_SESSION_PROVE)
+    async def prove_request(self, act: Act, site: Site) -> tuple[str, dict[str, Any]]:
+        """A ticket for this session alone, and what its browser is asked: a passkey it has for this site."""
+        session = await self._own_session(act.context)
+        act.about(subject=session.name, detail="passkey asked for")
+        options, challenge = self._passkeys.request(site)
+        who = Visitor(act.context.tenant, act.context.origin)
+        return await self._opening.ask(who, _proving(session), challenge), options
+
+    @operation(Action.PEOPLE_SESSION_PROVE)
+    async def prove_by_passkey(
+        self, act: Act, token: str, site: Site, ticket: str, answer: dict[str, Any]
+    ) -> SignedIn:
+        """Prove with a passkey of this account. Raises as `prove_by_password`."""
+        session = await self._own_session(act.context)
+        who = Visitor(act.context.tenant, act.context.origin)
+        await self._opening.heard(who, session.name)
+        asked = await self._opening.asked(who, ticket, _proving(session))
+        if asked is None:
+            raise NotProved
+        try:
+            found = await self._book.passkey(who.tenant, self._passkeys.credential_id(answer))
+            if found is None or found[0].disabled or found[0].person_id != session.person_id:
+                raise NotProved
+            count = self._passkeys.signed(site, asked.body, answer, found[1])
+        except NotProved:
+            raise
+        except LightwellError:
+            raise NotProved from None
+        rows = (ChallengeUsedRow(asked.digest), PasskeyUsedRow(found[1].credential_id, count))
+        proved = await self._renewed(act, who, session, token, How.PASSKEY, rows)
+        await self._opening.forget(who, session.name)
+        return proved
+
+    async def _own_session(self, context: Context) -> Session:
+        """The session of a person at home. Raises Missing: a program has none, nor has who is elsewhere."""
+        actor = context.actor
+        session = None
+        if actor.kind is ActorKind.PERSON and actor.home == context.tenant.name and actor.session:
+            session = await self._book.session(context.tenant, uuid.UUID(actor.session))
+        if session is None or session.ended is not None:
+            raise Missing("There is no such account.")
+        return session
+
+    async def _renewed(
+        self,
+        act: Act,
+        who: Visitor,
+        session: Session,
+        token: str,
+        how: How,
+        rows: tuple[object, ...],
+    ) -> SignedIn:
+        now, fresh = self.clock.now(), new_token(TokenKind.SESSION)
+        act.about(subject=session.name, detail=how)
+        row = SessionProvedRow(session.session_id, now, digest(token), digest(fresh))
+        try:
+            await act.commit((*rows, row))
+        except FactsChanged:  # the same code or answer a moment ago: used is used
+            raise NotProved from None
+        self._known.pop(digest(token), None)
+        await self._opening.give_back(who)
+        return SignedIn(fresh, replace(session, proved=now))
+
     # --- signing out ------------------------------------------------------------------------------
 
     async def sign_out(self, token: str) -> None:
@@ -409,3 +587,8 @@ def no_such_tenant() -> Missing:
 
 def _place(tenant: Tenant, person_id: uuid.UUID) -> str:
     return f"totp:{tenant.key}:{person_id}"
+
+
+def _proving(session: Session) -> str:
+    """The kind of question that only this session answers."""
+    return f"prove:{session.session_id}"

@@ -41,7 +41,13 @@ from lightwell.gateways.console.views import (
 )
 from lightwell.gateways.http.door import CALLER_SCOPE, PREFIX_SCOPE, TENANT_SCOPE
 from lightwell.gateways.http.identity import Caller
-from lightwell.gateways.http.problems import PROBLEM_JSON, headers_of, problem_body, status_of
+from lightwell.gateways.http.problems import (
+    PROBLEM_JSON,
+    headers_of,
+    problem_body,
+    status_of,
+    type_of,
+)
 from lightwell.kernel.errors import Invalid, LightwellError, Missing
 from lightwell.workflows.api import Jobs
 from lightwell.workflows.ports import State
@@ -246,7 +252,7 @@ async def _refused(_request: Request, error: Exception) -> Response:
     if not isinstance(error, LightwellError):
         raise error
     status = status_of(error)
-    body = problem_body(status, error.message, remedy=error.remedy)
+    body = problem_body(status, error.message, remedy=error.remedy, kind=type_of(error))
     headers = {name.decode(): value.decode() for name, value in headers_of(error)}
     return Response(body, status, headers=headers, media_type=PROBLEM_JSON)
 

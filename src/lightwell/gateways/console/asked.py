@@ -34,5 +34,14 @@ ASKED: Final[Mapping[str, Action | Open]] = MappingProxyType(
         "GET /api/v1/sign-in/provider/{name}": Open.PUBLIC,
         "GET /api/v1/sign-in/provider/{name}/callback": Open.PUBLIC,
         "POST /api/v1/sign-out": Open.PUBLIC,
+        "GET /api/v1/prove": Action.PEOPLE_SELF_READ,
+        "POST /api/v1/prove/password": Action.PEOPLE_SESSION_PROVE,
+        "POST /api/v1/prove/passkey-options": Action.PEOPLE_SESSION_PROVE,
+        "POST /api/v1/prove/passkey": Action.PEOPLE_SESSION_PROVE,
+        "GET /api/v1/glass": Action.PEOPLE_SELF_READ,
+        "POST /api/v1/glass": Action.PEOPLE_GLASS_BREAK,
+        "GET /api/v1/glass/openings": Action.PEOPLE_GLASS_LIST,
+        "POST /api/v1/glass/openings/{opening_id}/end": Action.PEOPLE_GLASS_END,
+        "POST /api/v1/glass/openings/{opening_id}/review": Action.PEOPLE_GLASS_REVIEW,
     }
 )

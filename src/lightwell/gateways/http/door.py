@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from lightwell.access.context import Tenant
 from lightwell.gateways.http.asgi import Answering, Application, Receive, Scope, Send, answer
-from lightwell.gateways.http.exchange import ClientGone, Exchange
+from lightwell.gateways.http.exchange import ClientGone, Exchange, SessionOver
 from lightwell.gateways.http.guard import DoorLimits, Guard
 from lightwell.gateways.http.identity import Caller, Identity
 from lightwell.gateways.http.problems import (
@@ -21,6 +21,7 @@ from lightwell.gateways.http.problems import (
     headers_of,
     problem_body,
     status_of,
+    type_of,
 )
 from lightwell.gateways.http.routes import Matched, Route, RouteTable, split_tenant
 from lightwell.gateways.http.site import Site
@@ -181,7 +182,9 @@ async def _problem(send: Send, error: LightwellError) -> None:
     if error.kind is Kind.BROKEN:
         trace = secrets.token_hex(8)
         log.error("broken (trace %s): %s", trace, error, exc_info=error)
-    body = problem_body(status, error.message, remedy=error.remedy, trace=trace)
+    body = problem_body(
+        status, error.message, remedy=error.remedy, trace=trace, kind=type_of(error)
+    )
     await answer(send, status, body, PROBLEM_JSON, headers_of(error))
 
 
@@ -196,6 +199,9 @@ class Last:
         sending = Answering.of(send)
         try:
             await self._inner(scope, receive, sending)
+        except SessionOver:
+            log.info("an answer was cut: its reader may not read on")
+            raise
         except Exception as error:
             trace = secrets.token_hex(8)
             log.error("unexpected (trace %s)", trace, exc_info=error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import cached_property
 from typing import Final
@@ -15,6 +16,8 @@ from lightwell.gateways.http.problems import HttpProblem
 from lightwell.kernel.errors import Invalid
 
 PARAMETERS_LIMIT: Final = 256
+LOOK_AGAIN_SECONDS: Final = 2.0  # an answer to who may not read on is cut within 5 s
+_NOT_KEPT: Final[Header] = (b"cache-control", b"no-store")
 _ANYONE: Final = Actor(ActorKind.WEB, "local")
 _HOST: Final = re.compile(
     r"[A-Za-z0-9._-]{1,255}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,64}\](?::\d{1,5})?"
@@ -23,6 +26,11 @@ _HOST: Final = re.compile(
 
 class ClientGone(Exception):
     """The client closed the connection before its request was whole: nobody is there to answer."""
+
+
+class SessionOver(Exception):
+    """Who reads may not read on: the session ended, other roles, the glass is whole again. Part of the answer
+    is out, so that the connection has to be cut."""
 
 
 def query_parameters(query_string: bytes) -> list[tuple[str, str]]:
@@ -76,6 +84,7 @@ class Exchange:
         # As plain attributes: `cached_property` takes a lock, and each request asks for them.
         self._by_name: dict[str, list[str]] | None = None
         self._query: list[tuple[str, str]] | None = None
+        self._looked = 0.0  # when the caller was last found to be who they were; monotonic
 
     # --- the request -----------------------------------------------------------------------------
 
@@ -169,11 +178,19 @@ class Exchange:
     async def start(self, status: int, content_type: str, headers: Iterable[Header] = ()) -> None:
         """Begin a response of unknown length; `write` its pieces, then `end`."""
         self.started = True
+        self._looked = time.monotonic()
+        if self._caller is not None and self._caller.in_emergency:
+            # What is read by break-glass stays in no browser: the hour ends there, too.
+            headers = [*(h for h in headers if h[0] != b"cache-control"), _NOT_KEPT]
         head = [(b"content-type", content_type.encode("latin-1")), NOSNIFF, *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
 
     async def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Send a piece of the response; waits when the client reads slowly."""
+        """Send a piece of the response; waits when the client reads slowly. Raises SessionOver."""
+        if self._caller is not None and time.monotonic() - self._looked >= LOOK_AGAIN_SECONDS:
+            self._looked = time.monotonic()
+            if not await self._caller.stays():
+                raise SessionOver
         if piece and self.method != "HEAD":
             await self._send(
                 {"type": "http.response.body", "body": bytes(piece), "more_body": True}

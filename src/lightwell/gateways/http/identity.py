@@ -121,6 +121,15 @@ class Caller:
         """Their context. Raises Missing where the tenant is not theirs."""
         return self.sign_in.context(self.bearer, self.home, tenant, channel, origin)
 
+    @property
+    def in_emergency(self) -> bool:
+        """Whether something is open by break-glass, or a sealed account is used."""
+        return bool(self.bearer.opened)
+
+    async def stays(self) -> bool:
+        """Whether they may still read what they began to: asked while a long answer goes out."""
+        return await self.sign_in.unchanged(self.bearer)
+
 
 class Identity:
     """Recognises whoever makes a request.

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
 
+from lightwell.access.operation import ProofWanted
 from lightwell.domain.archive.errors import TooLarge
 from lightwell.domain.archive.ports import StoreFull
 from lightwell.domain.people.errors import NotSignedIn, TooManyTries
@@ -19,6 +20,8 @@ from lightwell.kernel.errors import Kind, LightwellError
 
 PROBLEM_JSON: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
+PROVE_AGAIN: Final = "urn:lightwell:prove-again"
+"""Problem type (RFC 9457 3.1.1): prove again who you are, and ask for the same once more."""
 
 STATUS_OF_KIND: Final[Mapping[Kind, int]] = MappingProxyType(
     {
@@ -78,9 +81,17 @@ def headers_of(error: LightwellError) -> list[Header]:
     return []
 
 
-def problem_body(status: int, detail: str, *, remedy: str | None = None, trace: str = "") -> bytes:
+def type_of(error: LightwellError) -> str:
+    """The problem type of an error that a program has to tell apart; '' where the status says enough."""
+    return PROVE_AGAIN if isinstance(error, ProofWanted) else ""
+
+
+def problem_body(
+    status: int, detail: str, *, remedy: str | None = None, trace: str = "", kind: str = ""
+) -> bytes:
     """Problem details (RFC 9457)."""
     body: dict[str, object] = {
+        **({"type": kind} if kind else {}),
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,

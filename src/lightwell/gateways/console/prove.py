@@ -1,0 +1,135 @@
+"""Proving again who one is, by the web app: parse, one call, render.
+
+A page asks here when it was told `urn:lightwell:prove-again`, and then asks once more for what it wanted. A
+proof that fails is 403, never 401: the session goes on as it was.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from lightwell.access.context import Context
+from lightwell.domain.people.model import PROVED
+from lightwell.domain.people.ports import Site
+from lightwell.domain.people.sign_in_api import SignedIn, SignIn
+from lightwell.gateways.console.api import PREFIX, deliberate
+from lightwell.gateways.console.sign_in import PasskeyAsked, site_of, small
+from lightwell.gateways.http.door import CALLER_SCOPE
+from lightwell.gateways.http.identity import Caller, Identity, not_recognised, session_cookie
+from lightwell.kernel.errors import Invalid
+
+
+class _Asked(BaseModel):
+    """What is asked for; anything that is not named here is refused (R08)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PasswordProof(_Asked):
+    password: str = Field(max_length=2000, repr=False)
+    code: str = Field(default="", max_length=100, repr=False)
+
+
+class PasskeyProof(_Asked):
+    ticket: str = Field(max_length=100, repr=False)
+    answer: dict[str, Any] = Field(repr=False)
+
+
+class WaysView(BaseModel):
+    """With what the caller can prove again who they are; and for how long that is good, in seconds."""
+
+    password: bool
+    code: bool
+    passkey: bool
+    good_for: int
+
+
+class ProvedView(BaseModel):
+    """Who has proved it. The session goes on under another cookie."""
+
+    name: str
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks; nobody in particular has nothing to prove. Raises HttpProblem 401."""
+    caller: Caller | None = request.scope[CALLER_SCOPE]
+    if caller is None:
+        raise not_recognised()
+    return caller
+
+
+Who = Annotated[Caller, Depends(caller_of)]
+
+
+def at_home(who: Caller, request: Request) -> Context:
+    """The caller's context where their account is, whichever tenant's page they are on."""
+    origin = request.client.host if request.client else ""
+    return who.context(who.home, "console", origin)
+
+
+def site_named(request: Request) -> Site:
+    """The web site by its name. Raises Invalid at an address, where no passkey can be."""
+    site = site_of(request)
+    if site is None:
+        raise Invalid("Passkeys need a name in the address, not a number.", remedy="Use localhost.")
+    return site
+
+
+def add_prove(app: FastAPI, sign_in: SignIn, identity: Identity) -> None:
+    """Put the addresses on the application."""
+    guards = [Depends(deliberate), Depends(small)]
+
+    def proved(request: Request, response: Response, done: SignedIn) -> ProvedView:
+        secure = identity.secure(request.scope)
+        response.headers["set-cookie"] = session_cookie(done.token, secure=secure)
+        response.headers["cache-control"] = "no-store"
+        return ProvedView(name=done.session.name)
+
+    @app.get(f"{PREFIX}/prove", summary="With what to prove again who one is")
+    async def ways(who: Who, request: Request) -> WaysView:
+        found = await sign_in.ways(at_home(who, request))
+        return WaysView(
+            password=found.password,
+            code=found.code,
+            passkey=found.passkey and site_of(request) is not None,
+            good_for=int(PROVED.total_seconds()),
+        )
+
+    @app.post(
+        f"{PREFIX}/prove/password",
+        summary="Prove again who one is with password and code",
+        dependencies=guards,
+    )
+    async def by_password(
+        who: Who, request: Request, response: Response, asked: PasswordProof
+    ) -> ProvedView:
+        done = await sign_in.prove_by_password(
+            at_home(who, request), who.token, asked.password, asked.code
+        )
+        return proved(request, response, done)
+
+    @app.post(
+        f"{PREFIX}/prove/passkey-options",
+        summary="What to ask a passkey of this account",
+        dependencies=guards,
+    )
+    async def passkey_options(who: Who, request: Request) -> PasskeyAsked:
+        ticket, options = await sign_in.prove_request(at_home(who, request), site_named(request))
+        return PasskeyAsked(ticket=ticket, options=options)
+
+    @app.post(
+        f"{PREFIX}/prove/passkey",
+        summary="Prove again who one is with a passkey",
+        dependencies=guards,
+    )
+    async def by_passkey(
+        who: Who, request: Request, response: Response, asked: PasskeyProof
+    ) -> ProvedView:
+        done = await sign_in.prove_by_passkey(
+            at_home(who, request), who.token, site_named(request), asked.ticket, asked.answer
+        )
+        return proved(request, response, done)

@@ -1,0 +1,110 @@
+/** "Prove again who you are": a card beside the work, never over the images; what waits for it goes on after. */
+import { useEffect, useState, type FormEvent, type ReactElement } from 'react';
+import { fetchWays, passkeysPossible, proveByPasskey, proveByPassword, type Ways } from '../client/people';
+import { question, type Question } from '../store/proof';
+import { session } from '../store/session';
+import { useSignal } from '../store/signal';
+import '../ui/glass.css';
+import { useAttempt } from './form';
+
+interface CardProps {
+  readonly tenant: string | null;
+  readonly asked: Question;
+}
+
+function Card({ tenant, asked }: CardProps): ReactElement {
+  const who = useSignal(session);
+  const [ways, setWays] = useState<Ways | null>(null);
+  const [password, setPassword] = useState('');
+  const [code, setCode] = useState('');
+  const [failure, busy, attempt] = useAttempt();
+  useEffect(() => {
+    attempt(async () => setWays(await fetchWays(tenant)));
+    // Once a question.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, []);
+  const byPassword = (event: FormEvent): void => {
+    event.preventDefault();
+    attempt(async () => {
+      try {
+        await proveByPassword(tenant, password, code);
+      } finally {
+        setCode('');
+      }
+      asked.answer(true);
+    });
+  };
+  const byPasskey = (): void =>
+    attempt(async () => {
+      await proveByPasskey(tenant);
+      asked.answer(true);
+    });
+  const passkey = ways?.passkey === true && passkeysPossible();
+  const nothing = ways !== null && !ways.password && !passkey;
+  return (
+    <section
+      className="prove-card"
+      role="dialog"
+      aria-labelledby="prove-title"
+      onKeyDown={(event) => {
+        event.stopPropagation(); // the keys of the page behind stay quiet while one types here
+        if (event.key === 'Escape') asked.answer(false);
+      }}
+    >
+      <h2 id="prove-title">Prove again who you are</h2>
+      <p className="quiet">What you asked for is done right after.</p>
+      {failure && (
+        <p className="glass-failure" role="alert">
+          <span className="strong">{failure.what}</span> {failure.advice}
+        </p>
+      )}
+      {nothing && <p>There is nothing here to prove it with. Sign out, and sign in again with your own account.</p>}
+      {ways?.password && (
+        <form onSubmit={byPassword}>
+          <input type="text" autoComplete="username" value={who?.name ?? ''} readOnly hidden />
+          <label className="glass-field">
+            <span>Password of {who?.name}</span>
+            <input
+              type="password"
+              value={password}
+              autoComplete="current-password"
+              autoFocus
+              required
+              onChange={(event) => setPassword(event.target.value)}
+            />
+          </label>
+          {ways.code && (
+            <label className="glass-field">
+              <span>Code</span>
+              <input
+                type="text"
+                value={code}
+                autoComplete="one-time-code"
+                autoCapitalize="none"
+                spellCheck={false}
+                required
+                onChange={(event) => setCode(event.target.value)}
+              />
+            </label>
+          )}
+          <button type="submit" className="button button-main" disabled={busy}>
+            {busy ? 'Checking…' : 'Prove and go on'}
+          </button>
+        </form>
+      )}
+      {passkey && (
+        <button type="button" className="button" disabled={busy} onClick={byPasskey}>
+          Use a passkey
+        </button>
+      )}
+      <button type="button" className="button button-plain" onClick={() => asked.answer(false)}>
+        Not now
+      </button>
+    </section>
+  );
+}
+
+export function ProveAgain({ tenant }: { readonly tenant: string | null }): ReactElement | null {
+  const asked = useSignal(question);
+  return asked && <Card tenant={tenant} asked={asked} />;
+}
