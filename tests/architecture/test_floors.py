@@ -83,6 +83,7 @@ PLAIN = {
     "SignIn.enrolment": "runs before there is a context",
     "SignIn.enrol": "runs before there is a context; records itself",
     "SignIn.sign_out": "ends what made the context; records itself",
+    "Policies.permitted": "what the caller's own acts would be answered; reads nothing",
     "Tenants.named": "runs before there is a context",
     "Tenants.called": "runs before there is a context",
     "Tenants.everyone": "our own background work",

@@ -11,6 +11,8 @@ from lightwell.domain.archive.api import Archive
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console import api as console
+from lightwell.gateways.console.administration import Offices
+from lightwell.gateways.console.callers import deliberate
 from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
 from lightwell.gateways.http.asgi import Application
@@ -38,21 +40,23 @@ def http_application(
     limits: DoorLimits | None = None,
     sign_in: SignIn | None = None,
     anonymous: bool = True,
+    offices: Offices | None = None,
 ) -> Application:
     """The ASGI application of an HTTP process.
 
     `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
-    works. `anonymous`: whoever presents nothing is let through as nobody in particular.
+    works. `anonymous`: whoever presents nothing is let through as nobody in particular. `offices`: the rooms
+    behind the administration pages; without them there are none.
     """
-    inner = console.application(archive, tenants, jobs)
+    inner = console.application(archive, tenants, jobs, offices)
     identity: Identity | None = None
     public: tuple[str, ...] = ()
     if sign_in is not None:
         # Beyond loopback a proxy that speaks TLS is asked for: browsers see https.
         proxied = limits is not None and not limits.local
         identity = Identity(sign_in, tenants, behind_proxy=proxied, anonymous=anonymous)
-        add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
+        add_sign_in(inner, sign_in, identity, tenants.named, deliberate)
         public = (PUBLIC, SIGN_OUT)
     hot = dicomweb_routes(archive, PoolRenderer(pool))
     table: list[Route] = []

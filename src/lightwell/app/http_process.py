@@ -18,10 +18,11 @@ from lightwell.app.generation import (
     die_with_parent,
     read_generation,
 )
-from lightwell.app.heartbeat import Heart
+from lightwell.app.heartbeat import WEB, Heart
 from lightwell.app.http import http_application
 from lightwell.app.logs import log_to_file
 from lightwell.app.memory import keep_memory
+from lightwell.app.offices import offices_of
 from lightwell.app.readiness import Numbers, Readiness
 from lightwell.app.wiring import House, open_house, start_listening, use_threads
 from lightwell.backends.codecs.pool import DecoderPool
@@ -79,12 +80,17 @@ class Worker:
             ready=readiness.problems,
             metrics=numbers.text,
             sign_in=house.sign_in,
+            offices=offices_of(house),
             limits=DoorLimits(local=not generation.settings.open_to_network),
         )
         start_listening(house)
         self._numbers = asyncio.get_running_loop().create_task(numbers.listen())
         self._heart = Heart(
-            house, f"http-{os.getpid()}", "http", lambda: {"http_requests": self._requests}
+            house,
+            f"http-{os.getpid()}",
+            "http",
+            lambda: {"http_requests": self._requests},
+            lambda: {WEB: str(generation.settings.http)},
         )
         await self._heart.start()
 

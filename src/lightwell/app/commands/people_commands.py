@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +16,7 @@ from rich.table import Table
 
 from lightwell.access.actions import Action
 from lightwell.access.context import Context
+from lightwell.access.policy import Decision
 from lightwell.app.commands.options import (
     DataOption,
     JsonOption,
@@ -21,6 +25,7 @@ from lightwell.app.commands.options import (
     notes,
     with_house,
 )
+from lightwell.app.heartbeat import web_address
 from lightwell.app.settings import DEFAULT_HTTP, parse_endpoint
 from lightwell.app.wiring import House
 from lightwell.domain.tenants.model import DEFAULT
@@ -30,9 +35,12 @@ RolesOption = Annotated[
     list[str], typer.Option("--role", help="admin, pacs-admin, radiologist, …; may be repeated.")
 ]
 HttpOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--http", envvar="LIGHTWELL_HTTP", help="Where the web app is: HOST:PORT, or its whole URL."
+        "--http",
+        envvar="LIGHTWELL_HTTP",
+        help="The whole URL of the web app, behind a proxy. HOST:PORT counts when no server runs; else"
+        " the running one says itself where it is.",
     ),
 ]
 
@@ -47,6 +55,27 @@ def link_url(http: str, tenant: str, token: str, page: str = "enrol") -> str:
     root = http.rstrip("/") if "://" in http else f"http://{parse_endpoint(http)}"
     place = "" if tenant == DEFAULT else f"/t/{tenant}"
     return f"{root}{place}/{page}#{token}"
+
+
+def named_root(address: str) -> str:
+    """The web app's URL for an address it listens on. Passkeys are bound to a name, never to an address:
+    loopback has one."""
+    http = parse_endpoint(address)
+    return f"http://localhost:{http.port}" if http.loopback else f"http://{http}"
+
+
+async def web_root(house: House, said: str | None) -> str:
+    """Where links lead: the URL that was said, else where the running server is, else what was said."""
+    if said and "://" in said:
+        return said
+    running = await web_address(house)
+    root = named_root(running or said or DEFAULT_HTTP)
+    if running is None:
+        notes.print(
+            f"No server runs on this data folder now: the link is for one at {root}.",
+            highlight=False,
+        )
+    return root
 
 
 def _id(text: str) -> uuid.UUID:
@@ -70,15 +99,16 @@ def add_user(
     data: DataOption,
     role: RolesOption,
     name: Annotated[str, typer.Option(help="Name shown to people.")] = "",
-    http: HttpOption = DEFAULT_HTTP,
+    http: HttpOption = None,
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Make an account; prints a link with which its owner chooses what they sign in with (24 h, once)."""
 
     async def work(house: House, context: Context) -> None:
+        root = await web_root(house, http)
         made = await house.people.add(context, login, name=name, roles=role)
         notes.print(f"{login} chooses a password or passkey at, within 24 hours:", highlight=False)
-        _show_secret(link_url(http, tenant, made.secret))
+        _show_secret(link_url(root, tenant, made.secret))
 
     with_house(data, work, tenant=tenant, founds=True)
 
@@ -136,13 +166,14 @@ def change_user(
 
 @users.command("enrol")
 def enrol_user(
-    login: str, data: DataOption, http: HttpOption = DEFAULT_HTTP, tenant: TenantOption = DEFAULT
+    login: str, data: DataOption, http: HttpOption = None, tenant: TenantOption = DEFAULT
 ) -> None:
     """Print a new link with which the owner of an account chooses what they sign in with (24 h, once)."""
 
     async def work(house: House, context: Context) -> None:
+        root = await web_root(house, http)
         made = await house.people.new_enrolment(context, login)
-        _show_secret(link_url(http, tenant, made.secret))
+        _show_secret(link_url(root, tenant, made.secret))
 
     with_house(data, work, tenant=tenant)
 
@@ -238,14 +269,15 @@ def revoke_token(key: str, data: DataOption, tenant: TenantOption = DEFAULT) -> 
 def login_link(
     data: DataOption,
     role: RolesOption,
-    http: HttpOption = DEFAULT_HTTP,
+    http: HttpOption = None,
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Print a one-time link that signs a browser in with a role (30 minutes, once)."""
 
     async def work(house: House, context: Context) -> None:
+        root = await web_root(house, http)
         made = await house.people.new_link(context, role)
-        _show_secret(link_url(http, tenant, made.secret, "sign-in"))
+        _show_secret(link_url(root, tenant, made.secret, "sign-in"))
 
     with_house(data, work, tenant=tenant, founds=True)
 
@@ -341,23 +373,47 @@ def remove_policy(name: str, data: DataOption, tenant: TenantOption = DEFAULT) -
 
 def explain(
     who: Annotated[str, typer.Argument(help="A login, or - with --role.")],
-    action: Annotated[str, typer.Argument(help="For example archive:study:query.")],
     data: DataOption,
+    action: Annotated[
+        str, typer.Argument(help="For example archive:study:query; left out: every action.")
+    ] = "",
     role: Annotated[list[str] | None, typer.Option("--role", help="Instead of an account.")] = None,
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Say whether somebody may do something here, and which policy says so."""
-    if action not in set(Action):
-        raise Invalid(f"There is no action {action!r}.", remedy=f"Actions are {', '.join(Action)}.")
+    if action and action not in set(Action):
+        near = difflib.get_close_matches(action, list(Action), n=3, cutoff=0.5)
+        raise Invalid(
+            f"There is no action {action!r}.",
+            remedy=f"Did you mean {' or '.join(near)}?"
+            if near
+            else "Leave it out to see all of them.",
+        )
 
     async def work(house: House, context: Context) -> None:
         roles = frozenset(role) if role else None
-        found = await house.policies.explain(context, who, Action(action), roles=roles)
-        word = "allowed" if found.allowed else "refused"
-        by = ", ".join(found.policies) or "no policy permits it"
-        console.print(f"{word}: {found.reason} ({by})", highlight=False)
+        if not action:
+            found = await house.policies.explain_all(context, who, roles=roles)
+            console.print(_overview(found.decisions))
+            notes.print("Name one of them to be told why: lightwell explain WHO ROOM:WHAT:VERB")
+            return
+        decision = await house.policies.explain(context, who, Action(action), roles=roles)
+        word = "allowed" if decision.allowed else "refused"
+        by = ", ".join(decision.policies) or "no policy permits it"
+        console.print(f"{word}: {decision.reason} ({by})", highlight=False)
 
     with_house(data, work, tenant=tenant)
+
+
+def _overview(decisions: Mapping[Action, Decision]) -> Table:
+    """What somebody may do, a row a room."""
+    table = Table("Room", "May", "May not", show_lines=True)
+    for room, actions in itertools.groupby(decisions, key=lambda action: action.partition(":")[0]):
+        sides: dict[bool, list[str]] = {True: [], False: []}
+        for action in actions:
+            sides[decisions[action].allowed].append(action.partition(":")[2])
+        table.add_row(room, " ".join(sides[True]), " ".join(sides[False]))
+    return table
 
 
 def consent(

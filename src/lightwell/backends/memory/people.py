@@ -97,6 +97,11 @@ class MemoryPeople:
         rows = sorted(self._of(tenant).policies.values(), key=lambda row: row.name)
         return tuple((row.name, row.body, row.author, row.at) for row in rows)
 
+    async def support_until(self, tenant: Tenant) -> datetime | None:
+        """See the port."""
+        row = self._of(tenant).consents.get("")
+        return row.until if row else None
+
 
 def _session_bearer(tenant: int, tables: TenantTables, session: m.Session) -> m.Bearer:
     record = tables.people.get(session.person_id) if session.person_id else None
@@ -335,6 +340,11 @@ def _policy_gone(_database: MemoryDatabase, tables: TenantTables, row: m.PolicyG
     return True
 
 
+def _consent(_database: MemoryDatabase, tables: TenantTables, row: m.ConsentRow) -> bool:
+    tables.consents.put("", row)
+    return True
+
+
 PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] = {
     m.PersonRow: _person,
     m.PersonChangedRow: _person_changed,
@@ -355,4 +365,5 @@ PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] 
     m.ChallengeUsedRow: _challenge_used,
     m.PolicyRow: _policy,
     m.PolicyGoneRow: _policy_gone,
+    m.ConsentRow: _consent,
 }

@@ -30,6 +30,7 @@ from lightwell.domain.archive.model import (
 from lightwell.domain.patients.model import PatientFacts
 from lightwell.domain.people.model import (
     Challenge,
+    ConsentRow,
     Credentials,
     Link,
     Passkey,
@@ -237,6 +238,7 @@ class TenantTables:
     links: Table[bytes, Link] = field(default_factory=Table)
     challenges: Table[bytes, Challenge] = field(default_factory=Table)
     policies: Table[str, PolicyRow] = field(default_factory=Table)
+    consents: Table[str, ConsentRow] = field(default_factory=Table)  # under "", at most one
     events: Table[int, Event] = field(default_factory=Table)
     audit: Table[int, AuditRecord] = field(default_factory=Table)
     other: Table[int, object] = field(default_factory=Table)  # rows of other rooms, in order

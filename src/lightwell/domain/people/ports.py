@@ -58,6 +58,9 @@ class PeopleBook(Protocol):
     async def own_policies(self, tenant: Tenant) -> tuple[tuple[str, str, str, datetime], ...]:
         """The tenant's policies: name, text, author, when."""
 
+    async def support_until(self, tenant: Tenant) -> datetime | None:
+        """Until when support is let in, which may be over; None when it is not."""
+
 
 class TryCounter(Protocol):
     """Counts tries to sign in, for all processes together."""
