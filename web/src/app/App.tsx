@@ -17,6 +17,7 @@ const loadViewer = async (): Promise<{ default: ViewerPage }> => {
   return { default: loaded };
 };
 const LazyViewer = lazy(loadViewer);
+const Admin = lazy(async () => ({ default: (await import('../panels/admin/Admin')).Admin }));
 
 /** The viewer at once when its code is here: what was suspended is shown again only 300 ms later. */
 function Viewer(p: ComponentProps<ViewerPage>): ReactElement {
@@ -81,11 +82,13 @@ function Pages(): ReactElement {
   const demo = current?.demo ?? tenant === 'demo';
   return (
     <LastResort>
-      <Suspense fallback={<div className="starting">Starting the viewer…</div>}>
+      <Suspense fallback={<div className="starting">{screen.kind === 'viewer' ? 'Starting the viewer…' : 'One moment…'}</div>}>
         {screen.kind === 'viewer' ? (
           <Viewer key={`${tenant}/${screen.study}`} tenant={tenant} study={screen.study} demo={demo} />
         ) : screen.kind === 'jobs' ? (
           <Jobs key={tenant} tenant={tenant} tenants={tenants} demo={demo} />
+        ) : screen.kind === 'admin' ? (
+          <Admin key={tenant} tenant={tenant} tenants={tenants} demo={demo} section={screen.section} />
         ) : (
           <StudyList key={tenant} tenant={tenant} tenants={tenants} demo={demo} onIdle={prepare} />
         )}

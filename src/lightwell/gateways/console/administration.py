@@ -143,6 +143,7 @@ class PeerBody(_Asked):
     zone: str | None = Field(default=None, max_length=64)
     syntaxes: Annotated[list[Word], Field(max_length=64)] = []
     certificate: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    revoked: bool = False
     replace: bool = False
 
 
