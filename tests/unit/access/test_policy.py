@@ -48,7 +48,7 @@ TABLE = {
     Role.PATIENT: {"self"},
     Role.RESEARCHER: {"self"},
     Role.AUDITOR: {"self", "search", "aside", "totals", "jobs-see", "policy-see", "people:person:list",
-                   "people:session:list", "people:key:list", "peers:peer:list"},
+                   "people:session:list", "people:key:list", "peers:door:read", "peers:peer:list"},
     Role.INTEGRATION: {*IMAGES, "self", "ingest", "totals"},
     Role.SUPPORT: {"self"},
 }  # fmt: skip
