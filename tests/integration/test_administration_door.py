@@ -450,6 +450,7 @@ async def test_a_peer_answers_and_keeps_the_trial_image(
     answer = await client.post("/api/v1/peers/trial-image", json=ask, headers=who)
     assert answer.json() == {"well": True, "said": "It answers.", "status": 0}
     assert other_archive.server.tally.stored == 1
+    await house.committer.close()  # what was noted is written
     async with house.database.transaction(clinic) as connection:
         details = await connection.fetch(
             "SELECT subject, detail FROM audit WHERE action = 'peers:peer:probe' AND outcome = 'done'"

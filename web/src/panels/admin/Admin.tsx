@@ -1,5 +1,5 @@
 /** Administration: the pages one may see, beside each other; on a phone in one row above. */
-import type { MouseEvent, ReactElement } from 'react';
+import { useEffect, useRef, type MouseEvent, type ReactElement } from 'react';
 import type { Tenant } from '../../client/console';
 import { adminPath, listPath, signInPath } from '../../client/place';
 import { navigate } from '../../store/navigation';
@@ -26,6 +26,10 @@ interface NavProps {
 }
 
 function Nav({ tenant, sections, current }: NavProps): ReactElement {
+  const list = useRef<HTMLElement>(null);
+  useEffect(() => {
+    list.current?.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  }, [current]);
   const groups = [...new Set(sections.map((each) => each.group))];
   const open = (event: MouseEvent, path: string): void => {
     if (!isPlainClick(event)) return;
@@ -33,7 +37,7 @@ function Nav({ tenant, sections, current }: NavProps): ReactElement {
     navigate(path);
   };
   return (
-    <nav className="admin-nav" aria-label="Administration">
+    <nav ref={list} className="admin-nav" aria-label="Administration">
       {groups.map((group) => (
         <div key={group} className="admin-nav-group">
           <span className="admin-nav-title" aria-hidden="true">

@@ -75,7 +75,7 @@ function Answer({ tenant, login, role }: AnswerProps): ReactElement {
       {rooms.map((room) => (
         <section key={room.name} className="explain-room" aria-label={room.name}>
           <h2>{room.name}</h2>
-          <div className="admin-list">
+          <div className="admin-box">
             {room.decisions.map((decision) => (
               <DecisionRow key={decision.action} decision={decision} explained={value} />
             ))}

@@ -1,5 +1,5 @@
 /** What is in force: the policies that ship, and what the tenant adds to them. */
-import { useState, type ReactElement } from 'react';
+import { useId, useState, type ReactElement } from 'react';
 import { fetchPolicies, putPolicy, removePolicy, type Policy } from '../../client/admin';
 import { Badge, Line, Notice } from '../../ui/controls';
 import { plural } from '../../ui/format';
@@ -20,6 +20,7 @@ interface WriteProps extends SectionProps {
 }
 
 function WritePolicy({ tenant, begin, title, onDone }: WriteProps): ReactElement {
+  const field = useId();
   const [text, setText] = useState(begin);
   const { busy, failure, run } = useAttempt();
   const submit = (): void =>
@@ -29,14 +30,16 @@ function WritePolicy({ tenant, begin, title, onDone }: WriteProps): ReactElement
     });
   return (
     <Form title={title} verb="Put it in force" busy={busy} failure={failure} disabled={!text.trim()} onSubmit={submit} onCancel={() => onDone(false)}>
-      <label className="admin-field" data-wide>
-        <span className="admin-field-label">Cedar</span>
-        <textarea className="mono" rows={8} value={text} spellCheck={false} autoFocus maxLength={16384} onChange={(event) => setText(event.target.value)} />
+      <div className="admin-field" data-wide>
+        <label className="admin-field-label" htmlFor={field}>
+          Cedar
+        </label>
+        <textarea id={field} className="mono" rows={8} value={text} spellCheck={false} autoFocus maxLength={16384} onChange={(event) => setText(event.target.value)} />
         <small className="quiet">
           One policy, with its name and the sentence that whoever is refused will read. It is checked before it counts; a policy that forbids wins
           over every one that permits.
         </small>
-      </label>
+      </div>
     </Form>
   );
 }

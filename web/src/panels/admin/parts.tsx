@@ -376,14 +376,16 @@ interface FieldProps {
 }
 
 export function Field(p: FieldProps): ReactElement {
-  const hint = useId();
+  const id = useId();
+  const hint = `${id}-hint`;
   return (
-    <label className="admin-field" data-wide={p.wide || undefined}>
-      <span className="admin-field-label">
+    <div className="admin-field" data-wide={p.wide || undefined}>
+      <label className="admin-field-label" htmlFor={id}>
         {p.label}
         {p.optional && <span className="quiet"> (optional)</span>}
-      </span>
+      </label>
       <input
+        id={id}
         type="text"
         value={p.value}
         placeholder={p.placeholder}
@@ -404,7 +406,7 @@ export function Field(p: FieldProps): ReactElement {
           {p.hint}
         </small>
       )}
-    </label>
+    </div>
   );
 }
 
@@ -433,12 +435,18 @@ export function Choice(p: ChoiceProps): ReactElement {
           <input
             type={p.single ? 'radio' : 'checkbox'}
             name={group}
+            aria-labelledby={`${group}-${option.name}`}
+            aria-describedby={`${group}-${option.name}-says`}
             checked={p.chosen.includes(option.name)}
             onChange={() => toggle(option.name)}
           />
           <span>
-            <span className="strong">{option.title ?? option.name}</span>
-            <small className="quiet">{option.says}</small>
+            <span id={`${group}-${option.name}`} className="strong">
+              {option.title ?? option.name}
+            </span>
+            <small id={`${group}-${option.name}-says`} className="quiet">
+              {option.says}
+            </small>
           </span>
         </label>
       ))}
