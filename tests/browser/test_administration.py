@@ -277,7 +277,7 @@ def test_peers_are_let_in_called_and_removed(
         peer.get_by_role("button", name="Echo to LIGHTWELL").click()
         expect(peer.locator("[data-well]")).to_contain_text("It answers.")
         peer.get_by_role("button", name="Send a test image to LIGHTWELL").click()
-        expect(peer.locator("[data-well]")).to_contain_text("It answers.")
+        expect(peer.locator("[data-well]")).to_contain_text("It took the image.")
         assert other.server.tally.stored == 1
     picture(page, "peers-probed")
     peer.get_by_role("button", name="Echo to LIGHTWELL").click()

@@ -448,7 +448,7 @@ async def test_a_peer_answers_and_keeps_the_trial_image(
     answer = await client.post("/api/v1/peers/echo", json=ask, headers=who)
     assert answer.json() == {"well": True, "said": "It answers.", "status": 0}
     answer = await client.post("/api/v1/peers/trial-image", json=ask, headers=who)
-    assert answer.json() == {"well": True, "said": "It answers.", "status": 0}
+    assert answer.json() == {"well": True, "said": "It took the image.", "status": 0}
     assert other_archive.server.tally.stored == 1
     await house.committer.close()  # what was noted is written
     async with house.database.transaction(clinic) as connection:
@@ -457,7 +457,7 @@ async def test_a_peer_answers_and_keeps_the_trial_image(
         )
     assert {(row["subject"], row["detail"]) for row in details} == {
         ("LIGHTWELL", "echo: It answers."),
-        ("LIGHTWELL", "trial image: It answers."),
+        ("LIGHTWELL", "trial image: It took the image."),
     }
 
 

@@ -265,8 +265,8 @@ function RecoveryCodes({ tenant, done, onDone }: CodesProps): ReactElement {
         ))}
       </ul>
       <div className="sign-in-keep">
-        <button type="button" className="button" onClick={copy}>
-          <span role="status">{copied || 'Copy'}</span>
+        <button type="button" className="button" aria-live="polite" onClick={copy}>
+          {copied || 'Copy'}
         </button>
         <button type="button" className="button" onClick={() => download(done.recoveryCodes, done.name)}>
           Download

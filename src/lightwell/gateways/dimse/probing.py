@@ -45,7 +45,7 @@ class AssociationProbe:
 
     async def echo(self, peer: Peer, calling: str) -> Probed:
         """See the port."""
-        return await self._call(peer, calling, VERIFICATION, self._ask_echo)
+        return await self._call(peer, calling, VERIFICATION, self._ask_echo, "It answers.")
 
     async def store(self, peer: Peer, calling: str) -> Probed:
         """See the port."""
@@ -58,19 +58,21 @@ class AssociationProbe:
             connection.send(context.context_id, request, body)
             return connection.response_to(1, self._limits.response).status
 
-        return await self._call(peer, calling, SECONDARY_CAPTURE, send)
+        return await self._call(peer, calling, SECONDARY_CAPTURE, send, "It took the image.")
 
     def _ask_echo(self, connection: Connection, context: AcceptedContext) -> int:
         connection.send(context.context_id, c_echo_rq(1))
         return connection.response_to(1, self._limits.response).status
 
-    async def _call(self, peer: Peer, calling: str, service: str, talk: Talk) -> Probed:
+    async def _call(
+        self, peer: Peer, calling: str, service: str, talk: Talk, success: str
+    ) -> Probed:
         if self._under_way >= AT_ONCE:
             raise Busy("Several peers are being called.", remedy="Try again in a few seconds.")
         self._under_way += 1
         # The thread counts itself out: one that is given up may still hold its association for a moment.
         work = asyncio.get_running_loop().run_in_executor(
-            None, self._converse, peer, calling, service, talk
+            None, self._converse, peer, calling, service, talk, success
         )
         work.add_done_callback(self._over)
         try:
@@ -82,7 +84,7 @@ class AssociationProbe:
     def _over(self, _work: asyncio.Future[Probed]) -> None:
         self._under_way -= 1
 
-    def _converse(self, peer: Peer, calling: str, service: str, talk: Talk) -> Probed:
+    def _converse(self, peer: Peer, calling: str, service: str, talk: Talk, success: str) -> Probed:
         called = Called(peer.host, peer.port, peer.aet, calling)
         try:
             connection = associate(called, propose_service(service), self._limits, Counters())
@@ -103,7 +105,7 @@ class AssociationProbe:
         if status is None:
             return Probed(False, "It accepts the association, but not this service.")
         well = category(status) in (Category.SUCCESS, Category.WARNING)
-        said = "It answers." if status == SUCCESS else f"It answers with status {status:04X}H."
+        said = success if status == SUCCESS else f"It answers with status {status:04X}H."
         return Probed(well, said, status)
 
 

@@ -111,8 +111,8 @@ function EditPeer({ tenant, begin, page, onDone }: EditProps): ReactElement {
   );
 }
 
-/** "store, find", or that it may nothing but be asked whether it is there. */
-const grantsText = (grants: readonly string[]): string => grants.filter((grant) => grant !== 'echo').join(', ') || 'only ask whether we are here (echo)';
+/** "store, find", or that it may only ask whether we are here. */
+const grantsText = (grants: readonly string[]): string => grants.filter((grant) => grant !== 'echo').join(', ') || 'echo only';
 
 /** "1,204 stored (1.2 GB), 3 failed, 18 searches". */
 function machineText(machine: Machine): string {
