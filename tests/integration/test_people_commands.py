@@ -147,7 +147,7 @@ async def test_without_an_action_all_are_shown_by_room(installation: Installatio
 
 async def test_links_lead_to_the_server_that_runs(installation: Installation, house: House) -> None:
     """Its processes say in their heartbeats where they are; a port that was typed elsewhere is none."""
-    heart = Heart(house, "http-7", "http", dict, lambda: {WEB: "127.0.0.1:9917"})
+    heart = Heart(house, "http-7", "http", dict, lambda: {WEB: "http://localhost:9917"})
     await heart.start()
     try:
         ask = ("login-link", "--role", "auditor")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import segno
 
-from lightwell.app.commands.people_commands import link_url, named_root
+from lightwell.app.commands.people_commands import link_url
 from lightwell.app.wiring import House
 from lightwell.domain.tenants.model import DEFAULT
 
@@ -18,7 +18,7 @@ async def offer_first_administrator(house: House, say: Callable[[str], None]) ->
     made = await house.people.first_administrator(house.operator(await house.tenants.named()))
     if made is None:
         return
-    url = link_url(named_root(str(house.settings.http)), DEFAULT, made.secret)
+    url = link_url(house.settings.named_url, DEFAULT, made.secret)
     say("There is no administrator yet. This link makes the first one (once, within 24 hours):")
     say(f"  {url}")
     if sys.stdout.isatty():

@@ -20,7 +20,7 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lightwell.app.settings import Settings, TlsFiles, parse_endpoint
+from lightwell.app.settings import Settings, TlsFiles, TlsPair, parse_endpoint
 from lightwell.backends.database.roles import ConnectionInfo, Role
 
 VARIABLE = "LIGHTWELL_GENERATION"
@@ -62,7 +62,9 @@ class Generation:
             "cool_store_url": s.cool_store_url,
             "cool_after": s.cool_after,
             "cache_bytes": s.cache_bytes,
-            "open_to_network": s.open_to_network,
+            "http_tls": {k: str(v) for k, v in asdict(s.http_tls).items()} if s.http_tls else None,
+            "proxies": s.proxies,
+            "public_url": s.public_url,
             # Never the owner: a door must not be able to step around row-level security.
             "urls": {role.value: self.info.url(role) for role in (Role.APP, Role.WORK)},
             "name": self.name,
@@ -94,7 +96,7 @@ def read_generation() -> Generation:
     if raw is None:
         raise SystemExit(_BY_HAND)
     body = json.loads(raw)
-    tls = body["tls"]
+    tls, web = body["tls"], body["http_tls"]
     settings = Settings(
         data=Path(body["data"]),
         http=parse_endpoint(body["http"]),
@@ -110,7 +112,9 @@ def read_generation() -> Generation:
         cool_store_url=body["cool_store_url"],
         cool_after=body["cool_after"],
         cache_bytes=body["cache_bytes"],
-        open_to_network=body["open_to_network"],
+        http_tls=TlsPair(**{k: Path(v) for k, v in web.items()}) if web else None,
+        proxies=body["proxies"],
+        public_url=body["public_url"],
     )
     urls = {Role(role): url for role, url in body["urls"].items()}
     return Generation(

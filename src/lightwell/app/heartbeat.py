@@ -25,7 +25,7 @@ log = logging.getLogger("lightwell.heartbeat")
 
 PERIOD_SECONDS = 2.0
 STALE_SECONDS = 7.0
-WEB = "web"  # a fact of each HTTP worker: where it listens
+WEB = "web"  # a fact of each HTTP worker: the URL by which people reach it
 CPU = "cpu_seconds"  # in every beat: processor time of the process since its start
 
 Numbers = Mapping[str, float]
@@ -130,7 +130,7 @@ async def beats(house: House) -> list[Beat]:
 
 
 async def web_address(house: House) -> str | None:
-    """Where the running server's web app is, `HOST:PORT`; None when none was heard of lately."""
+    """The URL of the running server's web app; None when none was heard of lately."""
     for beat in await beats(house):
         if WEB in beat.facts and beat.age <= STALE_SECONDS:
             return str(beat.facts[WEB])

@@ -17,6 +17,7 @@ from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
 from lightwell.gateways.http.asgi import Application
 from lightwell.gateways.http.door import Door, guarded
+from lightwell.gateways.http.forwarded import Forwarded, Network
 from lightwell.gateways.http.guard import DoorLimits
 from lightwell.gateways.http.identity import Identity
 from lightwell.gateways.http.openapi import document
@@ -41,6 +42,7 @@ def http_application(
     sign_in: SignIn | None = None,
     anonymous: bool = True,
     offices: Offices | None = None,
+    proxies: tuple[Network, ...] = (),
 ) -> Application:
     """The ASGI application of an HTTP process.
 
@@ -48,14 +50,13 @@ def http_application(
     web app, by default the one in this package; without files there is no web app, everything else
     works. `anonymous`: whoever presents nothing is let through as nobody in particular. `offices`: the rooms
     behind the administration pages; without them there are none.
+    `proxies`: whose word on the browser's side of a connection counts.
     """
     inner = console.application(archive, tenants, jobs, offices)
     identity: Identity | None = None
     public: tuple[str, ...] = ()
     if sign_in is not None:
-        # Beyond loopback a proxy that speaks TLS is asked for: browsers see https.
-        proxied = limits is not None and not limits.local
-        identity = Identity(sign_in, tenants, behind_proxy=proxied, anonymous=anonymous)
+        identity = Identity(sign_in, tenants, anonymous=anonymous)
         add_sign_in(inner, sign_in, identity, tenants.named, deliberate)
         public = (PUBLIC, SIGN_OUT)
     hot = dicomweb_routes(archive, PoolRenderer(pool))
@@ -71,4 +72,4 @@ def http_application(
         identity=identity,
         public_paths=public,
     )
-    return guarded(door, limits)
+    return guarded(Forwarded(door, proxies) if proxies else door, limits)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from granian import Granian
-from granian.constants import Interfaces, Loops
+from granian.constants import Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
@@ -26,6 +26,7 @@ from lightwell.app.offices import offices_of
 from lightwell.app.readiness import Numbers, Readiness
 from lightwell.app.wiring import House, open_house, start_listening, use_threads
 from lightwell.backends.codecs.pool import DecoderPool
+from lightwell.gateways.http.forwarded import parse_proxies
 from lightwell.gateways.http.guard import DoorLimits
 
 Scope = MutableMapping[str, Any]
@@ -81,7 +82,9 @@ class Worker:
             metrics=numbers.text,
             sign_in=house.sign_in,
             offices=offices_of(house),
-            limits=DoorLimits(local=not generation.settings.open_to_network),
+            limits=DoorLimits(local=generation.settings.anonymous),
+            anonymous=generation.settings.anonymous,
+            proxies=parse_proxies(generation.settings.proxies),
         )
         start_listening(house)
         self._numbers = asyncio.get_running_loop().create_task(numbers.listen())
@@ -90,7 +93,7 @@ class Worker:
             f"http-{os.getpid()}",
             "http",
             lambda: {"http_requests": self._requests},
-            lambda: {WEB: str(generation.settings.http)},
+            lambda: {WEB: generation.settings.named_url},
         )
         await self._heart.start()
 
@@ -119,7 +122,7 @@ def main() -> None:
     """Entry point of the process that owns the workers."""
     generation = await_generation()
     die_with_parent(generation.lifeline)
-    settings = generation.settings
+    settings, tls = generation.settings, generation.settings.http_tls
     log_to_file(settings.logs, "http-main")
     Granian(
         "lightwell.app.http_process:application",
@@ -135,6 +138,9 @@ def main() -> None:
         log_level=LogLevels.warning,
         log_access=False,
         websockets=False,
+        ssl_cert=tls.certificate if tls else None,
+        ssl_key=tls.key if tls else None,
+        ssl_protocol_min=SSLProtocols.tls12,  # RFC 9325 4.1; 1.3 is taken where both have it
     ).serve()
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from lightwell.app.commands import (
     archive_commands,
+    certificate_commands,
     correct_commands,
     database_commands,
     jobs_commands,
@@ -24,8 +25,15 @@ from lightwell.app.commands import (
     tenant_commands,
 )
 from lightwell.app.commands.options import DataOption, settings_from
-from lightwell.app.settings import DEFAULT_DIMSE, DEFAULT_HTTP, TlsFiles, checked, parse_endpoint
-from lightwell.kernel.errors import LightwellError
+from lightwell.app.settings import (
+    DEFAULT_DIMSE,
+    DEFAULT_HTTP,
+    TlsFiles,
+    TlsPair,
+    checked,
+    parse_endpoint,
+)
+from lightwell.kernel.errors import Invalid, LightwellError
 
 PLUGINS = "lightwell.commands"  # entry points: functions that are given the application
 
@@ -45,6 +53,7 @@ app = typer.Typer(
 )
 app.add_typer(peer_commands.app, name="peer")
 app.add_typer(tenant_commands.app, name="tenant")
+app.add_typer(certificate_commands.app, name="certificate")
 app.add_typer(database_commands.app, name="database")
 app.add_typer(correct_commands.app, name="correct")
 app.add_typer(jobs_commands.app, name="jobs")
@@ -67,9 +76,36 @@ def serve(
     dimse_tls: Annotated[
         str | None, typer.Option(envvar="LIGHTWELL_DIMSE_TLS", help="DICOM over mutual TLS.")
     ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(envvar="LIGHTWELL_TLS_CERT")] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LIGHTWELL_TLS_CERT",
+            help="Of DICOM over TLS, with --tls-key and --tls-ca; none: the installation's own.",
+        ),
+    ] = None,
     tls_key: Annotated[Path | None, typer.Option(envvar="LIGHTWELL_TLS_KEY")] = None,
     tls_ca: Annotated[Path | None, typer.Option(envvar="LIGHTWELL_TLS_CA")] = None,
+    http_cert: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LIGHTWELL_HTTP_CERT",
+            help="Of the web door, with --http-key; none: beyond loopback the installation's own.",
+        ),
+    ] = None,
+    http_key: Annotated[Path | None, typer.Option(envvar="LIGHTWELL_HTTP_KEY")] = None,
+    proxy: Annotated[
+        str,
+        typer.Option(
+            envvar="LIGHTWELL_PROXY",
+            help="Addresses of the reverse proxy whose X-Forwarded headers count, with commas.",
+        ),
+    ] = "",
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIGHTWELL_PUBLIC_URL", help="Where browsers find it: https://pacs.example"
+        ),
+    ] = None,
     aet: Annotated[
         str, typer.Option(envvar="LIGHTWELL_AET", help="AE title of the default tenant.")
     ] = "LIGHTWELL",
@@ -109,14 +145,6 @@ def serve(
             show_default="a twentieth of the volume, at most 16 GiB",
         ),
     ] = None,
-    open_to_network: Annotated[
-        bool,
-        typer.Option(
-            "--open-to-network",
-            envvar="LIGHTWELL_OPEN_TO_NETWORK",
-            help="Allow HTTP beyond this machine: signing in is not demanded yet.",
-        ),
-    ] = False,
 ) -> None:
     """Run the server: database, DICOM and web doors, background work."""
     from lightwell.app.supervisor import Supervisor
@@ -124,6 +152,8 @@ def serve(
     tls = None
     if tls_cert and tls_key and tls_ca:
         tls = TlsFiles(tls_cert.absolute(), tls_key.absolute(), tls_ca.absolute())
+    elif tls_cert or tls_key or tls_ca:
+        raise Invalid("--tls-cert, --tls-key and --tls-ca are given together, or none of them.")
     settings = checked(
         settings_from(
             data,
@@ -139,10 +169,20 @@ def serve(
             landed_grace=landed_grace,
             cool_after=cool_after,
             cache_bytes=cache_bytes,
-            open_to_network=open_to_network,
+            http_tls=_pair(http_cert, http_key),
+            proxies=proxy,
+            public_url=public_url.rstrip("/") if public_url else None,
         )
     )
     raise typer.Exit(Supervisor(settings, lambda text: print(text, flush=True)).run())
+
+
+def _pair(certificate: Path | None, key: Path | None) -> TlsPair | None:
+    if certificate and key:
+        return TlsPair(certificate.absolute(), key.absolute())
+    if certificate or key:
+        raise Invalid("--http-cert and --http-key are given together, or none of them.")
+    return None
 
 
 def main() -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lightwell.domain.tenants.model import checked_aet
+from lightwell.gateways.http.forwarded import parse_proxies
 from lightwell.kernel.errors import Invalid
 
 DEFAULT_HTTP = "127.0.0.1:8042"
@@ -57,6 +59,14 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsPair:
+    """Where the web door's certificate (with its chain) and key lie."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a start needs to know."""
 
@@ -76,9 +86,33 @@ class Settings:
     cool_store_url: str | None = None  # s3://… or a folder: where packs go that nobody opens
     cool_after: float = 180.0  # days without anybody opening them
     cache_bytes: int | None = None  # of chunks of a bucket; None: a share of the volume, 0: none
-    open_to_network: bool = (
-        False  # signing in is not demanded yet: beyond loopback only when asked for
-    )
+    http_tls: TlsPair | None = None  # beyond loopback the supervisor makes one when none is given
+    proxies: str = ""  # addresses whose word on the browser's side counts, with commas
+    public_url: str | None = None  # where browsers find the web app, behind a proxy or a name
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether who says nothing at the web door may come in: only what nobody else can reach."""
+        return self.http.loopback and not self.proxies
+
+    @property
+    def web_url(self) -> str:
+        """Where browsers find the web app, without a slash at the end."""
+        if self.public_url:
+            return self.public_url
+        return f"http{'s' if self.http_tls else ''}://{self.http}"
+
+    @property
+    def named_url(self) -> str:
+        """The same by a name, where this machine's own is enough: passkeys are bound to a name, never to an
+        address."""
+        if self.public_url or not self.http.loopback:
+            return self.web_url
+        return f"http{'s' if self.http_tls else ''}://localhost:{self.http.port}"
+
+    @property
+    def tls_folder(self) -> Path:
+        return self.data / "secrets" / "tls"
 
     @property
     def blobs(self) -> str | Path:
@@ -101,6 +135,23 @@ class Settings:
         return self.data / "cache"
 
 
+def checked_public_url(text: str) -> str:
+    """`https://NAME[:PORT]`; `http` for this machine only. Raises Invalid."""
+    parts = urlsplit(text)
+    try:
+        host = Endpoint(parts.hostname or "", parts.port or 443)
+    except ValueError:
+        host = Endpoint("", 0)
+    plain = parts.scheme == "http" and host.loopback
+    bare = not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
+    if not host.host or not bare or not (plain or parts.scheme == "https"):
+        raise Invalid(
+            f"{text!r} is not where browsers could find this server.",
+            remedy="LIGHTWELL_PUBLIC_URL is like https://pacs.example, without a path.",
+        )
+    return text
+
+
 GRACE_RULE = "LIGHTWELL_LANDED_GRACE is a number of seconds from 0 to 31622400."
 
 
@@ -114,15 +165,9 @@ def checked_grace(seconds: float) -> float:
 def checked(settings: Settings) -> Settings:
     """The same settings, or Invalid with the sentence an operator needs."""
     checked_aet(settings.aet)
-    if not settings.http.loopback and not settings.open_to_network:
-        raise Invalid(
-            f"HTTP on {settings.http} could be reached by anybody: this version does not demand signing in.",
-            remedy="Listen on 127.0.0.1, or give --open-to-network when a proxy guards the address.",
-        )
-    if settings.dimse_tls is not None and settings.tls is None:
-        raise Invalid(
-            "--dimse-tls needs a certificate.", remedy="Give --tls-cert, --tls-key and --tls-ca."
-        )
+    parse_proxies(settings.proxies)
+    if settings.public_url is not None:
+        checked_public_url(settings.public_url)
     if not 1 <= settings.workers <= 64:
         raise Invalid("--workers is a number from 1 to 64.")
     if not 1 <= settings.work_at_once <= 64:

@@ -22,8 +22,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from lightwell.app.binding import check_bound
+from lightwell.app.certificates import with_certificates
 from lightwell.app.cooling import check_cool
 from lightwell.app.data_folder import held_by_server, make_data_folder
 from lightwell.app.database_access import DatabaseHold
@@ -36,6 +38,7 @@ from lightwell.app.settings import Endpoint, Settings
 from lightwell.app.wiring import furnish, open_house
 from lightwell.backends.database.roles import ConnectionInfo
 from lightwell.backends.engine.schema import migrate_engine
+from lightwell.kernel.clock import SystemClock
 from lightwell.kernel.errors import Invalid, LightwellError
 
 log = logging.getLogger("lightwell.supervisor")
@@ -126,6 +129,7 @@ class Supervisor:
         make_data_folder(self._settings.data)
         with held_by_server(self._settings.data) as lock:
             log_to_file(self._settings.logs, "supervisor")
+            self._settings = with_certificates(self._settings, SystemClock().now())
             check_free(self._settings.http)
             # The lifeline outlasts the children's grace: its end would end them at once.
             with self._sockets() as (dimse, tls), lifeline() as line:
@@ -273,11 +277,21 @@ def banner(settings: Settings) -> str:
     """What an operator sees when the server is up."""
     lines = [
         f"Lightwell serves {settings.data}",
-        f"  web app and DICOMweb  http://{settings.http}/",
-        *([f"  demonstration         http://{settings.http}/t/demo/"] if settings.demo else []),
+        f"  web app and DICOMweb  {settings.web_url}/",
+        *([f"  demonstration         {settings.web_url}/t/demo/"] if settings.demo else []),
         f"  DICOM (DIMSE)         {settings.aet} at {settings.dimse}",
     ]
     if settings.dimse_tls is not None:
         lines.append(f"  DICOM over TLS        {settings.aet} at {settings.dimse_tls}")
+    if settings.tls_folder in {one.parent for one in _given(settings)}:
+        lines.append(f"  certificate of        {settings.tls_folder / 'authority.crt'}")
     lines.append("  Not a cleared medical device. Stop with Ctrl+C.")
     return "\n".join(lines)
+
+
+def _given(settings: Settings) -> Iterator[Path]:
+    """The certificates in use."""
+    if settings.http_tls is not None:
+        yield settings.http_tls.certificate
+    if settings.tls is not None:
+        yield settings.tls.certificate

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -59,20 +60,42 @@ def wait_until(what: Callable[[], T], seconds: float, message: str) -> T:
 class Served:
     """One installation and its server process; ports and data stay over a restart."""
 
-    def __init__(self, folder: Path, *, aet: str = "LIGHTWELL", workers: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        aet: str = "LIGHTWELL",
+        workers: int = 2,
+        listen: str = LOOPBACK,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.aet = aet
         self.http_port = free_port()
         self.dimse_port = free_port()
         self._workers = workers
+        self._listen = listen
+        self._arguments = tuple(arguments)
         self._process: subprocess.Popen[bytes] | None = None
         self.keys = KeyRing(self._said)
 
     @property
     def url(self) -> str:
         """The root of the web door, without a slash at the end."""
-        return f"http://{LOOPBACK}:{self.http_port}"
+        scheme = "http" if self._listen == LOOPBACK else "https"
+        return f"{scheme}://{LOOPBACK}:{self.http_port}"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of its own authority, once it has one."""
+        return self.data / "secrets" / "tls" / "authority.crt"
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started."""
+        assert self._process is not None
+        return self._process.pid
 
     def dicomweb(self, tenant: str = DEFAULT) -> str:
         """The DICOMweb root of a tenant."""
@@ -84,9 +107,9 @@ class Served:
         """Start and wait until every door is open. Raises TimeoutError, RuntimeError."""
         command = [
             *(sys.executable, "-m", "lightwell.app.main", "serve", "--data", str(self.data)),
-            *("--http", f"{LOOPBACK}:{self.http_port}"),
+            *("--http", f"{self._listen}:{self.http_port}"),
             *("--dimse", f"{LOOPBACK}:{self.dimse_port}"),
-            *("--aet", self.aet, "--workers", str(self._workers)),
+            *("--aet", self.aet, "--workers", str(self._workers), *self._arguments),
         ]
         with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
@@ -110,7 +133,11 @@ class Served:
     def ready(self) -> bool:
         """Whether `/readyz` says so now."""
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
+            trusted = None
+            if self.url.startswith("https"):
+                trusted = ssl.create_default_context(cafile=self.authority)
+            address = f"{self.url}/readyz"
+            with urllib.request.urlopen(address, timeout=5, context=trusted) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -97,23 +97,34 @@ export class Shading {
    * @param out words of the whole screen, `across.before.length` to a line; what the image does not cover stays.
    */
   draw(values: GreyValues, across: Line, down: Line, { across: x, down: y }: Steps, out: Uint32Array): void {
-    const { table, first, scale } = this;
+    const { table } = this;
     const width = across.before.length;
+    const [lowest, { start, end }] = [table[0] as number, across];
+    // Lines of the image are drawn out to the screen's width once: several lines of the screen lie between the same two.
+    let [above, below] = [new Float64Array(width), new Float64Array(width)];
+    let [upper, lower] = [-1, -1];
     for (let j = down.start; j < down.end; j += 1) {
-      const upper = (down.before[j] as number) * y;
-      const lower = (down.after[j] as number) * y;
+      const [before, after] = [down.before[j] as number, down.after[j] as number];
+      if (before === lower) [above, below, upper, lower] = [below, above, lower, upper];
+      if (before !== upper) this.stretch(values, before * y, x, across, above);
+      if (after !== lower) this.stretch(values, after * y, x, across, below);
+      [upper, lower] = [before, after];
       const fall = down.part[j] as number;
-      for (let i = across.start, at = j * width + i; i < across.end; i += 1, at += 1) {
-        const left = (across.before[i] as number) * x;
-        const right = (across.after[i] as number) * x;
-        const run = across.part[i] as number;
-        const a = values[upper + left] as number;
-        const b = values[lower + left] as number;
-        const above = a + ((values[upper + right] as number) - a) * run;
-        const below = b + ((values[lower + right] as number) - b) * run;
-        const step = Math.round((above + (below - above) * fall - first) * scale);
-        out[at] = step > 0 ? (table[step < STEPS ? step : STEPS] as number) : step <= 0 ? (table[0] as number) : BLACK;
+      for (let i = start, at = j * width + start; i < end; i += 1, at += 1) {
+        const high = above[i] as number;
+        const step = high + ((below[i] as number) - high) * fall;
+        out[at] = step > 0 ? (table[step < STEPS ? (step + 0.5) | 0 : STEPS] as number) : step <= 0 ? lowest : BLACK;
       }
+    }
+  }
+
+  /** One line of the image over the width of the screen, in steps of the table. */
+  private stretch(values: GreyValues, from: number, x: number, { before, after, part, start, end }: Line, into: Float64Array): void {
+    const { first, scale } = this;
+    for (let i = start; i < end; i += 1) {
+      const a = values[from + (before[i] as number) * x] as number;
+      const b = values[from + (after[i] as number) * x] as number;
+      into[i] = (a + (b - a) * (part[i] as number) - first) * scale;
     }
   }
 }

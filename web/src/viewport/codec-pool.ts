@@ -97,10 +97,17 @@ class CodecPool {
     });
   }
 
+  /** Whether something urgent finds a lane while others work at what can wait. */
+  get spare(): boolean {
+    return this.lanes.length > 1;
+  }
+
   private pump(): void {
-    for (const lane of this.lanes) {
-      if (lane.busy) continue;
-      const job = this.urgent.shift() ?? this.patient.shift();
+    const free = this.lanes.filter((lane) => !lane.busy);
+    for (const [taken, lane] of free.entries()) {
+      // The last free lane of several is kept for what is urgent.
+      const patient = free.length - taken > 1 || !this.spare;
+      const job = this.urgent.shift() ?? (patient ? this.patient.shift() : undefined);
       if (!job) return;
       lane.run(job);
     }

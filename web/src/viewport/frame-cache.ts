@@ -2,7 +2,7 @@
 import { isAbort } from '../client/http';
 import type { SettledSeries } from '../client/settled';
 import type { Frame } from '../dicom-model/instance';
-import { loadFrame, previewOf, type LoadedFrame } from './images';
+import { loadFrame, previewable, previewOf, type LoadedFrame } from './images';
 
 export const frameKey = (frame: Frame): string => `${frame.sop}#${frame.frame}`;
 
@@ -94,6 +94,11 @@ export class FrameCache {
   /** A preview that is in memory, ready to draw. */
   peekPreview(frame: Frame): LoadedFrame | undefined {
     return this.previews.get(frameKey(frame));
+  }
+
+  /** Whether a preview is in memory, or can be made of the bytes at hand. */
+  hasPreview(frame: Frame): boolean {
+    return this.previews.has(frameKey(frame)) || previewable(this.settledOf(frame.instance.series), frame) !== null;
   }
 
   /** The best preview that the bytes at hand allow; null when there is none. */

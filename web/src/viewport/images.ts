@@ -127,11 +127,16 @@ async function decodedPrefix(frame: Frame, prefix: Prefix, urgent: boolean): Pro
 /** Colours between the colours of a palette mean nothing: such images have no previews. */
 const hasPreviews = (frame: Frame): boolean => frame.instance.layout.photometric !== 'PALETTE COLOR';
 
+/** The bytes that a preview can be made of; null when there are none. */
+export function previewable(settled: SettledSeries | null, frame: Frame): Prefix | null {
+  const prefix = settled && hasPreviews(frame) ? settled.prefix(frame) : null;
+  return prefix && prefix.level > 0 ? prefix : null;
+}
+
 /** The best preview that can be shown with the bytes that are here; null when there is none. */
 export async function previewOf(settled: SettledSeries, frame: Frame, worseThan = Infinity): Promise<LoadedFrame | null> {
-  const prefix = hasPreviews(frame) ? settled.prefix(frame) : null;
-  if (!prefix || prefix.level === 0 || prefix.level >= worseThan) return null;
-  return decodedPrefix(frame, prefix, true);
+  const prefix = previewable(settled, frame);
+  return prefix && prefix.level < worseThan ? decodedPrefix(frame, prefix, true) : null;
 }
 
 export interface LoadOptions {

@@ -10,9 +10,11 @@ import * as view from '../geometry/view';
 import { draggedWindow, type Window } from '../geometry/window';
 import { Signal } from '../store/signal';
 import { play } from './cine';
+import { codecPool } from './codec-pool';
 import { openSurface } from './drawing';
 import type { FrameCache } from './frame-cache';
 import { extentOf, type LoadedFrame } from './images';
+import { Motion } from './motion';
 import type { Surface } from './surface';
 
 export interface ViewState {
@@ -59,6 +61,8 @@ const MAX_IN_FLIGHT = 3;
 const RECOGNISABLE = 128;
 /** Previews decoded ahead of a film. */
 const FILM_AHEAD = 16;
+/** The same in the direction of travel. */
+const SCROLL_AHEAD = 4;
 
 const toFailure = (error: unknown): RequestFailure =>
   error instanceof RequestFailure
@@ -84,6 +88,7 @@ export class StackView {
   private stopListening: (() => void) | null = null;
   private inFlight = 0;
   private direction = 1;
+  private readonly motion = new Motion(() => this.request());
   private stopCine: (() => void) | null = null;
   private disposed = false;
 
@@ -140,6 +145,7 @@ export class StackView {
     const next = Math.min(Math.max(0, Math.round(index)), stack.frames.length - 1);
     if (next === target) return;
     this.direction = next > target ? 1 : -1;
+    this.motion.step();
     this.state.patch({ target: next, failure: null });
     this.request();
   }
@@ -242,6 +248,7 @@ export class StackView {
   }
 
   private stop(): void {
+    this.motion.stop();
     this.stopCine?.();
     this.stopCine = null;
     if (this.state.value.playing) this.state.patch({ playing: false });
@@ -281,14 +288,21 @@ export class StackView {
     const { stack, target } = this.state.value;
     const frame = stack?.frames[target];
     if (!stack || !frame) return;
-    this.cache.want(this, [frame, ...this.ahead(stack, target)]);
     const ready = this.cache.peek(frame);
+    if (ready) this.present(ready, target);
+    else this.showPreview(stack, target, frame);
+    if (this.motion.moving && !codecPool().spare && (ready || this.cache.hasPreview(frame))) {
+      // Whole images would keep the one codec from the previews that are passing: they wait for the end of the way.
+      this.cache.want(this, []);
+      this.cache.prefetch([]);
+      this.previewsAhead(stack, target);
+      return;
+    }
+    this.cache.want(this, [frame, ...this.ahead(stack, target)]);
     if (ready) {
-      this.present(ready, target);
       this.fetchAhead(stack, target);
       return;
     }
-    this.showPreview(stack, target, frame);
     if (this.inFlight >= MAX_IN_FLIGHT) return;
     this.inFlight += 1;
     this.loadInSteps(stack, target, frame)
@@ -351,6 +365,13 @@ export class StackView {
     if (!stack || !frame) return;
     if (!this.isFinalAt(target)) this.showPreview(stack, target, frame);
     else this.fetchAhead(stack, target);
+  }
+
+  private previewsAhead(stack: Stack, index: number): void {
+    for (let k = 1; k <= SCROLL_AHEAD; k += 1) {
+      const next = stack.frames[index + k * this.direction];
+      if (next && !this.cache.peekPreview(next) && !this.cache.peek(next)) void this.cache.preview(next);
+    }
   }
 
   /** Neighbours come when the whole series can be scrolled: until then they would only slow it down. */

@@ -7,6 +7,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -57,24 +58,17 @@ def link_url(http: str, tenant: str, token: str, page: str = "enrol") -> str:
     return f"{root}{place}/{page}#{token}"
 
 
-def named_root(address: str) -> str:
-    """The web app's URL for an address it listens on. Passkeys are bound to a name, never to an address:
-    loopback has one."""
-    http = parse_endpoint(address)
-    return f"http://localhost:{http.port}" if http.loopback else f"http://{http}"
-
-
 async def web_root(house: House, said: str | None) -> str:
     """Where links lead: the URL that was said, else where the running server is, else what was said."""
     if said and "://" in said:
         return said
     running = await web_address(house)
-    root = named_root(running or said or DEFAULT_HTTP)
-    if running is None:
-        notes.print(
-            f"No server runs on this data folder now: the link is for one at {root}.",
-            highlight=False,
-        )
+    if running is not None:
+        return running
+    root = replace(house.settings, http=parse_endpoint(said or DEFAULT_HTTP)).named_url
+    notes.print(
+        f"No server runs on this data folder now: the link is for one at {root}.", highlight=False
+    )
     return root
 
 

@@ -107,7 +107,7 @@ def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
         return Objection(
             421,
             "This server answers to localhost and to addresses only."
-            " Behind a proxy that guards it, start it with --open-to-network.",
+            " Behind a proxy, start it with --proxy and the proxy's address.",
         )
     if scope["method"] not in _HARMLESS and _from_another_site(headers, limits):
         return Objection(403, "A page of another site asked for this.")

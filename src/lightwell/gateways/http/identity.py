@@ -43,9 +43,9 @@ class Presented:
     cookie: bool
 
 
-def is_secure(scope: Scope, *, behind_proxy: bool) -> bool:
-    """Whether the browser's side of the connection is TLS."""
-    return behind_proxy or scope.get("scheme") == "https"
+def is_secure(scope: Scope) -> bool:
+    """Whether the browser's side of the connection is TLS; a proxy's word is in the scope already."""
+    return scope.get("scheme") == "https"
 
 
 def cookie_name(*, secure: bool) -> str:
@@ -129,17 +129,15 @@ class Identity:
         sign_in: SignIn,
         tenants: Tenants,
         *,
-        behind_proxy: bool = False,
         anonymous: bool = False,
     ) -> None:
         self._sign_in = sign_in
         self._tenants = tenants
-        self._behind_proxy = behind_proxy
         self._anonymous = anonymous
 
     def secure(self, scope: Scope) -> bool:
         """Whether the browser's side of the connection is TLS."""
-        return is_secure(scope, behind_proxy=self._behind_proxy)
+        return is_secure(scope)
 
     async def caller(self, scope: Scope) -> Caller | None:
         """Who makes the request; None for nobody in particular. Raises HttpProblem 401, 403."""

@@ -1,0 +1,89 @@
+"""What a trusted proxy says of the browser's side of a connection. Pure.
+
+`X-Forwarded-For` and `X-Forwarded-Proto` are what anybody can write: they count only when the connection
+comes from an address that the operator named, and then only their last word, which is that proxy's own. From
+anybody else they are taken off, so that nothing further in can believe them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+from lightwell.gateways.http.asgi import Application, Receive, Scope, Send
+from lightwell.kernel.errors import Invalid
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_FOR: Final = b"x-forwarded-for"
+_PROTO: Final = b"x-forwarded-proto"
+_SAID_BY_PROXIES: Final = frozenset(
+    {_FOR, _PROTO, b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"forwarded"}
+)
+
+
+def parse_proxies(text: str) -> tuple[Network, ...]:
+    """Addresses or networks, separated by commas. Raises Invalid."""
+    try:
+        return tuple(ipaddress.ip_network(one.strip()) for one in text.split(",") if one.strip())
+    except ValueError as error:
+        raise Invalid(
+            f"{text!r} names no addresses.", remedy="For example 127.0.0.1 or 10.1.2.0/28."
+        ) from error
+
+
+@lru_cache(maxsize=1024)
+def is_one_of(address: str, networks: tuple[Network, ...]) -> bool:
+    """Whether an address is in one of the networks."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return any(found in network for network in networks)
+
+
+def _last(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    """The last word of the last header of a name: what the nearest proxy added."""
+    found = ""
+    for key, value in headers:
+        if key.lower() == name:
+            found = value.decode("latin-1").rpartition(",")[2].strip()
+    return found
+
+
+def as_forwarded(scope: Scope, proxies: tuple[Network, ...]) -> Scope:
+    """The scope as it is on the browser's side."""
+    headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+    kept = [pair for pair in headers if pair[0].lower() not in _SAID_BY_PROXIES]
+    client = scope.get("client")
+    if client is None or not is_one_of(client[0], proxies):
+        return scope if len(kept) == len(headers) else {**scope, "headers": kept}
+    changed = {**scope, "headers": kept}
+    scheme = _last(headers, _PROTO).lower()
+    if scheme in ("http", "https"):
+        changed["scheme"] = scheme
+    address = _last(headers, _FOR)
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return changed
+    changed["client"] = (address, 0)
+    return changed
+
+
+class Forwarded:
+    """Stands before the rest of the house, after the guard."""
+
+    def __init__(self, inner: Application, proxies: tuple[Network, ...] = ()) -> None:
+        self._inner = inner
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            scope = as_forwarded(scope, self._proxies)
+        await self._inner(scope, receive, send)
