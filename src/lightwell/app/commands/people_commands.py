@@ -51,11 +51,11 @@ sessions = typer.Typer(no_args_is_help=True, help="Who is signed in.")
 policies = typer.Typer(no_args_is_help=True, help="What a tenant adds to the policies that ship.")
 
 
-def link_url(http: str, tenant: str, token: str, page: str = "enrol") -> str:
-    """Where a one-time link leads. The secret is in the fragment: no server and no log sees it."""
-    root = http.rstrip("/") if "://" in http else f"http://{parse_endpoint(http)}"
+def link_url(root: str, tenant: str, token: str, page: str = "enrol") -> str:
+    """Where a one-time link leads, below the web app's URL. The secret is in the fragment: no server and no
+    log sees it."""
     place = "" if tenant == DEFAULT else f"/t/{tenant}"
-    return f"{root}{place}/{page}#{token}"
+    return f"{root.rstrip('/')}{place}/{page}#{token}"
 
 
 async def web_root(house: House, said: str | None) -> str:
