@@ -88,6 +88,7 @@ PLAIN = {
     "ProviderSignIn.arrive": "runs before there is a context; records itself",
     "SignIn.unchanged": "part of a reading that was permitted",
     "Glass.standing": "asks policy itself; one's own, asked for by every page twice a minute",
+    "Policies.permitted": "what the caller's own acts would be answered; reads nothing",
     "Tenants.named": "runs before there is a context",
     "Tenants.called": "runs before there is a context",
     "Tenants.everyone": "our own background work",

@@ -9,10 +9,11 @@ import base64
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from lightwell.domain.people import totp
 
@@ -60,7 +61,13 @@ def enrol(page: Page) -> list[str]:
     codes = page.locator(".sign-in-codes li").all_inner_texts()
     assert len(codes) == 10
     assert page.evaluate(FIT)
-    page.get_by_role("button", name="I have written them down").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    kept = Path(download.value.path()).read_text()
+    assert all(code in kept for code in codes)
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name=re.compile("Copied|Ctrl"))).to_be_visible()
+    page.get_by_role("button", name="I have kept them").click()
     return codes
 
 
@@ -77,8 +84,10 @@ def test_first_boot_then_out_and_in_again(server: Server, place: str, desktop: P
     # The cookie is out of reach of scripts.
     assert desktop.evaluate("document.cookie") == ""
     desktop.get_by_role("button", name="Sign out grace (admin)").click()
+    expect(desktop.get_by_text("You are signed out.")).to_be_visible()
     expect(desktop.get_by_title("grace (admin)", exact=True)).to_be_hidden()
     desktop.goto(f"{place}/sign-in")
+    expect(desktop.get_by_text("You are signed out.")).to_be_hidden()
     desktop.get_by_label("Login").fill("grace")
     desktop.get_by_label("Password").fill("not the password")
     desktop.get_by_label("Code").fill(codes[0])
@@ -96,6 +105,7 @@ def test_an_account_is_set_up_on_a_phone(server: Server, place: str, phone: Page
     expect(phone.get_by_role("heading", name="How will ada sign in?")).to_be_visible()
     enrol(phone)
     expect(phone.get_by_role("button", name="Sign out ada (radiologist)")).to_be_visible()
+    expect(phone.get_by_text("ada", exact=True)).to_be_visible()
     assert phone.evaluate(FIT)
 
 
@@ -137,3 +147,43 @@ def test_a_link_signs_in_once(server: Server, place: str, desktop: Page, phone: 
     phone.goto(url)
     expect(phone.get_by_role("heading", name="This link opens nothing")).to_be_visible()
     assert "lwl_" not in phone.url
+    phone.get_by_role("button", name="Sign in another way").click()
+    expect(phone.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
+
+
+def test_the_card_says_where_one_signs_in_and_what_is_optional(
+    server: Server, place: str, chromium: Browser
+) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{place}/t/demo/sign-in")
+    expect(page.locator(".sign-in-tenant")).to_have_text("demo")
+    expect(page.get_by_label("Code (optional)")).to_be_visible()
+    page.goto(f"{place}/sign-in")
+    expect(page.locator(".sign-in-tenant")).to_have_text("default")
+    expect(page.get_by_text("optional")).to_have_count(0)
+    expect(page.get_by_text("passkeys are bound to a name")).to_have_count(0)
+    page.goto(f"{server.url}/sign-in")
+    named = page.get_by_role("link", name=f"localhost:{server.http}")
+    expect(named).to_have_attribute("href", f"{place}/sign-in")
+    assert page.evaluate(FIT)
+    context.close()
+
+
+def test_who_may_see_no_studies_is_told_so_in_words(
+    server: Server, place: str, desktop: Page
+) -> None:
+    desktop.goto(link(server, place, "login-link", "--role", "patient"))
+    expect(desktop.get_by_text("No studies are open to you here")).to_be_visible()
+    expect(desktop.get_by_text("With the role patient")).to_be_visible()
+    expect(desktop.get_by_text("archive:study")).to_have_count(0)
+    expect(desktop.get_by_role("link", name="Background work")).to_have_count(0)
+
+
+def test_the_panel_about_closes_by_its_button(server: Server, place: str, phone: Page) -> None:
+    phone.goto(link(server, place, "login-link", "--role", "radiologist"))
+    phone.get_by_role("button", name="About and keys").tap()
+    panel = phone.get_by_role("region", name="About Lightwell")
+    expect(panel).to_be_visible()
+    panel.get_by_role("button", name="Close").tap()
+    expect(panel).to_be_hidden()

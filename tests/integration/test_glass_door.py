@@ -23,7 +23,8 @@ from lightwell.backends.database.roles import Role
 from lightwell.domain.archive.model import Announced
 from lightwell.domain.people import totp
 from lightwell.domain.people.glass import REVIEW_WITHIN
-from lightwell.domain.people.sign_in_api import REMEMBER_SECONDS, SignIn, Visitor
+from lightwell.domain.people.opening import Visitor
+from lightwell.domain.people.sign_in_api import REMEMBER_SECONDS, SignIn
 from lightwell.gateways.http.guard import DoorLimits
 from lightwell.gateways.http.problems import PROVE_AGAIN
 from lightwell.testing.builders import a_study

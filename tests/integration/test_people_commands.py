@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightwell.access.commit import ChangeSet
 from lightwell.access.context import Tenant
+from lightwell.app.heartbeat import WEB, Heart
 from lightwell.app.wiring import House
 from lightwell.domain.archive.model import SensitiveRow
 from lightwell.domain.people.model import Limit, RelationKind
@@ -67,7 +68,7 @@ async def test_an_account_its_link_and_its_sessions(
     url = secret_in(
         run(installation, "user", "add", "ada", "--role", "radiologist", "--name", "Ada")
     )
-    assert url.startswith("http://127.0.0.1:8042/enrol#lwl_")
+    assert url.startswith("http://localhost:8042/enrol#lwl_")
     link = secret_in(
         run(installation, "login-link", "--role", "auditor", "--http", "https://pacs.example/")
     )
@@ -206,6 +207,32 @@ async def test_whose_patients_are_whose_is_said_shown_and_explained(
         done = installation.run(*arguments)
         assert done.returncode == 2, arguments
         assert says in " ".join(done.stderr.split())
+
+
+async def test_without_an_action_all_are_shown_by_room(installation: Installation) -> None:
+    said = run(installation, "explain", "-", "--role", "radiologist")
+    assert {"archive", "peers", "people", "policy", "tenants", "work"} <= set(said.split())
+    assert len(said.splitlines()) < 60
+    wrong = installation.run("explain", "-", "archive:study:qery", "--role", "radiologist")
+    assert wrong.returncode == 2
+    assert "Did you mean archive:study:query" in " ".join(wrong.stderr.split())
+
+
+async def test_links_lead_to_the_server_that_runs(installation: Installation, house: House) -> None:
+    """Its processes say in their heartbeats where they are; a port that was typed elsewhere is none."""
+    heart = Heart(house, "http-7", "http", dict, lambda: {WEB: "http://localhost:9917"})
+    await heart.start()
+    try:
+        ask = ("login-link", "--role", "auditor")
+        assert secret_in(run(installation, *ask)).startswith("http://localhost:9917/sign-in#")
+        said = secret_in(run(installation, *ask, "--http", "127.0.0.1:8042"))
+        assert said.startswith("http://localhost:9917/")
+        outside = secret_in(run(installation, *ask, "--http", "https://pacs.example"))
+        assert outside.startswith("https://pacs.example/")
+    finally:
+        await heart.stop()
+    alone = installation.run(*ask)
+    assert "No server runs on this data folder now" in " ".join(alone.stderr.split())
 
 
 async def test_support_is_let_in_for_a_while(installation: Installation, house: House) -> None:

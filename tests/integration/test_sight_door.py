@@ -21,6 +21,7 @@ from lightwell.access.roles import Role
 from lightwell.app import matrix
 from lightwell.app.http import http_application
 from lightwell.app.matrix import Answer, Whose
+from lightwell.app.offices import offices_of
 from lightwell.app.wiring import House, start_listening
 from lightwell.domain.archive.model import Level, Outcome, Target
 from lightwell.domain.archive.query_building import build_query
@@ -60,6 +61,7 @@ def door(house: House) -> httpx.AsyncClient:
         sign_in=house.sign_in,
         provider_sign_in=house.provider_sign_in,
         glass=house.glass,
+        offices=offices_of(house),
         anonymous=False,
     )
     transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
@@ -410,7 +412,8 @@ async def test_r01_the_doors_answer_is_the_matrixs(place: Place) -> None:
             for whose, study in studies.items():
                 expected = matrix.answer(matrix.person(role), asked, whose)
                 path = filled(template.replace("{study_uid}", "{study}"), ids(study))
-                given = await place.client.get(path, headers=who)
+                query = "?role=patient" if template.endswith("/explain") else ""
+                given = await place.client.get(path + query, headers=who)
                 tried[expected] += 1
                 if expected is Answer.REFUSED:
                     assert given.status_code == 403, (role, name, whose)

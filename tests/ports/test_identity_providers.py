@@ -27,6 +27,7 @@ from lightwell.backends.memory.tables import MemoryDatabase
 from lightwell.domain.people.api import People
 from lightwell.domain.people.errors import (
     NotLetIn,
+    NotProved,
     NotSignedIn,
     ProviderAway,
     Step,
@@ -334,6 +335,23 @@ async def test_the_first_time_makes_an_account_with_the_roles_of_the_groups(plac
     assert again.signed_in.token != arrival.signed_in.token  # A09
     assert again.to == ""
     assert len(await place.people.list(place.operator)) == 1
+
+
+async def test_an_account_of_a_provider_is_proved_there_and_is_never_sealed(place: Place) -> None:
+    await place.trust()
+    arrival = await place.arrive()
+    bearer = await place.local.recognise(arrival.signed_in.token)
+    assert bearer is not None
+    here = place.local.context(bearer, place.tenant, place.tenant, "console", "192.0.2.7")
+    assert here.stepped_up
+    ways = await place.local.ways(here)
+    assert (ways.password, ways.code, ways.passkey) == (False, False, False)
+    with pytest.raises(NotProved):
+        await place.local.prove_by_password(here, arrival.signed_in.token, "", "")
+    with pytest.raises(Conflict, match="somebody's own account"):
+        await place.people.seal(place.operator, "ada")
+    (person,) = await place.people.list(place.operator)
+    assert person.seal is None
 
 
 async def test_pkce_is_s256_of_what_only_we_know(place: Place) -> None:

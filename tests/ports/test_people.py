@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lightwell.access.commit import Committer
+from lightwell.access.commit import ChangeSet, Committer
 from lightwell.access.context import Context, Tenant, operator_context
 from lightwell.access.policy import Rules
 from lightwell.backends.database.people import PostgresPeople, PostgresTries
@@ -28,7 +28,7 @@ from lightwell.backends.memory.tables import MemoryDatabase
 from lightwell.domain.people import totp
 from lightwell.domain.people.api import Made, People
 from lightwell.domain.people.errors import NotSignedIn, TooManyTries
-from lightwell.domain.people.model import BearerKind, Over, Passkey, Person, judge
+from lightwell.domain.people.model import BearerKind, ConsentRow, Over, Passkey, Person, judge
 from lightwell.domain.people.opening import SignedIn, Visitor
 from lightwell.domain.people.ports import Site
 from lightwell.domain.people.sign_in_api import SignIn
@@ -171,6 +171,36 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         )  # fmt: skip
     finally:
         await house.close()
+
+
+# --- administration ----------------------------------------------------------------------------------
+
+
+async def test_support_is_let_in_by_one_tenant_until_it_is_not(place: Place) -> None:
+    until = place.clock.now() + timedelta(hours=2)
+    assert await place.book.support_until(place.tenant) is None
+    await place.committer.commit(ChangeSet(place.tenant, (ConsentRow(until, "test"),)))
+    assert await place.book.support_until(place.tenant) == until
+    assert await place.book.support_until(place.other) is None
+    await place.committer.commit(ChangeSet(place.tenant, (ConsentRow(None, "test"),)))
+    assert await place.book.support_until(place.tenant) is None
+
+
+async def test_all_sessions_of_somebody_end_and_nobody_elses(place: Place) -> None:
+    made = await place.people.add(place.operator, "ada", roles=["radiologist"])
+    first, secret = await place.enrolled(made)
+    place.clock.pass_(seconds=60)
+    second = await place.sign_in.by_password(place.visitor(), "ada", PASSWORD, place.code(secret))
+    link = await place.people.new_link(place.operator, ["auditor"])
+    other = await place.sign_in.by_link(place.visitor(), link.secret)
+    assert await place.people.end_sessions(place.operator, "ada") == 2
+    left = await place.people.sessions(place.operator)
+    assert [session.session_id for session in left] == [other.session.session_id]
+    place.clock.pass_(seconds=5)
+    for token in (first.token, second.token):
+        assert await place.sign_in.recognise(token) is None
+    assert await place.people.end_sessions(place.operator) == 1
+    assert await place.people.end_sessions(place.operator) == 0
 
 
 # --- accounts ----------------------------------------------------------------------------------------

@@ -24,9 +24,11 @@ class Action(StrEnum):
     ARCHIVE_STUDY_REJECT = "archive:study:reject"  # took images out of every clinical list
     ARCHIVE_STUDY_RESTORE = "archive:study:restore"  # put rejected images back
     ARCHIVE_STUDY_UNDO = "archive:study:undo"  # undid a correction
+    PEERS_DOOR_READ = "peers:door:read"  # read what the DICOM door counts and whom it turned away
     PEERS_PEER_ADD = "peers:peer:add"  # let a machine in, or changed what it may do
     PEERS_PEER_ECHO = "peers:peer:echo"  # asked whether we are here
     PEERS_PEER_LIST = "peers:peer:list"  # read the list of machines
+    PEERS_PEER_PROBE = "peers:peer:probe"  # called a machine: does it answer, does it take an image
     PEERS_PEER_REMOVE = "peers:peer:remove"  # shut a machine out
     PEOPLE_GLASS_BREAK = "people:glass:break"  # opened one patient in an emergency
     PEOPLE_GLASS_END = "people:glass:end"  # ended such an opening before its time

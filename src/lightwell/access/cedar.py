@@ -61,6 +61,7 @@ class Policy:
     effect: str  # 'permit' or 'forbid'
     reason: str
     shipped: bool
+    text: str = ""  # as it was written
 
 
 def _parsed(text: str) -> dict[str, dict[str, Any]]:
@@ -143,8 +144,14 @@ def _may_apply(policy: Mapping[str, Any], question: Question) -> bool:
 class PolicySet:
     """Policies that are in force together. Immutable; answers are remembered as long as it lives."""
 
-    def __init__(self, named: Mapping[str, Mapping[str, Any]], shipped: Iterable[str]) -> None:
+    def __init__(
+        self,
+        named: Mapping[str, Mapping[str, Any]],
+        shipped: Iterable[str],
+        texts: Mapping[str, str] | None = None,
+    ) -> None:
         self._named = dict(named)
+        self._texts = dict(texts or {})
         self._shipped = frozenset(shipped)
         # Principals that a scope names itself, not by a role: their slices are their own.
         self._singled_out = frozenset(
@@ -157,7 +164,13 @@ class PolicySet:
     def policies(self) -> tuple[Policy, ...]:
         """All of them, shipped ones first, by name."""
         return tuple(
-            Policy(name, p["effect"], self.reason(name), name in self._shipped)
+            Policy(
+                name,
+                p["effect"],
+                self.reason(name),
+                name in self._shipped,
+                self._texts.get(name, ""),
+            )
             for name, p in sorted(
                 self._named.items(), key=lambda i: (i[0] not in self._shipped, i[0])
             )
@@ -169,15 +182,15 @@ class PolicySet:
 
     def with_texts(self, texts: Iterable[str]) -> PolicySet:
         """This set and a tenant's own policies. Raises Invalid."""
-        named = dict(self._named)
+        named, written = dict(self._named), dict(self._texts)
         for text in texts:
             for name, policy in checked_policies(text).items():
                 if name in named:
                     raise Invalid(f"There is a policy {name!r} already.", remedy="Rename it.")
-                named[name] = policy
+                named[name], written[name] = policy, text.strip()
         if len(named) - len(self._named) > POLICIES_LIMIT:
             raise Invalid(f"A tenant has at most {POLICIES_LIMIT} policies.")
-        return PolicySet(named, self._shipped) if len(named) > len(self._named) else self
+        return PolicySet(named, self._shipped, written) if len(named) > len(self._named) else self
 
     def answer(self, question: Question) -> Answer:
         """Decide; an equal question is not evaluated twice."""
@@ -288,7 +301,17 @@ def shipped() -> PolicySet:
     text = (_FOLDER / "shipped.cedar").read_text("utf-8")
     named = _parsed(text)
     _validated(text)
-    return PolicySet(named, named)
+    return PolicySet(named, named, _texts(text))
+
+
+def _texts(text: str) -> dict[str, str]:
+    """Each policy of our own file as it stands there: from its `@id` at the start of a line to its end,
+    without the comments between two."""
+    found = {}
+    for part in re.split(r'^(?=@id\(")', text, flags=re.MULTILINE)[1:]:
+        body, _, _ = part.rpartition(";\n")
+        found[part[len('@id("') :].partition('"')[0]] = f"{body};"
+    return found
 
 
 SHIPPED: Final = shipped()

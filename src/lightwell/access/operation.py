@@ -21,9 +21,9 @@ from lightwell.access.audit import Outcome, record
 from lightwell.access.cedar import ABOUT_STUDIES
 from lightwell.access.commit import ChangeSet, Committed, Committer, Event
 from lightwell.access.context import ActorKind, Context
-from lightwell.access.policy import Decision, Rules, decide, look, proof_would_do
+from lightwell.access.policy import proof_would_do, weigh
 from lightwell.access.ports import PolicySource
-from lightwell.access.sight import EVERYTHING, NOBODY, Sight, Standing
+from lightwell.access.sight import EVERYTHING, NOBODY, Sight
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Refused
 
@@ -133,7 +133,7 @@ async def permit(room: Room, context: Context, action: Action) -> Sight:
     standing = NOBODY
     if action in ABOUT_STUDIES and context.actor.kind is ActorKind.PERSON:
         standing = await room.policy.standing(context.tenant, context.actor)
-    decision, sight = _decided(context, action, rules, standing)
+    decision, sight = weigh(context, action, rules, standing)
     if not decision.allowed:
         act = Act(room, context, action)
         act.about(detail=decision.reason)
@@ -142,14 +142,6 @@ async def permit(room: Room, context: Context, action: Action) -> Sight:
             raise ProofWanted(f"First {decision.reason}.", remedy="Then it is done.")
         raise Refused(f"Not allowed: {decision.reason}.", remedy="Ask the PACS administrator.")
     return sight
-
-
-def _decided(
-    context: Context, action: Action, rules: Rules, standing: Standing
-) -> tuple[Decision, Sight]:
-    if action in ABOUT_STUDIES:
-        return look(context, action, rules, standing)
-    return decide(context, action, rules), EVERYTHING
 
 
 def operation(

@@ -22,6 +22,7 @@ from lightwell.access.cedar import (
 )
 from lightwell.access.context import Actor, ActorKind, Context
 from lightwell.access.sight import (
+    EVERYTHING,
     LIMITS,
     NOBODY,
     ORDINARY,
@@ -223,6 +224,15 @@ def look(
     return decide(context, action, rules), sight
 
 
+def weigh(
+    context: Context, action: Action, rules: Rules = SHIPPED_RULES, standing: Standing = NOBODY
+) -> tuple[Decision, Sight]:
+    """Decide one act, whatever it is about, and of which studies it is allowed: of an act about none, all."""
+    if action in ABOUT_STUDIES:
+        return look(context, action, rules, standing)
+    return decide(context, action, rules), EVERYTHING
+
+
 def proof_would_do(
     context: Context, action: Action, rules: Rules = SHIPPED_RULES, standing: Standing = NOBODY
 ) -> bool:
@@ -233,13 +243,9 @@ def proof_would_do(
     """
     if context.actor.kind is not ActorKind.PERSON or context.stepped_up:
         return False
-
-    def allowed(as_of: Context) -> bool:
-        if action in ABOUT_STUDIES:
-            return look(as_of, action, rules, standing)[0].allowed
-        return decide(as_of, action, rules).allowed
-
-    return not allowed(context) and allowed(replace(context, stepped_up=True))
+    if weigh(context, action, rules, standing)[0].allowed:
+        return False
+    return weigh(replace(context, stepped_up=True), action, rules, standing)[0].allowed
 
 
 def _said(answer: Answer, context: Context, action: Action, policies: PolicySet) -> str:

@@ -20,6 +20,7 @@ from lightwell.app.logs import log_to_file
 from lightwell.app.transcoding import PoolTranscoder
 from lightwell.app.wiring import open_house, start_listening, use_threads
 from lightwell.backends.codecs.pool import DecoderPool
+from lightwell.backends.database.doors import DOOR
 from lightwell.gateways.dimse.exchange import Rooms
 from lightwell.gateways.dimse.listener import Door
 from lightwell.gateways.dimse.server import DimseServer, tls_context
@@ -58,6 +59,7 @@ async def run(generation: Generation) -> None:
             "commit_groups": house.committer.counters.groups,
             "commit_retried": house.committer.counters.retried,
         },
+        lambda: {DOOR: server.seen()},
     )
     start_listening(house)
     await server.start()

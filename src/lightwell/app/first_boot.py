@@ -18,11 +18,7 @@ async def offer_first_administrator(house: House, say: Callable[[str], None]) ->
     made = await house.people.first_administrator(house.operator(await house.tenants.named()))
     if made is None:
         return
-    settings = house.settings
-    # Passkeys are bound to a name, never to an address: loopback has one.
-    named = settings.public_url is not None or not settings.http.loopback
-    root = settings.web_url if named else f"http://localhost:{settings.http.port}"
-    url = link_url(root, DEFAULT, made.secret)
+    url = link_url(house.settings.named_url, DEFAULT, made.secret)
     say("There is no administrator yet. This link makes the first one (once, within 24 hours):")
     say(f"  {url}")
     if sys.stdout.isatty():

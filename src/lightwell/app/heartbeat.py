@@ -11,11 +11,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
 from lightwell.app.wiring import House
+from lightwell.backends.database.doors import FACTS
 from lightwell.backends.database.pool import FAILURES
 from lightwell.kernel.errors import LightwellError
 
@@ -23,6 +25,7 @@ log = logging.getLogger("lightwell.heartbeat")
 
 PERIOD_SECONDS = 2.0
 STALE_SECONDS = 7.0
+WEB = "web"  # a fact of each HTTP worker: the URL by which people reach it
 CPU = "cpu_seconds"  # in every beat: processor time of the process since its start
 
 Numbers = Mapping[str, float]
@@ -37,16 +40,25 @@ class Beat:
     pid: int
     age: float  # seconds since it was last heard of
     detail: dict[str, float]
+    facts: dict[str, Any] = field(default_factory=dict)  # what is no number
 
 
 class Heart:
-    """Beats for one process; `numbers` is asked at each beat."""
+    """Beats for one process; `numbers`, and `facts` that are none, are asked for at each beat."""
 
-    def __init__(self, house: House, name: str, role: str, numbers: Callable[[], Numbers]) -> None:
+    def __init__(
+        self,
+        house: House,
+        name: str,
+        role: str,
+        numbers: Callable[[], Numbers],
+        facts: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         self._house = house
         self._name = name
         self._role = role
         self._numbers = numbers
+        self._facts = facts
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -92,7 +104,12 @@ class Heart:
                 self._role,
                 os.getpid(),
                 orjson.dumps(
-                    {**self._numbers(), **self._house.blobs.numbers(), CPU: time.process_time()}
+                    {
+                        **self._numbers(),
+                        **self._house.blobs.numbers(),
+                        CPU: time.process_time(),
+                        FACTS: self._facts(),
+                    }
                 ).decode(),
             )
 
@@ -104,7 +121,20 @@ async def beats(house: House) -> list[Beat]:
             "SELECT name, role, pid, extract(epoch FROM now() - at)::float8 AS age, detail::text AS detail"
             " FROM heartbeat ORDER BY name"
         )
-    return [Beat(r["name"], r["role"], r["pid"], r["age"], orjson.loads(r["detail"])) for r in rows]
+    found = []
+    for r in rows:
+        detail = orjson.loads(r["detail"])
+        facts = detail.pop(FACTS, {})
+        found.append(Beat(r["name"], r["role"], r["pid"], r["age"], detail, facts))
+    return found
+
+
+async def web_address(house: House) -> str | None:
+    """The URL of the running server's web app; None when none was heard of lately."""
+    for beat in await beats(house):
+        if WEB in beat.facts and beat.age <= STALE_SECONDS:
+            return str(beat.facts[WEB])
+    return None
 
 
 async def forget_beats(house: House) -> None:

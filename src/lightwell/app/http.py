@@ -17,7 +17,9 @@ from lightwell.domain.people.provider_sign_in_api import ProviderSignIn
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.console import api as console
+from lightwell.gateways.console.administration import Offices
 from lightwell.gateways.console.asked import ASKED
+from lightwell.gateways.console.callers import deliberate
 from lightwell.gateways.console.glass import add_glass
 from lightwell.gateways.console.prove import add_prove
 from lightwell.gateways.console.provider_sign_in import add_provider_sign_in
@@ -53,6 +55,7 @@ def http_application(
     public_url: str | None = None,
     glass: Glass | None = None,
     anonymous: bool = True,
+    offices: Offices | None = None,
     proxies: tuple[Network, ...] = (),
 ) -> Application:
     """The ASGI application of an HTTP process.
@@ -60,13 +63,16 @@ def http_application(
     `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
     works. `public_url`: the root that browsers know us by, without a slash at the end; None: loopback.
-    `anonymous`: whoever presents nothing is let through as nobody in particular.
+    `anonymous`: whoever presents nothing is let through as nobody in particular. `offices`: the rooms
+    behind the administration pages; without them there are none.
     `proxies`: whose word on the browser's side of a connection counts.
     """
     identity: Identity | None = None
     if sign_in is not None:
         identity = Identity(sign_in, tenants, anonymous=anonymous)
-    inner = _console(archive, tenants, jobs, sign_in, identity, provider_sign_in, glass, public_url)
+    inner = _console(
+        archive, tenants, jobs, offices, sign_in, identity, provider_sign_in, glass, public_url
+    )
     table = _table(archive, PoolRenderer(pool), inner, ready, metrics)
     door = Door(
         table,
@@ -84,6 +90,7 @@ def _console(
     archive: Archive,
     tenants: Tenants,
     jobs: Jobs,
+    offices: Offices | None,
     sign_in: SignIn | None,
     identity: Identity | None,
     provider_sign_in: ProviderSignIn | None,
@@ -91,9 +98,9 @@ def _console(
     public_url: str | None = None,
 ) -> FastAPI:
     """The framework's addresses."""
-    inner = console.application(archive, tenants, jobs)
+    inner = console.application(archive, tenants, jobs, offices)
     if sign_in is not None and identity is not None:
-        add_sign_in(inner, sign_in, identity, tenants.named, console.deliberate)
+        add_sign_in(inner, sign_in, identity, tenants.named, deliberate)
         add_prove(inner, sign_in, identity)
     if identity is not None and provider_sign_in is not None:
         add_provider_sign_in(inner, provider_sign_in, identity, public_url)
@@ -118,7 +125,7 @@ def addresses() -> dict[str, Action | Open | None]:
     The same assembly as serves requests, with nothing behind it.
     """
     nothing: Any = _Nothing()
-    inner = _console(nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+    inner = _console(*(nothing,) * 8)
     table = _table(nothing, nothing, inner, nothing, nothing)
     found: dict[str, Action | Open | None] = {
         f"{route.method} {route.template.replace('*}', '}')}": route.asked for route in table

@@ -18,10 +18,11 @@ from lightwell.app.generation import (
     die_with_parent,
     read_generation,
 )
-from lightwell.app.heartbeat import Heart
+from lightwell.app.heartbeat import WEB, Heart
 from lightwell.app.http import http_application
 from lightwell.app.logs import log_to_file
 from lightwell.app.memory import keep_memory
+from lightwell.app.offices import offices_of
 from lightwell.app.readiness import Numbers, Readiness
 from lightwell.app.wiring import House, open_house, start_listening, use_threads
 from lightwell.backends.codecs.pool import DecoderPool
@@ -83,6 +84,7 @@ class Worker:
             provider_sign_in=house.provider_sign_in,
             public_url=generation.settings.public_url,
             glass=house.glass,
+            offices=offices_of(house),
             limits=DoorLimits(local=generation.settings.anonymous),
             anonymous=generation.settings.anonymous,
             proxies=parse_proxies(generation.settings.proxies),
@@ -98,6 +100,7 @@ class Worker:
                 "glass_broken": house.glass.broken,
                 "seals_broken": house.sign_in.seals_broken,
             },
+            lambda: {WEB: generation.settings.named_url},
         )
         await self._heart.start()
 

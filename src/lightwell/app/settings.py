@@ -103,6 +103,14 @@ class Settings:
         return f"http{'s' if self.http_tls else ''}://{self.http}"
 
     @property
+    def named_url(self) -> str:
+        """The same by a name, where this machine's own is enough: passkeys are bound to a name, never to an
+        address."""
+        if self.public_url or not self.http.loopback:
+            return self.web_url
+        return f"http{'s' if self.http_tls else ''}://localhost:{self.http.port}"
+
+    @property
     def tls_folder(self) -> Path:
         return self.data / "secrets" / "tls"
 

@@ -76,6 +76,11 @@ class _Directory:
         self.tenant_list += (made,)
         return made
 
+    async def relabel(self, tenant: Tenant, label: str) -> None:
+        self.tenant_list = tuple(
+            replace(one, label=label) if one.key == tenant.key else one for one in self.tenant_list
+        )
+
     async def choose_settling(self, tenant: Tenant, settling: str) -> None:
         self.tenant_list = tuple(
             replace(one, settling=settling) if one.key == tenant.key else one

@@ -63,8 +63,8 @@ TABLE = {
     Role.PATIENT: {"self"},
     Role.RESEARCHER: {"self"},
     Role.AUDITOR: {"self", "search", "aside", "totals", "jobs-see", "policy-see", "people:person:list",
-                   "people:session:list", "people:key:list", "people:provider:list", "peers:peer:list",
-                   "glass-review"},
+                   "people:session:list", "people:key:list", "people:provider:list", "peers:door:read",
+                   "peers:peer:list", "glass-review"},
     Role.INTEGRATION: {*IMAGES, "self", "ingest", "totals"},
     Role.SUPPORT: {"self"},
 }  # fmt: skip

@@ -22,6 +22,7 @@ const loadViewer = async (): Promise<{ default: ViewerPage }> => {
   return { default: loaded };
 };
 const LazyViewer = lazy(loadViewer);
+const Admin = lazy(async () => ({ default: (await import('../panels/admin/Admin')).Admin }));
 
 /** The viewer at once when its code is here: what was suspended is shown again only 300 ms later. */
 function Viewer(p: ComponentProps<ViewerPage>): ReactElement {
@@ -98,11 +99,13 @@ function Pages(): ReactElement {
       <div className="house">
         <GlassBanner tenant={tenant} />
         <div className="house-page">
-          <Suspense fallback={<div className="starting">Starting the viewer…</div>}>
+          <Suspense fallback={<div className="starting">{screen.kind === 'viewer' ? 'Starting the viewer…' : 'One moment…'}</div>}>
             {screen.kind === 'viewer' ? (
               <Viewer key={`${tenant}/${screen.study}/${closed}`} tenant={tenant} study={screen.study} demo={demo} />
             ) : screen.kind === 'jobs' ? (
               <Jobs key={tenant} tenant={tenant} tenants={tenants} demo={demo} />
+            ) : screen.kind === 'admin' ? (
+              <Admin key={tenant} tenant={tenant} tenants={tenants} demo={demo} section={screen.section} />
             ) : screen.kind === 'break-glass' ? (
               <BreakGlass key={tenant} tenant={tenant} />
             ) : screen.kind === 'reviews' ? (

@@ -126,13 +126,28 @@ export function post<T>(
   read: (response: Response) => Promise<T>,
   options: RequestOptions = {},
 ): Promise<T> {
-  const sent = { method: 'POST', body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
+  return change('POST', url, body, what, read, options);
+}
+
+export type Change = 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+/** Change something on this origin, as `post` does by its method. @throws RequestFailure */
+export function change<T>(
+  method: Change,
+  url: string,
+  body: unknown,
+  what: string,
+  read: (response: Response) => Promise<T>,
+  options: RequestOptions = {},
+): Promise<T> {
+  // The type says that it was meant (no form can), also where there is no body.
+  const sent = { method, body: method === 'DELETE' ? undefined : JSON.stringify(body), headers: { 'Content-Type': 'application/json' } };
   return request(url, sent, what, read, options);
 }
 
 interface Sent {
   readonly method?: string;
-  readonly body?: string;
+  readonly body?: string | undefined;
   readonly headers?: Record<string, string>;
 }
 
@@ -197,5 +212,8 @@ async function attempt<T>(
     throw networkFailure(error, what);
   }
 }
+
+/** Of an answer without a body. */
+export const readNothing = async (): Promise<null> => null;
 
 export const readJson = (response: Response): Promise<unknown> => response.json() as Promise<unknown>;

@@ -8,8 +8,13 @@ export interface Me {
   readonly kind: string;
   readonly name: string;
   readonly roles: readonly string[];
+  /** Name of the tenant one is at, and what people call it. */
   readonly tenant: string;
   readonly label: string;
+  /** The tenant one belongs to. */
+  readonly home: string;
+  /** The actions that policy allows one here. */
+  readonly may: ReadonlySet<string>;
 }
 
 export interface SignedIn {
@@ -47,6 +52,8 @@ export async function fetchMe(tenant: string | null, options?: RequestOptions): 
       roles: list(o['roles']).map(text),
       tenant: text(o['tenant']),
       label: text(o['label']),
+      home: text(o['home']),
+      may: new Set(list(o['may']).map(text)),
     };
   } catch (error) {
     if (error instanceof RequestFailure && error.status === 401) return null;
@@ -150,6 +157,9 @@ export const signOut = (tenant: string | null): Promise<null> =>
   post(`${consoleRoot(tenant)}/sign-out`, {}, 'Signing out', async () => null);
 
 // --- passkeys: base64url in JSON, buffers in the browser (WebAuthn Level 3, 5.1.8 to 5.1.10) -----------
+
+/** Whether a host is an address of this machine itself. */
+export const isLoopback = (host: string): boolean => /^127(\.\d+){3}$/.test(host) || host === '[::1]';
 
 /** Passkeys need a name in the address, never a number, and a browser that knows them. */
 export const passkeysPossible = (): boolean =>

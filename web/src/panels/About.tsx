@@ -33,7 +33,7 @@ function Keys(): ReactElement {
   );
 }
 
-/** A button and the panel it opens; the panel closes by a click beside it or Escape. */
+/** A button and the panel it opens; the panel closes by its own button, a click beside it or Escape. */
 export function About(): ReactElement {
   return (
     <>
@@ -42,6 +42,9 @@ export function About(): ReactElement {
         <span className="icon-button-label">About</span>
       </button>
       <section id="about" popover="auto" className="about" aria-label="About Lightwell">
+        <button type="button" className="icon-button about-close" popoverTarget="about" popoverTargetAction="hide" aria-label="Close">
+          <Icon name="close" />
+        </button>
         <h2>Lightwell {__LIGHTWELL_VERSION__}</h2>
         <p className="caution">Not a cleared medical device. Not for primary diagnosis.</p>
         <p>

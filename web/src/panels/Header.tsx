@@ -1,11 +1,11 @@
 /** What the headers of the pages have in common: the tenant, and the way to the background work. */
-import { useEffect, useState, type MouseEvent, type ReactElement } from 'react';
+import { useEffect, useState, type MouseEvent, type ReactElement, type ReactNode } from 'react';
 import type { Tenant } from '../client/console';
-import { breakGlassPath, jobsPath, reviewsPath } from '../client/place';
+import { adminPath, breakGlassPath, jobsPath, placeOf, reviewsPath, signInPath } from '../client/place';
 import { glass } from '../store/glass';
 import { watchFailures } from '../store/jobs';
 import { navigate } from '../store/navigation';
-import { leave, session } from '../store/session';
+import { leave, may, session } from '../store/session';
 import { useSignal } from '../store/signal';
 import { IconButton } from '../ui/controls';
 import { formatCount } from '../ui/format';
@@ -38,69 +38,105 @@ export function TenantSwitch({ tenants, tenant, path }: SwitchProps): ReactEleme
 export const isPlainClick = (event: MouseEvent): boolean =>
   event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
 
-/** Who is signed in, and the way out. Nothing where nobody has to sign in. */
+interface LinkProps {
+  readonly path: string;
+  readonly label: string;
+  readonly className: string;
+  readonly children: ReactNode;
+}
+
+/** A link within the app that the browser can still open elsewhere. */
+function Way({ path, label, className, children }: LinkProps): ReactElement {
+  const open = (event: MouseEvent): void => {
+    if (!isPlainClick(event)) return;
+    event.preventDefault();
+    navigate(path);
+  };
+  return (
+    <a className={className} href={path} title={label} aria-label={label} onClick={open}>
+      {children}
+    </a>
+  );
+}
+
+/** What makes the administration pages worth a visit; everything else there is for everybody. */
+const ADMINISTERS = ['people:person:list', 'peers:peer:list', 'policy:rule:list'];
+
+/** The way to the administration pages, for whoever may see any of them. */
+export function AdminLink({ tenant }: { readonly tenant: string | null }): ReactElement | null {
+  const who = useSignal(session);
+  if (who?.kind === 'web' || !ADMINISTERS.some((action) => may(who, action))) return null;
+  return (
+    <Way className="icon-button" path={adminPath(tenant)} label="Administration">
+      <Icon name="admin" />
+    </Way>
+  );
+}
+
+/** Who is signed in, and the way out; or the way in where nobody has to. */
 export function Account({ tenant }: { readonly tenant: string | null }): ReactElement | null {
   const who = useSignal(session);
+  if (who?.kind === 'web') {
+    return (
+      <Way className="button sign-in-way" path={signInPath(tenant)} label="Sign in">
+        Sign in
+      </Way>
+    );
+  }
   if (!who || who.kind !== 'person') return null;
   const name = `${who.name} (${who.roles.join(', ')})`;
   return (
     <span className="account">
-      <span className="account-name" title={name}>
+      <Way className="account-name" path={adminPath(placeOf(who.home), 'you')} label={name}>
         {who.name}
-      </span>
+      </Way>
       <IconButton icon="leave" label={`Sign out ${name}`} onPress={() => void leave(tenant)} />
     </span>
   );
 }
 
 /** The way to the background work; it is quiet until something has failed. */
-export function JobsLink({ tenant }: { readonly tenant: string | null }): ReactElement {
+export function JobsLink({ tenant }: { readonly tenant: string | null }): ReactElement | null {
   const [failed, setFailed] = useState(0);
+  const who = useSignal(session);
+  // Until it is known who looks, the server is not asked what it would have to refuse.
+  const sees = may(who, 'work:job:list');
   useEffect(() => {
     setFailed(0);
-    return watchFailures(tenant, setFailed);
-  }, [tenant]);
+    return sees ? watchFailures(tenant, setFailed) : undefined;
+  }, [tenant, sees]);
+  if (!sees) return null;
   const path = jobsPath(tenant);
   const name = failed > 0 ? `Background work, ${formatCount(failed)} failed` : 'Background work';
-  const open = (event: MouseEvent): void => {
-    if (!isPlainClick(event)) return;
-    event.preventDefault();
-    navigate(path);
-  };
   return (
-    <a className="icon-button jobs-link" href={path} title={name} aria-label={name} onClick={open}>
+    <Way className="icon-button jobs-link" path={path} label={name}>
       <Icon name="work" />
       {failed > 0 && (
         <span className="jobs-failed" aria-hidden="true">
           {failed > 99 ? '99+' : failed}
         </span>
       )}
-    </a>
+    </Way>
   );
 }
 
-interface LinkProps {
+interface PageLinkProps {
   readonly icon: IconName;
   readonly path: string;
   readonly name: string;
   readonly waiting?: number;
 }
 
-function PageLink({ icon, path, name, waiting = 0 }: LinkProps): ReactElement {
-  const open = (event: MouseEvent): void => {
-    if (!isPlainClick(event)) return;
-    event.preventDefault();
-    navigate(path);
-  };
+function PageLink({ icon, path, name, waiting = 0 }: PageLinkProps): ReactElement {
   return (
-    <a className="icon-button jobs-link" href={path} title={name} aria-label={name} onClick={open}>
+    <Way className="icon-button jobs-link" path={path} label={name}>
       <Icon name={icon} />
       {waiting > 0 && (
         <span className="jobs-failed" aria-hidden="true">
           {waiting > 99 ? '99+' : waiting}
         </span>
       )}
-    </a>
+    </Way>
   );
 }
 

@@ -4,6 +4,7 @@ import {
   enrol,
   fetchEnrolment,
   fetchProviders,
+  isLoopback,
   passkeysPossible,
   providerPath,
   signInByLink,
@@ -13,21 +14,36 @@ import {
   type Provider,
   type SignedIn,
 } from '../client/people';
-import { listPath } from '../client/place';
+import { listPath, signInPath } from '../client/place';
 import { navigate } from '../store/navigation';
-import { look } from '../store/session';
+import { look, session, SIGNED_OUT } from '../store/session';
+import { useSignal } from '../store/signal';
 import mark from '../ui/mark.svg';
 import '../ui/sign-in.css';
 import { useAttempt, type Failure } from './form';
 import { problemText } from './sign-in-text';
 
-function Card(p: { readonly title: string; readonly failure: Failure | null; readonly children: ReactNode }): ReactElement {
+interface CardProps {
+  readonly title: string;
+  readonly failure: Failure | null;
+  /** Name of the tenant in the address; null is the first one. */
+  readonly tenant: string | null;
+  readonly children: ReactNode;
+}
+
+function Card(p: CardProps): ReactElement {
+  useEffect(() => {
+    document.title = 'Sign in · Lightwell';
+  }, []);
   return (
     <main className="sign-in">
       <div className="sign-in-card">
         <div className="sign-in-brand">
           <img src={mark} alt="" width="28" height="28" />
           <span className="strong">Lightwell</span>
+          <span className="sign-in-tenant" title="The tenant you sign in to; each has an address of its own, /t/NAME">
+            {p.tenant ?? 'default'}
+          </span>
         </div>
         <h1>{p.title}</h1>
         {p.failure && (
@@ -51,12 +67,17 @@ interface FieldProps {
   readonly digits?: boolean;
   readonly first?: boolean;
   readonly optional?: boolean;
+  /** Say that it may stay empty. */
+  readonly marked?: boolean;
 }
 
 function Field(p: FieldProps): ReactElement {
   return (
     <label className="sign-in-field">
-      <span>{p.label}</span>
+      <span>
+        {p.label}
+        {p.marked && <span className="quiet"> (optional)</span>}
+      </span>
       <input
         type={p.type ?? 'text'}
         value={p.value}
@@ -102,7 +123,25 @@ function useProblem(): [Failure | null, () => void] {
   return [problem, () => setProblem(null)];
 }
 
+/** Passkeys are bound to a name: at an address there are none, and this machine has a name. */
+function PasskeyAdvice(): ReactElement | null {
+  if (passkeysPossible() || typeof PublicKeyCredential === 'undefined') return null;
+  if (!isLoopback(location.hostname)) {
+    return <p className="quiet">Passkeys work where this archive is reached by a name, not by an address.</p>;
+  }
+  const there = new URL(location.href);
+  there.hostname = 'localhost';
+  return (
+    <p className="quiet">
+      For a passkey open this page at <a href={there.href}>{there.host}</a>: passkeys are bound to a name, never to an address.
+    </p>
+  );
+}
+
 export function SignIn({ tenant }: PageProps): ReactElement {
+  const who = useSignal(session);
+  const demo = tenant === 'demo';
+  const over = location.search === SIGNED_OUT;
   const [login, setLogin] = useState('');
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
@@ -131,7 +170,12 @@ export function SignIn({ tenant }: PageProps): ReactElement {
       await enter(tenant, stay);
     });
   return (
-    <Card title="Sign in" failure={failure ?? problem}>
+    <Card title="Sign in" failure={failure ?? problem} tenant={tenant}>
+      {over && !failure && !problem && (
+        <p className="sign-in-over" role="status">
+          You are signed out.
+        </p>
+      )}
       {providers.map((each) => (
         <a
           key={each.name}
@@ -147,11 +191,12 @@ export function SignIn({ tenant }: PageProps): ReactElement {
         <Field label="Password" type="password" value={password} onChange={setPassword} complete="current-password" />
         <Field
           label="Code"
-          hint="From your authenticator, or a recovery code."
+          hint={demo ? 'Demonstration accounts have none.' : 'From your authenticator, or a recovery code.'}
           value={code}
           onChange={setCode}
           complete="one-time-code"
           optional
+          marked={demo}
         />
         <button type="submit" className="button sign-in-main" disabled={busy}>
           {busy ? 'Signing in…' : 'Sign in'}
@@ -162,7 +207,15 @@ export function SignIn({ tenant }: PageProps): ReactElement {
           Use a passkey
         </button>
       )}
-      <p className="quiet sign-in-foot">Not a cleared medical device.</p>
+      <PasskeyAdvice />
+      <p className="quiet sign-in-foot">
+        {who?.kind === 'web' && (
+          <>
+            <a href={listPath(tenant)}>Go on without signing in</a>.{' '}
+          </>
+        )}
+        Not a cleared medical device.
+      </p>
     </Card>
   );
 }
@@ -180,9 +233,9 @@ export function LinkSignIn({ tenant, token }: PageProps & { readonly token: stri
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, []);
   return (
-    <Card title={failure ? 'This link opens nothing' : 'Signing in…'} failure={failure}>
+    <Card title={failure ? 'This link opens nothing' : 'Signing in…'} failure={failure} tenant={tenant}>
       {failure && (
-        <button type="button" className="button" onClick={() => location.assign(listPath(tenant))}>
+        <button type="button" className="button" onClick={() => location.assign(signInPath(tenant))}>
           Sign in another way
         </button>
       )}
@@ -190,19 +243,64 @@ export function LinkSignIn({ tenant, token }: PageProps & { readonly token: stri
   );
 }
 
-function RecoveryCodes({ done, onDone }: { readonly done: SignedIn; readonly onDone: () => void }): ReactElement {
+interface CodesProps extends PageProps {
+  readonly done: SignedIn;
+  readonly onDone: () => void;
+}
+
+/** The codes as a file of one's own, made in the page: the server keeps digests of them only. */
+function download(codes: readonly string[], name: string): void {
+  const says = `Lightwell recovery codes of ${name} at ${location.host}. Each signs in once in the place of the authenticator's code.`;
+  const file = new Blob([`${says}\n\n${codes.join('\n')}\n`], { type: 'text/plain' });
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(file);
+  link.download = 'lightwell-recovery-codes.txt';
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+function RecoveryCodes({ tenant, done, onDone }: CodesProps): ReactElement {
+  const [copied, setCopied] = useState('');
+  const copy = (): void => {
+    const written = navigator.clipboard?.writeText(done.recoveryCodes.join('\n')) ?? Promise.reject(new Error('no clipboard'));
+    written.then(
+      () => setCopied('Copied'),
+      () => setCopied('Select them and press Ctrl+C'),
+    );
+  };
   return (
-    <Card title="Keep these codes" failure={null}>
+    <Card title="Keep these codes" failure={null} tenant={tenant}>
       <p>Each signs you in once when your authenticator is lost. They are shown only now.</p>
       <ul className="sign-in-codes">
         {done.recoveryCodes.map((code) => (
           <li key={code}>{code}</li>
         ))}
       </ul>
+      <div className="sign-in-keep">
+        <button type="button" className="button" aria-live="polite" onClick={copy}>
+          {copied || 'Copy'}
+        </button>
+        <button type="button" className="button" onClick={() => download(done.recoveryCodes, done.name)}>
+          Download
+        </button>
+      </div>
       <button type="button" className="button sign-in-main" onClick={onDone}>
-        I have written them down
+        I have kept them
       </button>
     </Card>
+  );
+}
+
+/** The link was opened at an address: the same one at this machine's name offers passkeys, too. */
+function EnrolAdvice({ token }: { readonly token: string }): ReactElement | null {
+  if (!isLoopback(location.hostname)) return null;
+  const there = new URL(location.href);
+  there.hostname = 'localhost';
+  there.hash = token;
+  return (
+    <p className="quiet">
+      For a passkey instead, <a href={there.href}>open this link at {there.host}</a>.
+    </p>
   );
 }
 
@@ -218,7 +316,7 @@ function Choice({ tenant, token, offer, login, name }: ChoiceProps): ReactElemen
   const [code, setCode] = useState('');
   const [done, setDone] = useState<SignedIn | null>(null);
   const [failure, busy, attempt] = useAttempt();
-  if (done) return <RecoveryCodes done={done} onDone={() => void enter(tenant, false)} />;
+  if (done) return <RecoveryCodes tenant={tenant} done={done} onDone={() => void enter(tenant, false)} />;
   const who = { login, name };
   const byPasskey = (): void =>
     attempt(async () => {
@@ -230,7 +328,8 @@ function Choice({ tenant, token, offer, login, name }: ChoiceProps): ReactElemen
     attempt(async () => setDone(await enrol(tenant, token, offer, { ...who, password, code }, false)));
   };
   return (
-    <Card title={`How will ${offer.login || login} sign in?`} failure={failure}>
+    <Card title={`How will ${offer.login || login} sign in?`} failure={failure} tenant={tenant}>
+      {!offer.passkey && <EnrolAdvice token={token} />}
       {offer.passkey && passkeysPossible() && (
         <>
           <button type="button" className="button sign-in-main" disabled={busy} onClick={byPasskey}>
@@ -276,7 +375,7 @@ export function Enrol({ tenant, token }: PageProps & { readonly token: string })
     // Once: each offer has a secret and a challenge of its own.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, []);
-  if (!offer) return <Card title={failure ? 'This link opens nothing' : 'Opening the link…'} failure={failure}>{null}</Card>;
+  if (!offer) return <Card title={failure ? 'This link opens nothing' : 'Opening the link…'} failure={failure} tenant={tenant}>{null}</Card>;
   if (named || !offer.first) return <Choice tenant={tenant} token={token} offer={offer} login={login} name={name} />;
   const next = (event: FormEvent): void => {
     event.preventDefault();
@@ -286,7 +385,7 @@ export function Enrol({ tenant, token }: PageProps & { readonly token: string })
     });
   };
   return (
-    <Card title="Welcome. Make the first administrator." failure={failure}>
+    <Card title="Welcome. Make the first administrator." failure={failure} tenant={tenant}>
       <p className="quiet">Nobody else can sign in before. Others are added afterwards.</p>
       <form onSubmit={next}>
         <Field label="Login" hint="Letters, digits, . _ @ -" value={login} onChange={setLogin} complete="username" first />

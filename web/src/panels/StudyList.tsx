@@ -5,13 +5,14 @@ import type { RequestFailure } from '../client/http';
 import { listPath, viewerPath } from '../client/place';
 import { approach } from '../store/approach';
 import { navigate } from '../store/navigation';
+import { session } from '../store/session';
 import { useSignal } from '../store/signal';
 import { studyList, type ListState, type StudyListStore } from '../store/study-list';
 import { Badge, Notice } from '../ui/controls';
 import { formatCount } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { About } from './About';
-import { Account, GlassLinks, JobsLink, TenantSwitch } from './Header';
+import { Account, AdminLink, GlassLinks, JobsLink, TenantSwitch } from './Header';
 import { StudyRow } from './StudyRow';
 
 const MODALITIES = ['CT', 'MR', 'CR', 'DX', 'MG', 'US', 'XA', 'PT', 'NM'];
@@ -152,8 +153,21 @@ function Empty({ store, state, elsewhere }: EmptyProps): ReactElement {
   );
 }
 
+/** Nothing of the list is open to whoever looks: said as that, not as something that went wrong. */
+function Closed(): ReactElement {
+  const who = useSignal(session);
+  const roles = who?.roles.join(', ') ?? '';
+  return (
+    <Notice
+      title="No studies are open to you here"
+      advice={`${roles ? `With the role ${roles} no study list is open in this tenant.` : 'No study list is open to you in this tenant.'} If you should see some, ask its administrator.`}
+    />
+  );
+}
+
 /** A question that cannot be answered is not asked again: it has to be changed. */
 function Failed({ failure, store }: { readonly failure: RequestFailure; readonly store: StudyListStore }): ReactElement {
+  if (failure.status === 403) return <Closed />;
   const again = failure.status === 400 ? {} : { action: { label: 'Try again', onPress: () => void store.reload() } };
   return <Notice alert title={failure.what} advice={failure.advice} {...again} />;
 }
@@ -286,6 +300,7 @@ export function StudyList({ tenant, tenants, demo, onIdle }: Props): ReactElemen
         </span>
         <GlassLinks tenant={tenant} />
         <JobsLink tenant={tenant} />
+        <AdminLink tenant={tenant} />
         <Account tenant={tenant} />
         <About />
       </header>

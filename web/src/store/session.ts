@@ -1,6 +1,7 @@
 /** Who is signed in, as the pages know it. `undefined` until it was asked. */
 import { onSignedOut } from '../client/http';
 import { fetchMe, signOut, type Me } from '../client/people';
+import { signInPath } from '../client/place';
 import { Signal } from './signal';
 
 export const session = new Signal<Me | null | undefined>(undefined);
@@ -13,8 +14,14 @@ export async function look(tenant: string | null): Promise<void> {
   session.set(await fetchMe(tenant));
 }
 
-/** End the session here and at the server; nothing of it stays on the page. */
+/** Whether one may do something here; false until it is known. */
+export const may = (who: Me | null | undefined, action: string): boolean => who?.may.has(action) ?? false;
+
+/** The address of the sign-in page of whoever has just signed out. */
+export const SIGNED_OUT = '?signed-out';
+
+/** End the session here and at the server; nothing of it stays on the page, which says that it is over. */
 export async function leave(tenant: string | null): Promise<void> {
   await signOut(tenant);
-  location.reload();
+  location.assign(signInPath(tenant) + SIGNED_OUT);
 }

@@ -1,5 +1,5 @@
 /** Small building blocks without knowledge of images. */
-import type { ReactElement, ReactNode } from 'react';
+import { useRef, useState, type ReactElement, type ReactNode } from 'react';
 import { Icon, type IconName } from './icons';
 
 interface IconButtonProps {
@@ -30,7 +30,7 @@ export function IconButton(p: IconButtonProps): ReactElement {
   );
 }
 
-type Tone = 'quiet' | 'info' | 'warn' | 'danger';
+type Tone = 'quiet' | 'info' | 'good' | 'warn' | 'danger';
 
 export function Badge(p: {
   readonly tone?: Tone;
@@ -87,6 +87,30 @@ export function Thumbnail({ url }: { readonly url: string | null }): ReactElemen
           onError={(event) => event.currentTarget.remove()}
         />
       )}
+    </span>
+  );
+}
+
+/** A text that is to be taken elsewhere, and a button that copies it, or says how to where no script may. */
+export function Copyable(p: { readonly text: string; readonly label: string; readonly what: string }): ReactElement {
+  const field = useRef<HTMLInputElement>(null);
+  const [said, setSaid] = useState('');
+  const copy = (): void => {
+    field.current?.select();
+    // Without a secure context browsers have no clipboard for pages.
+    const copied = navigator.clipboard?.writeText(p.text) ?? Promise.reject(new Error('no clipboard'));
+    copied.then(
+      () => setSaid('Copied'),
+      () => setSaid('Press Ctrl+C'),
+    );
+  };
+  return (
+    <span className="copyable">
+      <input ref={field} readOnly value={p.text} aria-label={p.label} onFocus={(event) => event.target.select()} />
+      <button type="button" className="button" aria-label={`Copy ${p.what}`} onClick={copy}>
+        <Icon name={said === 'Copied' ? 'check' : 'copy'} />
+        <span role="status">{said || 'Copy'}</span>
+      </button>
     </span>
   );
 }

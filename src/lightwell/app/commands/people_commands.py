@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import json
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -24,10 +27,12 @@ from lightwell.app.commands.options import (
     notes,
     with_house,
 )
+from lightwell.app.heartbeat import web_address
 from lightwell.app.settings import DEFAULT_HTTP, parse_endpoint
 from lightwell.app.wiring import House
 from lightwell.domain.people.glass import DEFAULT_PLACES
 from lightwell.domain.people.model import Person
+from lightwell.domain.people.policy_api import Explained
 from lightwell.domain.tenants.model import DEFAULT
 from lightwell.kernel.errors import Invalid
 
@@ -35,9 +40,12 @@ RolesOption = Annotated[
     list[str], typer.Option("--role", help="admin, pacs-admin, radiologist, …; may be repeated.")
 ]
 HttpOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--http", envvar="LIGHTWELL_HTTP", help="Where the web app is: HOST:PORT, or its whole URL."
+        "--http",
+        envvar="LIGHTWELL_HTTP",
+        help="The whole URL of the web app, behind a proxy. HOST:PORT counts when no server runs; else"
+        " the running one says itself where it is.",
     ),
 ]
 
@@ -47,11 +55,25 @@ sessions = typer.Typer(no_args_is_help=True, help="Who is signed in.")
 policies = typer.Typer(no_args_is_help=True, help="What a tenant adds to the policies that ship.")
 
 
-def link_url(http: str, tenant: str, token: str, page: str = "enrol") -> str:
-    """Where a one-time link leads. The secret is in the fragment: no server and no log sees it."""
-    root = http.rstrip("/") if "://" in http else f"http://{parse_endpoint(http)}"
+def link_url(root: str, tenant: str, token: str, page: str = "enrol") -> str:
+    """Where a one-time link leads, below the web app's URL. The secret is in the fragment: no server and no
+    log sees it."""
     place = "" if tenant == DEFAULT else f"/t/{tenant}"
-    return f"{root}{place}/{page}#{token}"
+    return f"{root.rstrip('/')}{place}/{page}#{token}"
+
+
+async def web_root(house: House, said: str | None) -> str:
+    """Where links lead: the URL that was said, else where the running server is, else what was said."""
+    if said and "://" in said:
+        return said
+    running = await web_address(house)
+    if running is not None:
+        return running
+    root = replace(house.settings, http=parse_endpoint(said or DEFAULT_HTTP)).named_url
+    notes.print(
+        f"No server runs on this data folder now: the link is for one at {root}.", highlight=False
+    )
+    return root
 
 
 def _id(text: str) -> uuid.UUID:
@@ -75,15 +97,16 @@ def add_user(
     data: DataOption,
     role: RolesOption,
     name: Annotated[str, typer.Option(help="Name shown to people.")] = "",
-    http: HttpOption = DEFAULT_HTTP,
+    http: HttpOption = None,
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Make an account; prints a link with which its owner chooses what they sign in with (24 h, once)."""
 
     async def work(house: House, context: Context) -> None:
+        root = await web_root(house, http)
         made = await house.people.add(context, login, name=name, roles=role)
         notes.print(f"{login} chooses a password or passkey at, within 24 hours:", highlight=False)
-        _show_secret(link_url(http, tenant, made.secret))
+        _show_secret(link_url(root, tenant, made.secret))
 
     with_house(data, work, tenant=tenant, founds=True)
 
@@ -151,13 +174,14 @@ def change_user(
 
 @users.command("enrol")
 def enrol_user(
-    login: str, data: DataOption, http: HttpOption = DEFAULT_HTTP, tenant: TenantOption = DEFAULT
+    login: str, data: DataOption, http: HttpOption = None, tenant: TenantOption = DEFAULT
 ) -> None:
     """Print a new link with which the owner of an account chooses what they sign in with (24 h, once)."""
 
     async def work(house: House, context: Context) -> None:
+        root = await web_root(house, http)
         made = await house.people.new_enrolment(context, login)
-        _show_secret(link_url(http, tenant, made.secret))
+        _show_secret(link_url(root, tenant, made.secret))
 
     with_house(data, work, tenant=tenant)
 
@@ -284,14 +308,15 @@ def revoke_token(key: str, data: DataOption, tenant: TenantOption = DEFAULT) -> 
 def login_link(
     data: DataOption,
     role: RolesOption,
-    http: HttpOption = DEFAULT_HTTP,
+    http: HttpOption = None,
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Print a one-time link that signs a browser in with a role (30 minutes, once)."""
 
     async def work(house: House, context: Context) -> None:
+        root = await web_root(house, http)
         made = await house.people.new_link(context, role)
-        _show_secret(link_url(http, tenant, made.secret, "sign-in"))
+        _show_secret(link_url(root, tenant, made.secret, "sign-in"))
 
     with_house(data, work, tenant=tenant, founds=True)
 
@@ -397,18 +422,32 @@ def _kind(kind: Kind) -> str:
 
 def explain(
     who: Annotated[str, typer.Argument(help="A login, or - with --role.")],
-    action: Annotated[str, typer.Argument(help="For example archive:study:query.")],
     data: DataOption,
+    action: Annotated[
+        str, typer.Argument(help="For example archive:study:query; left out: every action.")
+    ] = "",
     role: Annotated[list[str] | None, typer.Option("--role", help="Instead of an account.")] = None,
     study: Annotated[str, typer.Option(help="With this study: its Study Instance UID.")] = "",
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Say whether somebody may do something here, with all studies or one, and which policy says so."""
-    if action not in set(Action):
-        raise Invalid(f"There is no action {action!r}.", remedy=f"Actions are {', '.join(Action)}.")
+    if action and action not in set(Action):
+        near = difflib.get_close_matches(action, list(Action), n=3, cutoff=0.5)
+        raise Invalid(
+            f"There is no action {action!r}.",
+            remedy=f"Did you mean {' or '.join(near)}?"
+            if near
+            else "Leave it out to see all of them.",
+        )
+    if study and not action:
+        raise Invalid("Nothing is said to be done with the study.", remedy="Name an action.")
 
     async def work(house: House, context: Context) -> None:
         roles = frozenset(role) if role else None
+        if not action:
+            console.print(_overview(await house.policies.explain_all(context, who, roles=roles)))
+            notes.print("Name one of them to be told why: lightwell explain WHO ROOM:WHAT:VERB")
+            return
         asked = Action(action)
         if asked not in ABOUT_STUDIES and not study:
             _say(await house.policies.explain(context, who, asked, roles=roles))
@@ -428,6 +467,19 @@ def _say(decision: Decision) -> None:
     word = "allowed" if decision.allowed else "refused"
     by = ", ".join(decision.policies) or "no policy permits it"
     console.print(f"{word}: {decision.reason} ({by})", highlight=False)
+
+
+def _overview(found: Explained) -> Table:
+    """What somebody may do, a row a room; "some": with some studies only."""
+    table = Table("Room", "May", "May not", show_lines=True)
+    decisions = found.decisions
+    for room, actions in itertools.groupby(decisions, key=lambda action: action.partition(":")[0]):
+        sides: dict[bool, list[str]] = {True: [], False: []}
+        for action in actions:
+            some = " (some)" if action in found.partly else ""
+            sides[decisions[action].allowed].append(f"{action.partition(':')[2]}{some}")
+        table.add_row(room, " ".join(sides[True]), " ".join(sides[False]))
+    return table
 
 
 def consent(

@@ -90,6 +90,14 @@ class PostgresTenants:
             ) from error
         return next(t for t in await self.tenants() if t.name == name)
 
+    async def relabel(self, tenant: Tenant, label: str) -> None:
+        """See the port."""
+        self._read_at = float("-inf")
+        async with self._work.session() as connection:
+            await connection.execute(
+                "UPDATE tenant SET label = $2 WHERE tenant = $1", tenant.key, label
+            )
+
     async def choose_settling(self, tenant: Tenant, settling: str) -> None:
         """See the port."""
         self._read_at = float("-inf")

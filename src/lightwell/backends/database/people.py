@@ -214,6 +214,11 @@ class PostgresPeople:
         )
         return {Limit(row["kind"]): frozenset(row["listed"]) for row in rows}
 
+    async def support_until(self, tenant: Tenant) -> datetime | None:
+        """See the port."""
+        rows = await self._rows(tenant, "SELECT until FROM support_consent WHERE tenant = $1")
+        return rows[0]["until"] if rows else None
+
     async def _rows(
         self, tenant: Tenant, query: str, *arguments: object
     ) -> Sequence[asyncpg.Record]:

@@ -138,6 +138,11 @@ class MemoryPeople:
         rows = sorted(self._of(tenant).policies.values(), key=lambda row: row.name)
         return tuple((row.name, row.body, row.author, row.at) for row in rows)
 
+    async def support_until(self, tenant: Tenant) -> datetime | None:
+        """See the port."""
+        row = self._of(tenant).consents.get("")
+        return row.until if row else None
+
 
 class MemoryPolicy:
     """`access.ports.PolicySource`: what ships and the tenant's own, never old."""
@@ -467,6 +472,11 @@ def _provider_gone(_database: MemoryDatabase, tables: TenantTables, row: m.Provi
     return True
 
 
+def _consent(_database: MemoryDatabase, tables: TenantTables, row: m.ConsentRow) -> bool:
+    tables.consents.put("", row)
+    return True
+
+
 PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] = {
     m.PersonRow: _person,
     m.PersonChangedRow: _person_changed,
@@ -493,5 +503,6 @@ PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] 
     m.ProviderRow: _provider,
     m.ProviderChangedRow: _provider_changed,
     m.ProviderGoneRow: _provider_gone,
+    m.ConsentRow: _consent,
     **GLASS_WRITERS,
 }

@@ -32,6 +32,7 @@ from lightwell.domain.patients.model import PatientFacts
 from lightwell.domain.people.glass import Opening
 from lightwell.domain.people.model import (
     Challenge,
+    ConsentRow,
     Credentials,
     Limit,
     Link,
@@ -255,6 +256,7 @@ class TenantTables:
     sensitive: Table[str, SensitiveRow] = field(default_factory=Table)
     providers: Table[str, IdentityProvider] = field(default_factory=Table)
     openings: Table[uuid.UUID, OpeningRecord] = field(default_factory=Table)
+    consents: Table[str, ConsentRow] = field(default_factory=Table)  # under "", at most one
     events: Table[int, Event] = field(default_factory=Table)
     audit: Table[int, AuditRecord] = field(default_factory=Table)
     other: Table[int, object] = field(default_factory=Table)  # rows of other rooms, in order

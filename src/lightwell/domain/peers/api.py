@@ -8,7 +8,15 @@ from lightwell.access.commit import ChangeSet, Committer, Event
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
 from lightwell.access.operation import Act, operation
 from lightwell.access.ports import Journal, PolicySource
-from lightwell.domain.peers.model import Peer, PeerGoneRow, PeerRow, Stranger, checked_grants, judge
+from lightwell.domain.peers.model import (
+    Peer,
+    PeerGoneRow,
+    PeerRow,
+    Stranger,
+    checked_grants,
+    checked_host,
+    judge,
+)
 from lightwell.domain.peers.ports import PeerBook, Resolver
 from lightwell.domain.tenants.api import Tenants
 from lightwell.domain.tenants.model import checked_aet
@@ -88,13 +96,21 @@ class Peers:
         return await self._book.peers(act.context.tenant)
 
     @operation(Action.PEERS_PEER_ADD)
-    async def add(self, act: Act, peer: Peer) -> None:
-        """Register a peer, or replace what was registered under its title."""
+    async def add(self, act: Act, peer: Peer, *, new: bool = False) -> None:
+        """Register a peer, or replace what was registered under its title.
+
+        `new`: raises Conflict instead of replacing one.
+        """
         checked_aet(peer.aet)
+        checked_host(peer.host)
         checked_grants(peer.allow)
         if peer.aet == act.context.tenant.aet:
             raise Conflict("That is our own AE title.", remedy="Give the other machine's title.")
         act.about(subject=peer.aet, detail=" ".join(sorted(peer.grants)))
+        if new and await self._book.peer(act.context.tenant, peer.aet) is not None:
+            raise Conflict(
+                f"There is a peer {peer.aet!r}.", remedy="Change it, or remove it first."
+            )
         await self._journal.append(act.context.tenant, "peer", peer_to_json(peer))
         await act.commit((PeerRow(peer),), (Event("PeerChanged", {"aet": peer.aet}),))
 

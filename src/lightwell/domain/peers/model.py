@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from lightwell.access.context import Actor, ActorKind
@@ -18,6 +20,8 @@ class PeerType(StrEnum):
     ARCHIVE = "archive"
     AI = "ai"
 
+
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}(/[0-9]{1,3})?\Z")  # a name, an address, or a network
 
 GRANTABLE = ("echo", "store", "find", "move", "get")
 TYPE_GRANTS = {
@@ -51,6 +55,11 @@ class Peer:
     def grants(self) -> frozenset[str]:
         """What it may do: what was said, else what its type may."""
         return self.allow | {"echo"} if self.allow else TYPE_GRANTS[self.type]
+
+    @property
+    def callable(self) -> bool:
+        """Whether it has an address that can be called: a port, and one machine instead of a network."""
+        return self.port > 0 and "/" not in self.host and not self.revoked
 
     @property
     def sends_to_itself_only(self) -> bool:
@@ -92,6 +101,15 @@ class Stranger(StrEnum):
     REVOKED = "peer revoked"
 
 
+def checked_host(host: str) -> str:
+    """Where a peer calls from: a host name, an address or a network. Raises Invalid."""
+    if not _HOST.match(host):
+        raise Invalid(
+            "A peer has a host name, an address or a network.", remedy="For example 192.0.2.17."
+        )
+    return host
+
+
 def checked_grants(words: frozenset[str]) -> frozenset[str]:
     """Only grants that exist. Raises Invalid."""
     unknown = sorted(words - set(GRANTABLE))
@@ -125,3 +143,66 @@ def judge(
     if peer.certificate is not None:
         return None if certificate == peer.certificate else Stranger.WRONG_CERTIFICATE
     return None if calls_from(peer, address, resolved) else Stranger.WRONG_ADDRESS
+
+
+# --- what the door has seen ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSeen:
+    """What a machine has done at our door since the server started. `stored`: objects we took from it;
+    `suboperations`: objects that were sent because it asked; `denied`: requests it was not allowed."""
+
+    called: str
+    calling: str
+    heard: datetime
+    associations: int
+    echoes: int
+    stored: int
+    store_failures: int
+    bytes_received: int
+    queries: int
+    retrievals: int
+    suboperations: int
+    suboperation_failures: int
+    denied: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """Associations that were turned away alike: who called whom from where, why, how often, when last."""
+
+    called: str
+    calling: str
+    address: str
+    why: str
+    times: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSeen:
+    """All doors together, the latest first."""
+
+    machines: tuple[MachineSeen, ...] = ()
+    refused: tuple[RefusedCall, ...] = ()
+
+    def called(self, aet: str, *, nobody: bool) -> DoorSeen:
+        """What came under one of our titles; `nobody`: also what called a title that is not ours."""
+        return DoorSeen(
+            tuple(machine for machine in self.machines if machine.called == aet),
+            tuple(
+                refused
+                for refused in self.refused
+                if (nobody if refused.why == Stranger.UNKNOWN_CALLED else refused.called == aet)
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """How a call of ours went. `status`: the DIMSE status of the answer, None when there was none."""
+
+    well: bool
+    said: str
+    status: int | None = None

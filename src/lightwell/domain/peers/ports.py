@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lightwell.access.context import Tenant
-from lightwell.domain.peers.model import Peer
+from lightwell.domain.peers.model import DoorSeen, Peer, Probed
 
 
 class PeerBook(Protocol):
@@ -26,3 +26,20 @@ class Resolver(Protocol):
 
     async def addresses(self, host: str) -> frozenset[str]:
         """Every address the name has now; empty when it has none. Answers within 2 s."""
+
+
+class Probe(Protocol):
+    """Calls a peer under our own title. Never raises for what the peer or the network does."""
+
+    async def echo(self, peer: Peer, calling: str) -> Probed:
+        """C-ECHO (PS3.4 Annex A). Raises Busy when too many are under way."""
+
+    async def store(self, peer: Peer, calling: str) -> Probed:
+        """C-STORE of one small image that is no patient's (PS3.4 Annex B). Raises Busy, as `echo`."""
+
+
+class DoorBook(Protocol):
+    """What all doors count together."""
+
+    async def seen(self) -> DoorSeen:
+        """Since the start of the server, of the machines heard of last. Raises Unavailable."""

@@ -303,6 +303,22 @@ class People:
         row = SessionsEndedRow(self.clock.now(), str(act.context.actor), session_id)
         await act.commit((row,), (Event("SessionEnded", {"session": str(session_id)}),))
 
+    @operation(Action.PEOPLE_SESSION_REVOKE)
+    async def end_sessions(self, act: Act, name: str | None = None) -> int:
+        """End all sessions of somebody; None: of everybody but the one who asks. How many there were."""
+        there = await self._book.sessions(act.context.tenant)
+        mine = act.context.actor.session
+        ending = [
+            s for s in there if (s.name == name if name is not None else str(s.session_id) != mine)
+        ]
+        now, by = self.clock.now(), str(act.context.actor)
+        act.about(subject=name or "", detail=f"{len(ending)} sessions")
+        if ending:
+            rows = tuple(SessionsEndedRow(now, by, s.session_id) for s in ending)
+            events = tuple(Event("SessionEnded", {"session": str(s.session_id)}) for s in ending)
+            await act.commit(rows, events)
+        return len(ending)
+
     # --- oneself ---------------------------------------------------------------------------------------
 
     @operation(Action.PEOPLE_SELF_READ)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
 
 from lightwell.access.actions import Action
-from lightwell.access.cedar import ABOUT_STUDIES, Policy, checked_policies
+from lightwell.access.cedar import ABOUT_STUDIES, SHIPPED, Policy, checked_policies
 from lightwell.access.commit import Committer, Event
 from lightwell.access.context import Actor, ActorKind, Context, Purpose
 from lightwell.access.operation import Act, operation
-from lightwell.access.policy import Decision, decide, look
+from lightwell.access.policy import Decision, decide, weigh
 from lightwell.access.ports import PolicySource
-from lightwell.access.sight import NOTHING, Fact, Sight, Standing
+from lightwell.access.roles import checked_roles
+from lightwell.access.sight import NOBODY, NOTHING, Fact, Sight, Standing
 from lightwell.domain.people.model import ConsentRow, PolicyGoneRow, PolicyRow
 from lightwell.domain.people.ports import PeopleBook, StudyFacts
 from lightwell.kernel.clock import Clock
@@ -29,6 +32,19 @@ class Reach:
     decision: Decision
     facts: tuple[Fact, ...] = ()
     sight: Sight = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Decisions by action, the policies that they name, and the actions that are allowed with some studies
+    only."""
+
+    decisions: Mapping[Action, Decision]
+    policies: tuple[Policy, ...]
+    partly: frozenset[Action] = frozenset()
+
+
+SHUT: Final = Decision(False, "the account is shut")
 
 
 class Policies:
@@ -50,8 +66,9 @@ class Policies:
 
     @operation(Action.POLICY_RULE_LIST)
     async def list(self, act: Act) -> tuple[Policy, ...]:
-        """Everything in force, what ships first."""
-        return (await self.policy.in_force(act.context.tenant)).policies.policies
+        """What ships, and what the tenant has written until now: it decides within a second."""
+        own = await self._book.own_policies(act.context.tenant)
+        return SHIPPED.with_texts(text for _, text, _, _ in own).policies
 
     @operation(Action.POLICY_RULE_CHANGE)
     async def put(self, act: Act, text: str) -> str:
@@ -87,24 +104,56 @@ class Policies:
         await act.commit((ConsentRow(until, str(act.context.actor)),))
         return until
 
+    @operation(Action.POLICY_RULE_LIST)
+    async def support_until(self, act: Act) -> datetime | None:
+        """Until when support is let in; None when it is not."""
+        until = await self._book.support_until(act.context.tenant)
+        return until if until is not None and self.clock.now() < until else None
+
+    async def permitted(self, context: Context) -> tuple[Action, ...]:
+        """What the caller may do here, so that a page offers nothing else: once they have proved who they
+        are, and with some study that there could be. (No operation: each act is asked about when it is done,
+        and nothing is read.)"""
+        rules = await self.policy.in_force(context.tenant)
+        person = context.actor.kind is ActorKind.PERSON
+        proved = replace(context, stepped_up=True) if person else context
+        return tuple(a for a in Action if weigh(proved, a, rules)[0].allowed)
+
+    @operation(Action.POLICY_DECISION_EXPLAIN)
+    async def explain_all(
+        self,
+        act: Act,
+        login: str,
+        *,
+        roles: frozenset[str] | None = None,
+        actions: tuple[Action, ...] = tuple(Action),
+    ) -> Explained:
+        """The same as `explain` for several actions, with the policies that decided. Raises as `explain`."""
+        act.about(subject=login, detail=actions[0] if len(actions) == 1 else "everything")
+        reached = await self._reached(act, login, actions, roles)
+        named = {name for reach in reached for name in reach.decision.policies}
+        rules = await self.policy.in_force(act.context.tenant)
+        return Explained(
+            {action: reach.decision for action, reach in zip(actions, reached, strict=True)},
+            tuple(policy for policy in rules.policies.policies if policy.name in named),
+            frozenset(
+                action
+                for action, reach in zip(actions, reached, strict=True)
+                if reach.decision.allowed and not reach.sight.everything
+            ),
+        )
+
     @operation(Action.POLICY_DECISION_EXPLAIN)
     async def explain(
         self, act: Act, login: str, action: Action, *, roles: frozenset[str] | None = None
     ) -> Decision:
-        """Why an account, or somebody with these roles, may or may not do something here."""
-        tenant = act.context.tenant
+        """Why an account, or somebody with these roles, may or may not do something here.
+
+        Raises Missing for an account that is not there, Invalid for roles.
+        """
         act.about(subject=login, detail=action)
-        if roles is None:
-            found = await self._book.person(tenant, login.strip().casefold())
-            if found is None:
-                raise Missing("There is no such account.", remedy="Name roles instead: --role.")
-            if found[0].disabled:
-                return Decision(False, "the account is shut")
-            login, roles = found[0].login, found[0].roles
-        actor = Actor(ActorKind.PERSON, login, home=tenant.name, roles=roles)
-        asked = _as_of(act.context, actor)
-        rules = await self.policy.in_force(tenant)
-        return _once_proved(asked, lambda who: Reach(decide(who, action, rules))).decision
+        (reach,) = await self._reached(act, login, (action,), roles)
+        return reach.decision
 
     @operation(Action.POLICY_DECISION_EXPLAIN)
     async def reach(
@@ -125,30 +174,53 @@ class Policies:
         act.about(study_uid=study_uid, subject=login, detail=action)
         if action not in ABOUT_STUDIES:
             raise Invalid(f"{action} is about no study.", remedy="Ask without naming one.")
-        actor = Actor(ActorKind.PERSON, login, home=tenant.name, roles=roles or frozenset())
-        standing = Standing()
-        if roles is None:
-            found = await self._book.person(tenant, login.strip().casefold())
-            if found is None:
-                raise Missing("There is no such account.", remedy="Name roles instead: --role.")
-            if found[0].disabled:
-                return Reach(Decision(False, "the account is shut"))
-            actor = replace(actor, name=found[0].login, roles=found[0].roles)
-            standing = await self.policy.standing(tenant, actor)
-        asked = _as_of(act.context, actor)
-        rules = await self.policy.in_force(tenant)
         if not study_uid:
-
-            def of_all(who: Context) -> Reach:
-                decision, sight = look(who, action, rules, standing)
-                return Reach(decision, sight=sight)
-
-            return _once_proved(asked, of_all)
+            (reach,) = await self._reached(act, login, (action,), roles)
+            return reach
+        found = await self._asking(act, login, roles)
+        if found is None:
+            return Reach(SHUT)
+        asked, standing = found
         facts = await self._studies.facts(tenant, study_uid, standing)
         if facts is None:
             raise Missing("There is no such study.")
-        told = tuple(f for f in Fact if f in facts)
+        rules, told = await self.policy.in_force(tenant), tuple(f for f in Fact if f in facts)
         return _once_proved(asked, lambda who: Reach(decide(who, action, rules, facts), told))
+
+    async def _reached(
+        self, act: Act, login: str, actions: tuple[Action, ...], roles: frozenset[str] | None
+    ) -> tuple[Reach, ...]:
+        found = await self._asking(act, login, roles)
+        if found is None:
+            return (Reach(SHUT),) * len(actions)
+        asked, standing = found
+        rules = await self.policy.in_force(act.context.tenant)
+
+        def reached(action: Action, who: Context) -> Reach:
+            decision, sight = weigh(who, action, rules, standing)
+            return Reach(decision, sight=sight)
+
+        return tuple(_once_proved(asked, partial(reached, action)) for action in actions)
+
+    async def _asking(
+        self, act: Act, login: str, roles: frozenset[str] | None
+    ) -> tuple[Context, Standing] | None:
+        """The context of who is asked about, and what is recorded of them; None: the account is shut."""
+        tenant = act.context.tenant
+        actor = Actor(ActorKind.PERSON, login, home=tenant.name)
+        if roles is not None:
+            return _as_of(act.context, replace(actor, roles=checked_roles(roles))), NOBODY
+        found = await self._book.person(tenant, login.strip().casefold())
+        if found is None:
+            raise Missing(
+                "There is no such account.",
+                remedy="Choose another, or name roles instead (--role).",
+            )
+        person, _ = found
+        if person.disabled:
+            return None
+        actor = replace(actor, name=person.login, roles=person.roles)
+        return _as_of(act.context, actor), await self.policy.standing(tenant, actor)
 
 
 def _as_of(context: Context, actor: Actor) -> Context:

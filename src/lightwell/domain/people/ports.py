@@ -84,6 +84,9 @@ class PeopleBook(Protocol):
     async def limits(self, tenant: Tenant, person_id: uuid.UUID) -> dict[Limit, frozenset[str]]:
         """What somebody is limited to; a sort without limit has no entry."""
 
+    async def support_until(self, tenant: Tenant) -> datetime | None:
+        """Until when support is let in, which may be over; None when it is not."""
+
 
 class StudyFacts(Protocol):
     """What is so of a study and somebody: the archive knows."""

@@ -13,13 +13,14 @@ from lightwell.access.ports import Journal, PolicySource
 from lightwell.domain.tenants.model import (
     DEFAULT,
     checked_aet,
+    checked_label,
     checked_name,
     checked_settling,
     visible_to,
 )
 from lightwell.domain.tenants.ports import TenantDirectory
 from lightwell.kernel.clock import Clock
-from lightwell.kernel.errors import Missing
+from lightwell.kernel.errors import Conflict, Missing
 
 
 class Tenants:
@@ -72,24 +73,58 @@ class Tenants:
 
     @operation(Action.TENANTS_TENANT_CREATE)
     async def create(
-        self, act: Act, name: str, *, label: str = "", aet: str, demo: bool = False
+        self,
+        act: Act,
+        name: str,
+        *,
+        label: str = "",
+        aet: str,
+        demo: bool = False,
+        new: bool = False,
     ) -> Tenant:
-        """Make a tenant, or return it when it exists. Journalled, so that a re-index knows it."""
+        """Make a tenant, or return it when it exists. Journalled, so that a re-index knows it.
+
+        `new`: raises Conflict when there is one of that name.
+        """
         act.about(subject=name)
+        if new and any(tenant.name == name for tenant in await self._directory.tenants(fresh=True)):
+            raise Conflict(f"There is a tenant {name!r}.", remedy="Choose another name.")
         region = act.context.tenant.region
         tenant = await self._directory.create(
-            checked_name(name), label or name, checked_aet(aet), region=region, demo=demo
+            checked_name(name),
+            checked_label(label or name),
+            checked_aet(aet),
+            region=region,
+            demo=demo,
         )
         await self._note(tenant)
         return tenant
 
     @operation(Action.TENANTS_TENANT_CONFIGURE)
-    async def configure(self, act: Act, *, settling: str) -> Tenant:
-        """Choose how quiet series of the context's tenant are packed from now on. Raises Invalid."""
-        tenant = replace(act.context.tenant, settling=checked_settling(settling))
-        act.about(subject=tenant.name, detail=f"settling: {settling}")
+    async def configure(
+        self, act: Act, *, settling: str | None = None, label: str | None = None
+    ) -> Tenant:
+        """Choose how quiet series of the context's tenant are packed from now on, and what it is called.
+
+        What is None stays. Raises Invalid.
+        """
+        before = act.context.tenant
+        tenant = replace(
+            before,
+            settling=before.settling if settling is None else checked_settling(settling),
+            label=before.label if label is None else checked_label(label),
+        )
+        changed = [
+            f"{name}: {value}"
+            for name, value in (("settling", settling), ("label", label))
+            if value
+        ]
+        act.about(subject=tenant.name, detail=", ".join(changed))
         await self._note(tenant)
-        await self._directory.choose_settling(tenant, settling)
+        if tenant.settling != before.settling:
+            await self._directory.choose_settling(tenant, tenant.settling)
+        if tenant.label != before.label:
+            await self._directory.relabel(tenant, tenant.label)
         return tenant
 
     async def _note(self, tenant: Tenant) -> None:

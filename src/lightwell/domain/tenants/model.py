@@ -10,6 +10,7 @@ from lightwell.kernel.errors import Invalid
 
 DEFAULT = "default"
 DEMO = "demo"
+LABEL_LIMIT = 100
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 
@@ -43,6 +44,14 @@ def checked_settling(text: str) -> str:
             f"{text!r} is no way of settling.", remedy=f"Choose one of {', '.join(SETTLINGS)}."
         )
     return text
+
+
+def checked_label(label: str) -> str:
+    """A tenant's name as people read it: one printable line. Raises Invalid."""
+    trimmed = label.strip()
+    if not 1 <= len(trimmed) <= LABEL_LIMIT or not trimmed.isprintable():
+        raise Invalid(f"The name shown to people is one line of 1 to {LABEL_LIMIT} characters.")
+    return trimmed
 
 
 def checked_aet(title: str) -> str:

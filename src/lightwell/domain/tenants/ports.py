@@ -16,5 +16,8 @@ class TenantDirectory(Protocol):
     async def create(self, name: str, label: str, aet: str, *, region: str, demo: bool) -> Tenant:
         """Add one, or return the existing one of that name. Raises Conflict when the AE title is taken."""
 
+    async def relabel(self, tenant: Tenant, label: str) -> None:
+        """Keep another name shown to people."""
+
     async def choose_settling(self, tenant: Tenant, settling: str) -> None:
         """Keep how a tenant's quiet series are packed from now on."""

@@ -13,12 +13,14 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
-from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.access.context import Context
 from lightwell.dicom.uids import acceptable_uid
 from lightwell.domain.archive.api import Archive
 from lightwell.domain.archive.model import Level
 from lightwell.domain.archive.query_building import Key, build_query
 from lightwell.domain.tenants.api import Tenants
+from lightwell.gateways.console.administration import Offices, add_administration
+from lightwell.gateways.console.callers import Who, deliberate
 from lightwell.gateways.console.views import (
     JobCounts,
     JobPage,
@@ -39,8 +41,7 @@ from lightwell.gateways.console.views import (
     study_row,
     tenant_view,
 )
-from lightwell.gateways.http.door import CALLER_SCOPE, PREFIX_SCOPE, TENANT_SCOPE
-from lightwell.gateways.http.identity import Caller
+from lightwell.gateways.http.door import PREFIX_SCOPE
 from lightwell.gateways.http.problems import (
     PROBLEM_JSON,
     headers_of,
@@ -64,31 +65,12 @@ _SUBJECT_EXTRAS = (0x0008103E, 0x00081030)
 _DATE = re.compile(r"\d{8}")
 
 
-def context_of(request: Request) -> Context:
-    """Who asks. Nobody in particular only where the door lets such a one through."""
-    tenant: Tenant = request.scope[TENANT_SCOPE]
-    origin = request.client.host if request.client else ""
-    caller: Caller | None = request.scope[CALLER_SCOPE]
-    if caller is not None:
-        return caller.context(tenant, "console", origin)
-    return Context(tenant, Actor(ActorKind.WEB, "local"), channel="console", origin=origin)
-
-
 def prefix_of(request: Request) -> str:
     """`/t/demo`, or empty."""
     return str(request.scope[PREFIX_SCOPE])
 
 
-Who = Annotated[Context, Depends(context_of)]
 Prefix = Annotated[str, Depends(prefix_of)]
-
-
-def deliberate(request: Request) -> None:
-    """Refuse a change that a page from anywhere could ask for: no form sends JSON, and a script of
-    another site that says it does is stopped by the browser's preflight. Raises Invalid."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Invalid("A change is asked for as application/json.", remedy="Send {} with it.")
 
 
 def date_range(first: str, last: str) -> str:
@@ -99,8 +81,13 @@ def date_range(first: str, last: str) -> str:
     return f"{first}-{last}" if first or last else ""
 
 
-def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
-    """The API as an application; the door calls it with the tenant's prefix taken off."""
+def application(
+    archive: Archive, tenants: Tenants, jobs: Jobs, offices: Offices | None = None
+) -> FastAPI:
+    """The API as an application; the door calls it with the tenant's prefix taken off.
+
+    Without `offices` there is no administration, and nobody is told what they may do.
+    """
     app = FastAPI(
         title="Lightwell", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
@@ -109,7 +96,7 @@ def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
 
     @app.get(f"{PREFIX}/me", summary="Who one is, here")
     async def me(who: Who) -> Me:
-        return me_view(who)
+        return me_view(who, () if offices is None else await offices.policies.permitted(who))
 
     @app.get(f"{PREFIX}/tenants", summary="Tenants of this installation")
     async def list_tenants(who: Who) -> list[TenantView]:
@@ -223,6 +210,8 @@ def application(archive: Archive, tenants: Tenants, jobs: Jobs) -> FastAPI:
     async def cancel_job(who: Who, job: str) -> JobView:
         return job_view(await jobs.cancel(who, unquote(job)))
 
+    if offices is not None:
+        add_administration(app, PREFIX, offices)
     return app
 
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from lightwell.access.context import Context
 from lightwell.domain.people.glass import Opening, QueueCounts, Verdict, Which
 from lightwell.domain.people.glass_api import Glass, Standing
-from lightwell.gateways.console.api import PREFIX, context_of, deliberate
+from lightwell.gateways.console.api import PREFIX
+from lightwell.gateways.console.callers import Who, deliberate
 from lightwell.gateways.console.sign_in import small
 
 ROOT = f"{PREFIX}/glass"
@@ -125,9 +126,6 @@ def standing_view(standing: Standing, context: Context) -> StandingView:
         may_break=standing.may_break,
         counts=counts_view(standing.counts) if standing.counts else None,
     )
-
-
-Who = Annotated[Context, Depends(context_of)]
 
 
 def add_glass(app: FastAPI, glass: Glass) -> None:

@@ -16,7 +16,8 @@ from lightwell.access.context import Context
 from lightwell.domain.people.model import PROVED
 from lightwell.domain.people.ports import Site
 from lightwell.domain.people.sign_in_api import SignedIn, SignIn
-from lightwell.gateways.console.api import PREFIX, deliberate
+from lightwell.gateways.console.api import PREFIX
+from lightwell.gateways.console.callers import deliberate
 from lightwell.gateways.console.sign_in import PasskeyAsked, site_of, small
 from lightwell.gateways.http.door import CALLER_SCOPE
 from lightwell.gateways.http.identity import Caller, Identity, not_recognised, session_cookie

@@ -25,7 +25,8 @@ class TenantView(BaseModel):
 
 
 class Me(BaseModel):
-    """Who is signed in. `kind`: 'person', 'program', or 'web' for nobody in particular."""
+    """Who is signed in. `kind`: 'person', 'program', or 'web' for nobody in particular; `may`: the actions
+    that policy allows them here, so that a page offers nothing else."""
 
     kind: str
     name: str
@@ -33,9 +34,10 @@ class Me(BaseModel):
     roles: list[str]
     tenant: str
     label: str
+    may: list[str]
 
 
-def me_view(context: Context) -> Me:
+def me_view(context: Context, may: Iterable[str]) -> Me:
     """The caller as the page knows them."""
     actor, tenant = context.actor, context.tenant
     return Me(
@@ -45,6 +47,7 @@ def me_view(context: Context) -> Me:
         roles=sorted(actor.roles),
         tenant=tenant.name,
         label=tenant.label,
+        may=sorted(may),
     )
 
 

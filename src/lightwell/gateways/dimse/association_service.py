@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -62,6 +63,14 @@ POLICY: Final = Policy(
 """What every peer may negotiate. What it may *do* is policy's answer to each request (0124H)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """An association that is turned away: the answer, and why in words."""
+
+    answer: AssociateRJ
+    why: str
+
+
 class AssociationService:
     """Serves associations; one for all threads of a process."""
 
@@ -92,20 +101,20 @@ class AssociationService:
                 connection.close()
                 return
             actor = self._identify(request, address, certificate)
-            if isinstance(actor, AssociateRJ):
+            if isinstance(actor, Turned):
                 self._reject(connection, request, address, actor)
                 return
+            counters = self._counters.of(request.called_ae, request.calling_ae)
             try:
                 with self._slots.taken(actor.tenant.key, actor.actor.name):
                     on_accepted()
                     try:
-                        self._converse(
-                            Session(connection, self._rooms, actor, request, self._counters)
-                        )
+                        self._converse(Session(connection, self._rooms, actor, request, counters))
                     finally:
                         on_over()
             except NoSlot:
-                self._reject(connection, request, address, Rejection.LOCAL_LIMIT_EXCEEDED)
+                turned = Turned(Rejection.LOCAL_LIMIT_EXCEEDED, "too many associations at once")
+                self._reject(connection, request, address, turned)
                 return
             connection.close()
         except Ended as ended:
@@ -131,9 +140,9 @@ class AssociationService:
 
     def _identify(
         self, request: AssociateRQ, address: str, certificate: str | None
-    ) -> Context | AssociateRJ:
+    ) -> Context | Turned:
         if self.closing:
-            return Rejection.TEMPORARY_CONGESTION
+            return Turned(Rejection.TEMPORARY_CONGESTION, "the server is stopping")
         try:
             caller = self._rooms.ask(
                 self._rooms.peers.identify(
@@ -143,16 +152,17 @@ class AssociationService:
             )
         except LightwellError as error:
             log.warning("nobody can be identified now: %s", type(error).__name__)
-            return Rejection.TEMPORARY_CONGESTION
+            return Turned(Rejection.TEMPORARY_CONGESTION, "the archive does not answer now")
         if isinstance(caller, Context):
             return caller
         if caller is Stranger.UNKNOWN_CALLED:
-            return Rejection.CALLED_AE_NOT_RECOGNIZED
-        return Rejection.CALLING_AE_NOT_RECOGNIZED
+            return Turned(Rejection.CALLED_AE_NOT_RECOGNIZED, caller)
+        return Turned(Rejection.CALLING_AE_NOT_RECOGNIZED, caller)
 
     def _reject(
-        self, connection: Connection, request: AssociateRQ, address: str, answer: AssociateRJ
+        self, connection: Connection, request: AssociateRQ, address: str, turned: Turned
     ) -> None:
+        answer = turned.answer
         log.warning(
             "association rejected: %s calling %s from %s (%d/%d/%d)",
             clean(request.calling_ae),
@@ -162,7 +172,8 @@ class AssociationService:
             answer.source,
             answer.reason,
         )
-        self._counters.add(rejected=1)
+        called, calling = clean(request.called_ae), clean(request.calling_ae)
+        self._counters.refuse(called, calling, address, turned.why)
         connection.association.reject(answer)
         connection.flush()
         connection.close()
@@ -179,7 +190,7 @@ class AssociationService:
         connection.flush()
         connection.enlarge_buffer(connection.limits.receive_buffer)
         reach("k0")
-        self._counters.add(associations=1)
+        session.counters.add(associations=1)
         log.info("association: %s from %s", clean(request.calling_ae), session.actor.origin)
         while (event := connection.next_command()) is not None:
             self._dispatch(session, event)

@@ -16,7 +16,7 @@ from lightwell.gateways.dimse.counters import Counters
 from lightwell.gateways.dimse.limits import DimseLimits
 from lightwell.gateways.dimse.ports import Transcoder
 from lightwell.gateways.dimse.status import Service, comment, of_error
-from lightwell.kernel.errors import Invalid, LightwellError, Unavailable
+from lightwell.kernel.errors import Invalid, Kind, LightwellError, Unavailable
 from lightwell.wire.dimse.association import AcceptedContext, Buffer
 from lightwell.wire.dimse.commands import Command, response
 from lightwell.wire.dimse.pdu import AssociateRQ
@@ -113,4 +113,6 @@ class Exchange:
 
     def fail(self, error: LightwellError, service: Service) -> None:
         """Send the response for an error."""
+        if error.kind is Kind.REFUSED:
+            self.session.counters.add(denied=1)
         self.answer(of_error(error, service), ErrorComment=comment(error))

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lightwell.gateways.dimse.association_service import AssociationService
 from lightwell.gateways.dimse.counters import Counters, Tally
@@ -39,6 +40,10 @@ class DimseServer:
     def tally(self) -> Tally:
         """A copy of the numbers so far."""
         return replace(self._counters.tally, waiting=len(self._waiting), active=self._slots.in_use)
+
+    def seen(self) -> dict[str, Any]:
+        """What is known of single machines and of those turned away, as JSON."""
+        return self._counters.seen()
 
     @property
     def closing(self) -> bool:

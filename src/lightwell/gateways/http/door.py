@@ -33,6 +33,8 @@ TENANT_SCOPE = "lightwell.tenant"
 PREFIX_SCOPE = "lightwell.prefix"
 CALLER_SCOPE = "lightwell.caller"
 DEFAULT_TENANT = "default"
+INNER_BODY = 64 * 1024
+"""Bytes of a body for the framework application, which reads all of it before anything is decided."""
 
 TenantNamed = Callable[[str], Awaitable[Tenant]]
 """Finds a tenant by name; raises Missing."""
@@ -141,6 +143,7 @@ class Door:
         caller: Caller | None,
     ) -> None:
         """Hand over to the framework application, with the tenant found and its prefix taken off."""
+        _check_length(scope)
         tenant: Tenant | None
         if path.startswith(self._public_paths):
             # Nobody is known yet: a tenant that is not there must not be told from one that is.
@@ -174,6 +177,16 @@ class Door:
             {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
         )
         await send({"type": "http.response.body", "body": reply.body})
+
+
+def _check_length(scope: Scope) -> None:
+    """Refuse a body of unknown or great length. Raises HttpProblem 411, 413."""
+    headers = {name.lower(): value for name, value in scope["headers"]}
+    if b"transfer-encoding" in headers:
+        raise HttpProblem(411, "The length of the body is not said.", remedy="Send Content-Length.")
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > INNER_BODY:
+        raise HttpProblem(413, f"A body here has at most {INNER_BODY} bytes.")
 
 
 async def _problem(send: Send, error: LightwellError) -> None:

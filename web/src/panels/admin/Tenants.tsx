@@ -1,0 +1,233 @@
+/** Tenants: who they are, by which AE title they are called, how they keep images, whether support is let in. */
+import { useEffect, useState, type ReactElement } from 'react';
+import { addTenant, changeTenant, fetchConsent, fetchTenantDetails, giveConsent, type TenantDetail } from '../../client/admin';
+import { adminPath, placeOf } from '../../client/place';
+import { navigate } from '../../store/navigation';
+import { session } from '../../store/session';
+import { useSignal } from '../../store/signal';
+import { Badge, Line, Notice } from '../../ui/controls';
+import { plural } from '../../ui/format';
+import { Button, Choice, Confirm, Failure, Field, Form, List, Page, Row, SearchBar, useAttempt, useLoaded } from './parts';
+import type { SectionProps } from './sections';
+import { formatInstant, matches, SETTLING_NAMES, SETTLINGS } from './words';
+
+const OPTIONS = SETTLINGS.map((each) => ({ ...each, title: SETTLING_NAMES[each.name] ?? each.name }));
+const HOURS: readonly (readonly [number, string])[] = [
+  [1, '1 hour'],
+  [8, '8 hours'],
+  [24, '1 day'],
+  [72, '3 days'],
+  [168, '7 days'],
+];
+
+interface HereProps extends SectionProps {
+  readonly here: TenantDetail;
+  readonly onChanged: () => void;
+}
+
+function Settings({ tenant, here, onChanged }: HereProps): ReactElement {
+  const [label, setLabel] = useState(here.label);
+  const [settling, setSettling] = useState(here.settling);
+  const [asked, setAsked] = useState(false);
+  const { busy, failure, run } = useAttempt();
+  useEffect(() => {
+    setLabel(here.label);
+    setSettling(here.settling);
+  }, [here.label, here.settling]);
+  const changed = label.trim() !== here.label || settling !== here.settling;
+  const loses = settling === 'pixel-exact' && here.settling !== 'pixel-exact';
+  const save = (): void =>
+    run(async () => {
+      await changeTenant(tenant, {
+        ...(label.trim() !== here.label && { label: label.trim() }),
+        ...(settling !== here.settling && { settling }),
+      });
+      setAsked(false);
+      onChanged();
+    });
+  const reset = (): void => {
+    setLabel(here.label);
+    setSettling(here.settling);
+    setAsked(false);
+  };
+  return (
+    <>
+      <form
+        className="admin-form"
+        aria-label="Settings of this tenant"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (loses) setAsked(true);
+          else save();
+        }}
+      >
+        <div className="admin-fields">
+          <Field label="Name shown to people" value={label} onChange={setLabel} most={100} wide />
+          <Choice single label="How quiet series are kept from now on" options={OPTIONS} chosen={[settling]} onChange={([chosen = settling]) => setSettling(chosen)} />
+        </div>
+        {!asked && <Failure failure={failure} />}
+        {changed && !asked && (
+          <div className="admin-form-buttons">
+            <Button kind="main" submit disabled={busy || !label.trim()}>
+              {busy ? 'One moment…' : 'Save'}
+            </Button>
+            <Button onPress={reset} disabled={busy}>
+              Undo
+            </Button>
+          </div>
+        )}
+      </form>
+      {asked && (
+        <Confirm
+          question={`Keep series of ${here.label} pixel-exact from now on? Every pixel value comes back, but after its grace the received bytes of lossless compressed images do not, for nobody. What is packed so cannot be undone.`}
+          verb={`Keep ${here.name} pixel-exact`}
+          busy={busy}
+          failure={failure}
+          onYes={save}
+          onNo={reset}
+        />
+      )}
+    </>
+  );
+}
+
+function Consent({ tenant, here, may }: HereProps): ReactElement {
+  const consent = useLoaded((options) => fetchConsent(tenant, options), `${tenant}`);
+  const [hours, setHours] = useState(8);
+  const { busy, failure, run } = useAttempt();
+  const gives = may('tenants:support:consent');
+  const admit = (span: number): void =>
+    run(async () => {
+      await giveConsent(tenant, span);
+      consent.reload();
+    });
+  const until = consent.value;
+  return (
+    <section className="admin-form" aria-label="Support">
+      <h2>Support</h2>
+      <p className="quiet">
+        People with the role support see studies, background work and machines of {here.label} while they are let in, and nothing else at any time.
+      </p>
+      {consent.failure && <Failure failure={consent.failure} />}
+      <p>
+        {until === null ? 'Support is not let in.' : <b>Support is let in until {formatInstant(until)}.</b>}
+      </p>
+      <Failure failure={failure} />
+      {gives && (
+        <div className="admin-form-buttons">
+          <select aria-label="For how long" value={hours} onChange={(event) => setHours(Number(event.target.value))}>
+            {HOURS.map(([each, says]) => (
+              <option key={each} value={each}>
+                {says}
+              </option>
+            ))}
+          </select>
+          <Button disabled={busy} onPress={() => admit(hours)}>
+            {until === null ? 'Let support in' : 'Let in from now for that long'}
+          </Button>
+          {until !== null && (
+            <Button kind="danger" disabled={busy} onPress={() => admit(0)}>
+              End it now
+            </Button>
+          )}
+        </div>
+      )}
+    </section>
+  );
+}
+
+interface AddProps extends SectionProps {
+  readonly onDone: (made: TenantDetail | null) => void;
+}
+
+function AddTenant({ tenant, onDone }: AddProps): ReactElement {
+  const [name, setName] = useState('');
+  const [label, setLabel] = useState('');
+  const [aet, setAet] = useState('');
+  const { busy, failure, run } = useAttempt();
+  const submit = (): void => run(async () => onDone(await addTenant(tenant, { name, label, aet })));
+  return (
+    <Form title="Make a tenant" verb="Make the tenant" busy={busy} failure={failure} onSubmit={submit} onCancel={() => onDone(null)}>
+      <Field label="Name" hint="a-z, 0-9 and -. It is part of addresses (/t/NAME) and of what is stored, for ever." value={name} onChange={setName} first mono most={40} />
+      <Field label="AE title" hint="By which machines call it: up to 16 characters." value={aet} onChange={setAet} mono most={16} />
+      <Field label="Name shown to people" value={label} onChange={setLabel} optional wide most={100} />
+    </Form>
+  );
+}
+
+export function Tenants({ tenant, may }: SectionProps): ReactElement {
+  const who = useSignal(session);
+  const tenants = useLoaded((options) => fetchTenantDetails(tenant, options), `${tenant}`);
+  const [words, setWords] = useState('');
+  const [adding, setAdding] = useState(false);
+  const all = tenants.value ?? [];
+  const here = all.find((each) => each.name === who?.tenant);
+  const makes = may('tenants:tenant:create');
+  const several = makes || all.length > 1;
+  const go = (name: string): void => navigate(adminPath(placeOf(name), 'tenants'));
+  return (
+    <Page
+      title={several ? 'Tenants' : 'Tenant'}
+      lead="A tenant has its own patients, people, machines and policies; nothing of it is seen from another."
+      actions={
+        makes && (
+          <Button kind="main" onPress={() => setAdding(true)}>
+            Make a tenant
+          </Button>
+        )
+      }
+    >
+      {adding && (
+        <AddTenant
+          tenant={tenant}
+          may={may}
+          onDone={(made) => {
+            setAdding(false);
+            if (made) tenants.reload();
+          }}
+        />
+      )}
+      {several && (
+        <SearchBar label="Search name, AE title" value={words} onChange={setWords} count={tenants.value ? plural(all.length, 'tenant') : ''} />
+      )}
+      <List
+        label="Tenants"
+        loaded={tenants}
+        shown={all.filter((each) => matches(words.trim(), each.name, each.label, each.aet))}
+        keyOf={(each) => each.name}
+        words={words.trim()}
+        clear={() => setWords('')}
+        empty={<Notice title="There is no tenant that you may see" advice="Ask an administrator of the installation." />}
+        row={(each) => (
+          <Row
+            title={
+              <>
+                <Line text={each.label} />
+                {each.name === here?.name && <Badge tone="info">This one</Badge>}
+                {each.demo && <Badge>Demo</Badge>}
+                {each.suspended && <Badge tone="danger">Suspended</Badge>}
+              </>
+            }
+            sub={<Line text={each.name} className="mono" />}
+            middle={<span className="mono">{each.aet}</span>}
+            meta={<span className="quiet">{SETTLING_NAMES[each.settling] ?? each.settling}</span>}
+            actions={
+              each.name !== here?.name && (
+                <Button kind="small" label={`Go to ${each.label}`} onPress={() => go(each.name)}>
+                  Go there
+                </Button>
+              )
+            }
+          />
+        )}
+      />
+      {here && (
+        <section className="admin-here" aria-label={`This tenant: ${here.label}`}>
+          <h2>{here.label}</h2>
+          {may('tenants:tenant:configure') && <Settings tenant={tenant} may={may} here={here} onChanged={tenants.reload} />}
+          {may('policy:rule:list') && <Consent tenant={tenant} may={may} here={here} onChanged={tenants.reload} />}
+        </section>
+      )}
+    </Page>
+  );
+}
