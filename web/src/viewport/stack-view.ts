@@ -272,11 +272,12 @@ export class StackView {
     if (!stack || !frame) return false;
     const image = this.cache.peek(frame) ?? this.cache.peekPreview(frame);
     if (!image?.final) {
-      for (let k = 1; k <= FILM_AHEAD; k += 1) {
-        const next = stack.frames[(index + k) % stack.frames.length] as Frame;
-        if (!this.cache.peekPreview(next) && !this.cache.peek(next)) void this.cache.preview(next);
-      }
-      void this.cache.load(frame, false).catch(() => undefined);
+      const coming = Array.from({ length: FILM_AHEAD }, (_, k) => stack.frames[(index + 1 + k) % stack.frames.length] as Frame);
+      const missing = coming.filter((next) => !this.cache.peekPreview(next) && !this.cache.peek(next));
+      for (const next of missing) void this.cache.preview(next);
+      // With one codec a whole image would hold up the previews that are due: it has its turn when they are here.
+      const room = codecPool().spare || !missing.some((next) => this.cache.hasPreview(next));
+      if (room) void this.cache.load(frame, false).catch(() => undefined);
     }
     if (!image) return false;
     this.present(image, index, { target: index, dropped });
