@@ -35,13 +35,13 @@ class Action(StrEnum):
     PEOPLE_PERSON_ADD = "people:person:add"  # made an account
     PEOPLE_PERSON_CHANGE = "people:person:change"  # changed roles, or shut or opened an account
     PEOPLE_PERSON_LIST = "people:person:list"  # read the list of accounts
-    PEOPLE_RELATION_CHANGE = "people:relation:change"  # said whose patients are whose, or a limit
-    PEOPLE_RELATION_LIST = "people:relation:list"  # read whose patients are whose
     PEOPLE_PROVIDER_ADD = "people:provider:add"  # trusted an identity provider
     PEOPLE_PROVIDER_CHANGE = "people:provider:change"  # switched an identity provider on or off
     PEOPLE_PROVIDER_LIST = "people:provider:list"  # read the list of identity providers
     PEOPLE_PROVIDER_REMOVE = "people:provider:remove"  # trusted an identity provider no longer
     PEOPLE_PROVIDER_TEST = "people:provider:test"  # asked whether an identity provider answers
+    PEOPLE_RELATION_CHANGE = "people:relation:change"  # said whose patients are whose, or a limit
+    PEOPLE_RELATION_LIST = "people:relation:list"  # read whose patients are whose
     PEOPLE_SELF_CHANGE = "people:self:change"  # changed what oneself signs in with
     PEOPLE_SELF_READ = "people:self:read"  # read one's own account and sessions
     PEOPLE_SESSION_LIST = "people:session:list"  # read who is signed in
