@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import cedarpy
 
@@ -24,6 +24,7 @@ POLICIES_LIMIT: Final = 1000  # of one tenant
 REMEMBERED: Final = 4096  # questions of one set
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 
+T = TypeVar("T")
 Entity = tuple[str, str]  # type, id
 
 
@@ -159,6 +160,7 @@ class PolicySet:
         )
         self._slices: dict[object, cedarpy.PolicySet] = {}
         self._answers: OrderedDict[Question, Answer] = OrderedDict()
+        self._sums: OrderedDict[object, Any] = OrderedDict()
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -202,6 +204,15 @@ class PolicySet:
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
         return made
+
+    def summed_up(self, asked: Hashable, make: Callable[[], T]) -> T:
+        """What many answers come to, worked out once for an equal question."""
+        known: T | None = self._sums.get(asked)
+        if known is None:
+            known = self._sums[asked] = make()
+            if len(self._sums) > REMEMBERED:
+                self._sums.popitem(last=False)
+        return known
 
     def evaluate(self, question: Question) -> Answer:
         """Decide, always anew."""

@@ -29,6 +29,7 @@ from lightwell.access.sight import (
     RELATIONS,
     Fact,
     Facts,
+    Kind,
     Sight,
     Standing,
     combinations,
@@ -203,7 +204,20 @@ def look(
     Refused is whoever no relation would help; who merely has none sees nothing, as in an empty archive.
     """
     standing = replace(standing, opened=context.opened) if context.opened else standing
+    denied = _denied(context, action, rules)
+    if denied is not None:
+        return denied, Sight((), standing)
     varying = standing.varying(sensitive=rules.sensitive)
+    asked = question_of(context, action, consent=rules.consent, study=frozenset())
+    decision, kinds = rules.policies.summed_up(
+        (asked, varying), lambda: _looked(context, action, rules, varying)
+    )
+    return decision, Sight(kinds, standing)
+
+
+def _looked(
+    context: Context, action: Action, rules: Rules, varying: tuple[Fact, ...]
+) -> tuple[Decision, tuple[Kind, ...]]:
     constant = LIMITS - frozenset(varying)
     seen: set[Facts] = set()
     decision: Decision | None = None
@@ -214,14 +228,13 @@ def look(
         if decision is None or (answer.allowed and not decision.allowed):
             decision = answer
     assert decision is not None  # there is at least the set of no facts
-    sight = Sight(summed_up(varying, frozenset(seen)), standing)
-    if not sight.nothing:
-        return decision, sight
+    if seen:
+        return decision, summed_up(varying, frozenset(seen))
     for relations in combinations(sorted(RELATIONS)):
         answer = decide(context, action, rules, relations | LIMITS)
         if answer.allowed:
-            return answer, sight
-    return decide(context, action, rules), sight
+            return answer, ()
+    return decide(context, action, rules), ()
 
 
 def weigh(

@@ -165,7 +165,8 @@ negotiated.)
 HEAD: Final = """# Who may do what, with which study
 
 Made by `python -m lightwell.app.matrix` from the route table, the DIMSE operations and the policies that
-ship; do not edit. A test fails when this page is not what that makes, and another tries the cells over HTTP.
+ship; do not edit. A test fails when this page is not what that makes, and another tries the cells of every
+address that reads over HTTP (not those of jobs).
 
 A cell has four letters, one for each study that there is to somebody of a tenant with one role: theirs (they
 are its patient, or treat them), any other of the tenant, one that is marked as sensitive, one of another
