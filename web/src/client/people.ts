@@ -129,7 +129,7 @@ export async function enrol(
 
 // --- proving again who one is ------------------------------------------------------------------------
 
-/** With what it can be proved; none of it after a sign-in by a link. */
+/** With what it can be proved; none of it after a sign-in by a link or through a provider. */
 export interface Ways {
   readonly password: boolean;
   readonly code: boolean;
