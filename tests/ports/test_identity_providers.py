@@ -628,16 +628,15 @@ async def test_being_sent_there_is_counted_too(place: Place) -> None:
     await place.begin(who=place.visitor("198.51.100.9"))
 
 
-async def test_forged_answers_are_tries(place: Place) -> None:
+async def test_forged_answers_count_nobody_out(place: Place) -> None:
+    """Any page can name the address in a picture, from inside the hospital: nothing there can be guessed."""
     await place.trust()
     forged = ProviderAnswer("lwc_" + "a" * 43, "code")
-    outcomes = []
     for _ in range(60):
-        try:
+        with pytest.raises(NotLetIn):
             await place.sign_in.arrive(place.visitor(), "hospital", forged, "")
-        except (NotLetIn, TooManyTries) as error:
-            outcomes.append(type(error))
-    assert outcomes == [NotLetIn] * 50 + [TooManyTries] * 10
+    departure, answer = await place.begin()
+    assert await place.sign_in.arrive(place.visitor(), "hospital", answer, departure.browser)
 
 
 async def test_secrets_are_in_no_representation(place: Place) -> None:

@@ -61,7 +61,8 @@ def http_application(
     """
     identity: Identity | None = None
     if sign_in is not None:
-        identity = Identity(sign_in, tenants, anonymous=anonymous)
+        https = public_url is not None and public_url.startswith("https:")
+        identity = Identity(sign_in, tenants, anonymous=anonymous, https=https)
     inner = _console(archive, tenants, jobs, sign_in, identity, provider_sign_in, public_url)
     table = _table(archive, PoolRenderer(pool), inner, ready, metrics)
     door = Door(

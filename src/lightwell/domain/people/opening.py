@@ -18,6 +18,7 @@ from lightwell.access.context import Actor, ActorKind, Context, Tenant
 from lightwell.domain.people.errors import NotSignedIn, TooManyTries
 from lightwell.domain.people.model import (
     CHALLENGE_LIFE,
+    PROVED,
     Challenge,
     ChallengeRow,
     ChallengeUsedRow,
@@ -141,6 +142,7 @@ class Opening:
         rows: tuple[object, ...],
         codes: tuple[str, ...] = (),
         *,
+        proved: bool = True,
         detail: str = "",
         events: tuple[Event, ...] = (),
         records: tuple[AuditRecord, ...] = (),
@@ -148,7 +150,7 @@ class Opening:
         """Begin the session of an account; as `begin`."""
         return await self.begin(
             who, person.login, person.person_id, person.roles, how, rows, codes,
-            detail=detail, events=events, records=records,
+            proved=proved, detail=detail, events=events, records=records,
         )  # fmt: skip
 
     async def begin(
@@ -161,13 +163,15 @@ class Opening:
         rows: tuple[object, ...],
         codes: tuple[str, ...] = (),
         *,
+        proved: bool = True,
         detail: str = "",
         events: tuple[Event, ...] = (),
         records: tuple[AuditRecord, ...] = (),
     ) -> SignedIn:
         """One transaction: what was used up, and the session. Always a new token (A09).
 
-        Raises NotSignedIn when what is used up was used already.
+        `proved`: the person has shown here and now who they are, which step-up asks for. Raises NotSignedIn
+        when what is used up was used already.
         """
         now = self._clock.now()
         absolute, idle = limits(roles)
@@ -182,7 +186,7 @@ class Opening:
             seen=now,
             expires=now + absolute,
             idle=idle,
-            proved=now,
+            proved=now if proved else now - PROVED,
             roles=roles if person_id is None else None,
         )
         token = new_token(TokenKind.SESSION)

@@ -167,9 +167,14 @@ class SignIn:
     ) -> Context:
         """The bearer's context in a tenant. Raises as `actor`."""
         actor = self.actor(bearer, home, tenant)
+        return Context(
+            tenant, actor, channel=channel, origin=origin, stepped_up=self.stepped_up(bearer)
+        )
+
+    def stepped_up(self, bearer: Bearer) -> bool:
+        """Whether a person has proved a moment ago who they are."""
         person = bearer.kind is BearerKind.SESSION
-        proved = person and self.clock.now() - bearer.proved < PROVED
-        return Context(tenant, actor, channel=channel, origin=origin, stepped_up=proved)
+        return person and self.clock.now() - bearer.proved < PROVED
 
     # --- password and code ------------------------------------------------------------------------
 
