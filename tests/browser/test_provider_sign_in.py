@@ -62,7 +62,7 @@ def test_there_and_back_to_where_one_was(hospital: NodeProvider, place: str, des
     assert desktop.evaluate(FIT)
     through(desktop, "ada")
     expect(desktop.get_by_title("ada.l (radiologist)", exact=True)).to_be_visible()
-    assert desktop.url == f"{place}/"
+    expect(desktop).to_have_url(f"{place}/")
     assert desktop.evaluate("document.cookie") == ""
     desktop.get_by_role("button", name="Sign out ada.l").click()
     expect(desktop.get_by_title("ada.l (radiologist)", exact=True)).to_be_hidden()
@@ -75,7 +75,7 @@ def test_on_a_phone_who_has_no_role_is_told_so_and_once(
     assert phone.evaluate(FIT)
     through(phone, "carl")
     expect(phone.get_by_role("alert")).to_contain_text("none of your groups has a role")
-    assert phone.url == f"{place}/sign-in"
+    expect(phone).to_have_url(f"{place}/sign-in")
     phone.reload()
     expect(phone.get_by_label("Login")).to_be_visible()
     expect(phone.get_by_role("alert")).to_have_count(0)

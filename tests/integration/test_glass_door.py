@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from lightwell.access.context import Context, Tenant
+from lightwell.access.policy import circumstances_of
 from lightwell.app.http import http_application
 from lightwell.app.wiring import House
 from lightwell.backends.database.chores import glass_queue
@@ -217,7 +218,13 @@ async def test_r05_a_lease_that_was_granted_while_it_was_open_ends_with_it(
 
     def held(who: Any) -> Any:
         return house.archive.held(
-            ada.tenant, who.actor, "dicomweb", study_uid, instance.series_uid, instance.sop_uid
+            ada.tenant,
+            who.actor,
+            "dicomweb",
+            study_uid,
+            instance.series_uid,
+            instance.sop_uid,
+            circumstances_of(who),
         )
 
     series = await house.archive.locate(during, study_uid, instance.series_uid)

@@ -17,6 +17,7 @@ import pytest
 
 from lightwell.access.actions import Action
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.access.policy import circumstances_of
 from lightwell.access.roles import Role
 from lightwell.app import matrix
 from lightwell.app.http import http_application
@@ -268,7 +269,9 @@ async def test_r05_a_patient_opened_in_an_emergency_is_seen_while_it_is_open(pla
         await house.archive.locate(opened, MINE.study_uid)
     with pytest.raises(Missing):
         await house.archive.locate(doctor, THEIRS.study_uid)
-    key = house.archive.held(doctor.tenant, doctor.actor, doctor.channel, *ids(THEIRS))
+    key = house.archive.held(
+        doctor.tenant, doctor.actor, doctor.channel, *ids(THEIRS), circumstances_of(doctor)
+    )
     assert key is None
 
 

@@ -103,6 +103,15 @@ def network(origin: str) -> str:
     return "private" if address.is_private else "public"
 
 
+Circumstances = tuple[str, bool, str]
+"""Kind of network place, whether the person has just proved again who they are, purpose."""
+
+
+def circumstances_of(context: Context) -> Circumstances:
+    """What policies know of an act besides who, what and through which door."""
+    return network(context.origin), context.stepped_up, context.purpose
+
+
 def _attributes(actor: Actor) -> tuple[tuple[str, str | Entity], ...]:
     match actor.kind:
         case ActorKind.PERSON:

@@ -69,7 +69,8 @@ def http_application(
     """
     identity: Identity | None = None
     if sign_in is not None:
-        identity = Identity(sign_in, tenants, anonymous=anonymous)
+        https = public_url is not None and public_url.startswith("https:")
+        identity = Identity(sign_in, tenants, anonymous=anonymous, https=https)
     inner = _console(
         archive, tenants, jobs, offices, sign_in, identity, provider_sign_in, glass, public_url
     )

@@ -93,7 +93,8 @@ class Settings:
     @property
     def anonymous(self) -> bool:
         """Whether who says nothing at the web door may come in: only what nobody else can reach."""
-        return self.http.loopback and not self.proxies
+        named = self.public_url is not None and urlsplit(self.public_url).scheme == "https"
+        return self.http.loopback and not self.proxies and not named
 
     @property
     def web_url(self) -> str:

@@ -20,6 +20,8 @@ def test_only_what_nobody_else_reaches_lets_in_who_says_nothing() -> None:
     assert not settings("0.0.0.0:8042").anonymous
     assert not settings("10.1.2.3:8042").anonymous
     assert not settings(proxies="127.0.0.1").anonymous  # the world stands behind it
+    assert not settings(public_url="https://pacs.example").anonymous  # a name others know it by
+    assert settings(public_url="http://localhost:8042").anonymous
 
 
 def test_where_browsers_find_it() -> None:

@@ -84,6 +84,7 @@ function Plane({ mpr, name, viewer, study, demo }: PlaneProps): ReactElement {
       data-plane={name}
       data-active={state.active === name || undefined}
       onPointerDownCapture={() => mpr.activate(name)}
+      onFocusCapture={() => mpr.activate(name)}
     >
       <div ref={surface} className="surface" />
       {progress.missing === progress.touched && <div className="cover cover-waiting">{state.failed ? 'Not loaded' : 'Loading…'}</div>}
@@ -184,10 +185,11 @@ export function Mpr({ cache, stack, from, onView, ...common }: MprProps): ReactE
     setMpr(made);
     onView(made);
     return () => {
-      if (from?.state.value.stack?.id === volume.stack.id) from.adopt(made.outlook());
+      const outlook = made.outlook();
+      made.dispose();
+      if (from?.state.value.stack?.id === volume.stack.id) from.adopt(outlook);
       onView(null);
       setMpr(null);
-      made.dispose();
     };
   }, [volume, cache, from, onView]);
 

@@ -287,6 +287,7 @@ export class StackView implements Steered {
     const { stack, playing, target } = this.state.value;
     if (playing) {
       this.stop();
+      this.request(); // the image that the film stopped at, whole
       return;
     }
     if (!stack || stack.frames.length < 2) return;
@@ -347,7 +348,7 @@ export class StackView implements Steered {
     const ready = this.cache.peek(frame);
     if (ready) this.present(ready, target);
     else this.showPreview(stack, target, frame);
-    if (this.motion.moving && !codecPool().spare && (ready || this.cache.hasPreview(frame))) {
+    if (this.motion.moving && !codecPool().spare && this.passes(stack, target, frame, ready !== undefined)) {
       // Whole images would keep the one codec from the previews that are passing: they wait for the end of the way.
       this.cache.want(this, []);
       this.cache.prefetch([]);
@@ -421,6 +422,13 @@ export class StackView implements Steered {
     if (!stack || !frame) return;
     if (!this.isFinalAt(target)) this.showPreview(stack, target, frame);
     else this.fetchAhead(stack, target);
+  }
+
+  /** Whether previews are what passes by: the image has one, or is here and the next one has. */
+  private passes(stack: Stack, index: number, frame: Frame, ready: boolean): boolean {
+    if (!ready) return this.cache.hasPreview(frame);
+    const next = stack.frames[index + this.direction];
+    return next !== undefined && !this.cache.peek(next) && this.cache.hasPreview(next);
   }
 
   private previewsAhead(stack: Stack, index: number): void {

@@ -117,8 +117,10 @@ export class VolumeFill {
   }
 
   private pump(): void {
-    if (this.disposed || this.inARow >= FAILURES) return;
+    if (this.disposed) return;
+    // What is looked at is always asked for: with its first answer everything else is again, too.
     if (this.loading.size < PARALLEL_WITH_SHOWN && this.isWanted(this.shown)) this.fetch(this.shown);
+    if (this.inARow >= FAILURES) return;
     // The others would only slow down what makes all of them visible.
     if (this.settled?.stage === 'arriving') return;
     while (this.loading.size < PARALLEL) {

@@ -103,7 +103,10 @@ class OwnAuthority:
         if not path.exists():
             self._make(path, now)
         key, certificate = _read_pair(path)
-        if not self.certificate_file.exists():
+        told = self.certificate_file.read_bytes() if self.certificate_file.exists() else b""
+        if told != _pem(
+            certificate
+        ):  # another authority stands here now: the old one is trusted no longer
             _replace(self.certificate_file, _pem(certificate), 0o644)
         return key, certificate
 

@@ -14,6 +14,7 @@ from lightwell.access.audit import record
 from lightwell.access.commit import ChangeSet, Committer, FactsChanged
 from lightwell.access.context import Actor, Context, Tenant
 from lightwell.access.operation import Act, operation, permit
+from lightwell.access.policy import Circumstances, circumstances_of
 from lightwell.access.ports import Journal, PolicySource
 from lightwell.access.sight import EVERYTHING
 from lightwell.dicom.uids import HTJ2KLosslessRPCL, syntax_of
@@ -196,10 +197,11 @@ class Archive:
         study_uid: str,
         series_uid: str,
         sop_uid: str,
+        circumstances: Circumstances,
     ) -> Lease | None:
         """The lease that `locate` would give for an instance, where this process holds it already. No act of
         its own, so it needs no context; for a session that has opened a patient there is none."""
-        scope = (tenant.key, actor, channel, study_uid, series_uid, NOT_OPENED)
+        scope = (tenant.key, actor, channel, study_uid, series_uid, NOT_OPENED, circumstances)
         lease = self._desk.find(scope, self.clock.monotonic())
         return lease if lease is not None and lease.opens(series_uid, sop_uid) else None
 
@@ -626,4 +628,5 @@ def _scope(context: Context, study_uid: str, series_uid: str | None) -> Scope:
         study_uid,
         series_uid,
         context.opened,
+        circumstances_of(context),
     )

@@ -21,6 +21,7 @@ from lightwell.domain.people.errors import NotSignedIn, TooManyTries
 from lightwell.domain.people.glass_api import alarm, broken_event
 from lightwell.domain.people.model import (
     CHALLENGE_LIFE,
+    PROVED,
     Challenge,
     ChallengeRow,
     ChallengeUsedRow,
@@ -145,6 +146,7 @@ class Opening:
         rows: tuple[object, ...],
         codes: tuple[str, ...] = (),
         *,
+        proved: bool = True,
         detail: str = "",
         events: tuple[Event, ...] = (),
         records: tuple[AuditRecord, ...] = (),
@@ -152,7 +154,7 @@ class Opening:
         """Begin the session of an account; as `begin`."""
         return await self.begin(
             who, person.login, person.person_id, person.roles, how, rows, codes,
-            detail=detail, events=events, records=records,
+            proved=proved, detail=detail, events=events, records=records,
         )  # fmt: skip
 
     async def begin(
@@ -165,13 +167,15 @@ class Opening:
         rows: tuple[object, ...],
         codes: tuple[str, ...] = (),
         *,
+        proved: bool = True,
         detail: str = "",
         events: tuple[Event, ...] = (),
         records: tuple[AuditRecord, ...] = (),
     ) -> SignedIn:
         """One transaction: what was used up, and the session. Always a new token (A09).
 
-        Raises NotSignedIn when what is used up was used already.
+        `proved`: the person has shown here and now who they are, which step-up asks for. Raises NotSignedIn
+        when what is used up was used already.
         """
         now = self._clock.now()
         absolute, idle = limits(roles)
@@ -186,7 +190,7 @@ class Opening:
             seen=now,
             expires=now + absolute,
             idle=idle,
-            proved=now,
+            proved=now if proved else now - PROVED,
             roles=roles if person_id is None else None,
         )
         token = new_token(TokenKind.SESSION)

@@ -145,8 +145,9 @@ class ProviderSignIn:
 
         `browser`: the cookie `begin` gave it. Raises NotLetIn, TooManyTries, ProviderAway.
         """
-        await self._opening.heard(who, "")
+        # First whether we sent this browser away: an address that any page can name counts nobody out.
         sent = await self._remembered(who, name, answer.state, browser)
+        await self._opening.heard(who, "")
         provider = await self._enabled(who, name)
         if answer.error or not 0 < len(answer.code) <= CODE_LIMIT:
             await self._opening.give_back(who)
@@ -161,6 +162,7 @@ class ProviderSignIn:
         except ProviderAway:
             await self._opening.give_back(who)
             raise
+        await self._opening.give_back(who)  # proved: whatever follows, it was no guess
         return Arrival(await self._let_in(who, provider, proven), sent.to)
 
     # --- the account ----------------------------------------------------------------------------------
@@ -197,6 +199,7 @@ class ProviderSignIn:
             person,
             How.OPENID,
             rows,
+            proved=False,  # a provider's session answers by itself, also at a desk nobody sits at
             detail=f"{How.OPENID} {provider.name}",
             events=(Event(event, {"login": person.login}),) if rows else (),
             records=self._recorded(who, provider, person, action) if rows else (),
@@ -262,7 +265,7 @@ class ProviderSignIn:
             ours = hmac.compare_digest(digest(browser).hex(), sent.browser)
             if ours and sent.provider == name and await self._opening.use(who, asked):
                 return sent
-        self._opening.note_refused(who, "", f"provider {name}: {Why.AGAIN}")
+            self._opening.note_refused(who, "", f"provider {name}: {Why.AGAIN}")
         raise NotLetIn(Why.AGAIN)
 
     def _turned(

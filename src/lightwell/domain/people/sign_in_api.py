@@ -203,8 +203,6 @@ class SignIn:
     ) -> Context:
         """The bearer's context in a tenant. Raises as `actor`."""
         actor = self.actor(bearer, home, tenant)
-        person = bearer.kind is BearerKind.SESSION
-        proved = person and self.clock.now() - bearer.proved < PROVED
         opened = self._open_now(bearer) if actor.glass else ()
         return Context(
             tenant,
@@ -212,9 +210,14 @@ class SignIn:
             channel=channel,
             origin=origin,
             purpose=Purpose.EMERGENCY if opened else Purpose.TREATMENT,
-            stepped_up=proved,
+            stepped_up=self.stepped_up(bearer),
             opened=frozenset(key for each in opened for key in each.keys),
         )
+
+    def stepped_up(self, bearer: Bearer) -> bool:
+        """Whether a person has proved a moment ago who they are."""
+        person = bearer.kind is BearerKind.SESSION
+        return person and self.clock.now() - bearer.proved < PROVED
 
     async def unchanged(self, bearer: Bearer) -> bool:
         """Whether who was recognised a while ago still is, with the same roles, and with all open that was:

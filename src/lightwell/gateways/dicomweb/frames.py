@@ -114,7 +114,13 @@ class Frames:
         names = x.names
         asked = (*x.address, x.accept, x.header("host"))
         lease = self._shelf.archive.held(
-            x.tenant, x.actor, CHANNEL, names["study"], names["series"], names["instance"]
+            x.tenant,
+            x.actor,
+            CHANNEL,
+            names["study"],
+            names["series"],
+            names["instance"],
+            x.circumstances,
         )
         if lease is not None:
             plan = self._plans.get(lease.lease_id, {}).get(asked)

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.access.context import Actor, ActorKind, Context, Purpose, Tenant
+from lightwell.access.policy import Circumstances, network
 from lightwell.gateways.http.asgi import NOSNIFF, Header, Receive, Scope, Send
 from lightwell.gateways.http.identity import Caller
 from lightwell.gateways.http.problems import HttpProblem
@@ -145,6 +146,13 @@ class Exchange:
     def actor(self) -> Actor:
         """Who acts. Nobody in particular only where the door lets such a one through."""
         return _ANYONE if self._caller is None else self._caller.actor(self.tenant)
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What policies know of the request besides who makes it: as in its context, outside emergencies."""
+        client = self.scope.get("client") or ("",)
+        proved = self._caller is not None and self._caller.stepped_up
+        return network(str(client[0])), proved, Purpose.TREATMENT
 
     def context(self, channel: str) -> Context:
         """The context of an act at this door."""

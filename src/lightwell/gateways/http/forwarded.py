@@ -1,7 +1,7 @@
 """What a trusted proxy says of the browser's side of a connection. Pure.
 
 `X-Forwarded-For` and `X-Forwarded-Proto` are what anybody can write: they count only when the connection
-comes from an address that the operator named, and then only their last word, which is that proxy's own. From
+comes from an address that the operator named, and then only their last word that is no proxy of ours. From
 anybody else they are taken off, so that nothing further in can believe them.
 """
 
@@ -46,13 +46,33 @@ def is_one_of(address: str, networks: tuple[Network, ...]) -> bool:
     return any(found in network for network in networks)
 
 
-def _last(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
-    """The last word of the last header of a name: what the nearest proxy added."""
-    found = ""
+def _words(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    """The words of all headers of a name; the nearest proxy's own is the last."""
+    found: list[str] = []
     for key, value in headers:
         if key.lower() == name:
-            found = value.decode("latin-1").rpartition(",")[2].strip()
+            found += [word.strip() for word in value.decode("latin-1").split(",")]
     return found
+
+
+def _address(word: str) -> str:
+    """The address in `1.2.3.4`, `1.2.3.4:567`, `::1` or `[::1]:567`; '' when it is none."""
+    bare = word[1:].partition("]")[0] if word.startswith("[") else word
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return ""
+
+
+def _client(words: list[str], proxies: tuple[Network, ...]) -> str:
+    """Who stands before the outermost of our own proxies; '' when the word there is no address."""
+    for word in reversed(words):
+        address = _address(word)
+        if not is_one_of(address, proxies):
+            return address
+    return ""
 
 
 def as_forwarded(scope: Scope, proxies: tuple[Network, ...]) -> Scope:
@@ -63,15 +83,11 @@ def as_forwarded(scope: Scope, proxies: tuple[Network, ...]) -> Scope:
     if client is None or not is_one_of(client[0], proxies):
         return scope if len(kept) == len(headers) else {**scope, "headers": kept}
     changed = {**scope, "headers": kept}
-    scheme = _last(headers, _PROTO).lower()
-    if scheme in ("http", "https"):
-        changed["scheme"] = scheme
-    address = _last(headers, _FOR)
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return changed
-    changed["client"] = (address, 0)
+    scheme = _words(headers, _PROTO)[-1:]
+    if scheme and scheme[0].lower() in ("http", "https"):
+        changed["scheme"] = scheme[0].lower()
+    # A proxy that does not say who asks must not lend them its own place: then nobody knows where they are.
+    changed["client"] = (_client(_words(headers, _FOR), proxies), 0)
     return changed
 
 

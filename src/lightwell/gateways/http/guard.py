@@ -89,7 +89,7 @@ def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
     what our URLs can never contain.
     """
     headers: list[tuple[bytes, bytes]] = list(scope["headers"])
-    size, chunked = 0, False
+    size, chunked, forwarded = 0, False, False
     hosts: list[bytes] = []
     lengths: list[bytes] = []
     for name, value in headers:  # once: this is on the way of every request
@@ -101,9 +101,11 @@ def objection(scope: Scope, limits: DoorLimits) -> Objection | None:
                 lengths.append(value)
             case b"transfer-encoding":
                 chunked = True
+            case b"x-forwarded-for" | b"x-forwarded-proto" | b"forwarded" | b"via":
+                forwarded = True
     if size > limits.header:
         return Objection(431, f"The request header is larger than {limits.header} bytes.")
-    if limits.local and not all(map(names_this_machine, hosts)):
+    if limits.local and (forwarded or not all(map(names_this_machine, hosts))):
         return Objection(
             421,
             "This server answers to localhost and to addresses only."

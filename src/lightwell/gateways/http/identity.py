@@ -117,6 +117,11 @@ class Caller:
         """What they are called there. Raises Missing where the tenant is not theirs."""
         return self.sign_in.actor(self.bearer, self.home, tenant)
 
+    @property
+    def stepped_up(self) -> bool:
+        """Whether the person has just proved again who they are."""
+        return self.sign_in.stepped_up(self.bearer)
+
     def context(self, tenant: Tenant, channel: str, origin: str) -> Context:
         """Their context. Raises Missing where the tenant is not theirs."""
         return self.sign_in.context(self.bearer, self.home, tenant, channel, origin)
@@ -134,7 +139,8 @@ class Caller:
 class Identity:
     """Recognises whoever makes a request.
 
-    `anonymous`: whoever presents nothing is let through as nobody in particular (`ActorKind.WEB`).
+    `anonymous`: whoever presents nothing is let through as nobody in particular (`ActorKind.WEB`). `https`:
+    browsers come over TLS, whatever the connection of the proxy to us says.
     """
 
     def __init__(
@@ -143,14 +149,16 @@ class Identity:
         tenants: Tenants,
         *,
         anonymous: bool = False,
+        https: bool = False,
     ) -> None:
+        self._https = https
         self._sign_in = sign_in
         self._tenants = tenants
         self._anonymous = anonymous
 
     def secure(self, scope: Scope) -> bool:
         """Whether the browser's side of the connection is TLS."""
-        return is_secure(scope)
+        return self._https or is_secure(scope)
 
     async def caller(self, scope: Scope) -> Caller | None:
         """Who makes the request; None for nobody in particular. Raises HttpProblem 401, 403."""

@@ -83,6 +83,15 @@ def test_an_authority_that_is_damaged_is_not_replaced(tmp_path: Path) -> None:
         authority.server_files(NAMES, NOW)
 
 
+def test_another_authority_is_the_one_that_is_told(tmp_path: Path) -> None:
+    """Its key leaked, and the file was taken away: devices of the old one are trusted no longer."""
+    authority = OwnAuthority(tmp_path)
+    before = authority.certificate(NOW)
+    (tmp_path / "authority.pem").unlink()
+    after = authority.certificate(NOW)
+    assert before != after == authority.certificate_file.read_bytes()
+
+
 def test_a_device_s_certificate_shows_a_client_only(tmp_path: Path) -> None:
     authority = OwnAuthority(tmp_path)
     made = authority.issue_client("CT_SCANNER", NOW)

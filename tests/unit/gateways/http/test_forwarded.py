@@ -54,10 +54,25 @@ def test_only_the_last_word_is_the_proxy_s_own() -> None:
     assert seen("127.0.0.1", *said)[:2] == ("http", "192.0.2.9")
 
 
-@pytest.mark.parametrize("word", [b"", b"unknown", b"192.0.2.7:1234", b"<script>", b"1.2.3"])
-def test_what_is_no_address_changes_nothing(word: bytes) -> None:
-    assert seen("127.0.0.1", (b"x-forwarded-for", word))[1] == "127.0.0.1"
+@pytest.mark.parametrize("word", [b"", b"unknown", b"192.0.2.7:1234:9", b"<script>", b"1.2.3"])
+def test_who_is_not_named_is_nowhere_and_never_in_the_proxy_s_place(word: bytes) -> None:
+    """Else everybody behind it would be on loopback, and one counter of tries would hold them all."""
+    assert seen("127.0.0.1", (b"x-forwarded-for", word))[1] == ""
+    assert seen("127.0.0.1")[1] == ""
     assert seen("127.0.0.1", (b"x-forwarded-proto", b"ftp"))[0] == "http"
+
+
+@pytest.mark.parametrize(
+    ("word", "address"),
+    [
+        (b"192.0.2.7:51234", "192.0.2.7"),
+        (b"[2001:db8::7]:51234", "2001:db8::7"),
+        (b"2001:db8::7", "2001:db8::7"),
+        (b"192.0.2.7, 10.1.2.3", "192.0.2.7"),  # the last one is a proxy of ours, too
+    ],
+)
+def test_the_client_stands_before_our_own_proxies(word: bytes, address: str) -> None:
+    assert seen("127.0.0.1", (b"x-forwarded-for", word))[1] == address
 
 
 def test_without_a_client_nobody_is_believed() -> None:

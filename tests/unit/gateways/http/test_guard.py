@@ -268,6 +268,17 @@ def test_a_local_door_answers_to_no_other_name() -> None:
     assert objection(scope(headers=[(b"host", b"pacs.example")]), DoorLimits()) is None
 
 
+@pytest.mark.parametrize("name", [b"X-Forwarded-For", b"x-forwarded-proto", b"Forwarded", b"Via"])
+def test_a_local_door_answers_to_no_proxy_that_was_not_named(name: bytes) -> None:
+    """The world stands behind it, and whoever says nothing would come in."""
+    said = scope(headers=[(b"host", b"127.0.0.1:8042"), (name, b"192.0.2.1")])
+    found = objection(said, DoorLimits(local=True))
+    assert found is not None
+    assert found.status == 421
+    assert "--proxy" in found.text
+    assert objection(said, DoorLimits()) is None
+
+
 def test_layers_share_one_watch_of_an_answer() -> None:
     sent: list[Message] = []
 

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from lightwell.access.context import Actor
+from lightwell.access.policy import Circumstances
 from lightwell.domain.archive.model import Lease
 
 LEASE_SECONDS = 15 * 60.0
@@ -18,9 +19,10 @@ HELD = 512  # leases a process remembers; located instances are the memory this 
 
 Opened = frozenset[tuple[str, str]]
 NOT_OPENED: Opened = frozenset()
-Scope = tuple[int, Actor, str, str, str | None, Opened]
-"""Tenant, actor, channel, study, series, and the patients that the actor's session has opened in an
-emergency: when one is shut, what it opened is not found any more."""
+Scope = tuple[int, Actor, str, str, str | None, Opened, Circumstances]
+"""Tenant, actor, channel, study, series, the patients that the actor's session has opened in an emergency
+(when one is shut, what it opened is not found any more), and what policies know of where and when it is
+asked: a lease granted inside the house opens nothing outside."""
 
 
 @dataclass(slots=True)
@@ -48,9 +50,9 @@ class LeaseDesk:
 
     def find(self, scope: Scope, now: float) -> Lease | None:
         """A lease for exactly this scope, or for the whole study, that has not ended."""
-        tenant, actor, channel, study_uid, series_uid, opened = scope
+        series_uid = scope[4]
         with self._lock:
-            for key in (scope, (tenant, actor, channel, study_uid, None, opened)):
+            for key in (scope, (*scope[:4], None, *scope[5:])):
                 use = self._held.get(key)
                 if use is None or use.lease.expires <= now:
                     continue

@@ -8,7 +8,8 @@ from lightwell.access.context import Actor, ActorKind
 from lightwell.domain.archive.internal.leases import NOT_OPENED, LeaseDesk, Scope
 from lightwell.domain.archive.model import Lease
 
-SCOPE: Scope = (1, Actor(ActorKind.WEB, "local"), "dicomweb", "1.2", None, NOT_OPENED)
+HERE = ("loopback", False, "treatment")
+SCOPE: Scope = (1, Actor(ActorKind.WEB, "local"), "dicomweb", "1.2", None, NOT_OPENED, HERE)
 
 
 def lease() -> Lease:
@@ -35,7 +36,15 @@ def test_a_change_between_locating_and_holding_is_not_missed() -> None:
 
 def test_r05_what_was_opened_in_an_emergency_is_not_found_when_it_is_shut() -> None:
     desk, one = LeaseDesk(), lease()
-    opened: Scope = (*SCOPE[:5], frozenset({("HOSP", "P1")}))
+    opened: Scope = (*SCOPE[:5], frozenset({("HOSP", "P1")}), HERE)
     assert desk.hold(opened, one, desk.drops) == []
     assert desk.find(opened, 0.0) is one
     assert desk.find(SCOPE, 0.0) is None
+
+
+def test_a_lease_of_inside_the_house_opens_nothing_outside() -> None:
+    desk, one = LeaseDesk(), lease()
+    assert desk.hold(SCOPE, one, desk.drops) == []
+    for elsewhere in (("public", False, "treatment"), ("loopback", True, "treatment")):
+        assert desk.find((*SCOPE[:6], elsewhere), 0.0) is None
+    assert desk.find(SCOPE, 0.0) is one
