@@ -51,11 +51,16 @@ def issue(
     taken = [path.name for path in (certificate, key) if path.exists()]
     if taken:
         raise Conflict(f"{to} holds {taken[0]} already.", remedy="Choose another folder or name.")
-    to.mkdir(parents=True, exist_ok=True)
-    made = authority.issue_client(name, now)
-    key.touch(0o600)
-    key.write_bytes(made.key)
-    certificate.write_bytes(made.certificate)
-    (to / "authority.crt").write_bytes(authority.certificate(now))
+    made, trusted = authority.issue_client(name, now), authority.certificate(now)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        key.touch(0o600)
+        key.write_bytes(made.key)
+        certificate.write_bytes(made.certificate)
+        (to / "authority.crt").write_bytes(trusted)
+    except OSError as error:
+        raise Invalid(
+            f"{to} cannot be written: {error.strerror}.", remedy="Choose another --to."
+        ) from error
     notes.print(f"{certificate}, {key} and authority.crt; its SHA-256:", highlight=False)
     console.print(made.fingerprint, highlight=False, soft_wrap=True)
