@@ -56,7 +56,6 @@ class Browser:
             limits=DoorLimits(local=False),
             sign_in=house.sign_in,
             glass=house.glass,
-            anonymous=False,
         )
         transport = httpx.ASGITransport(application, client=("10.1.2.3", 1))  # type: ignore[arg-type]
         self.http = httpx.AsyncClient(

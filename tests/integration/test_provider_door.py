@@ -43,7 +43,6 @@ def door(
         sign_in=house.sign_in,
         provider_sign_in=house.provider_sign_in,
         public_url=public_url,
-        anonymous=False,
     )
     transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url=at)

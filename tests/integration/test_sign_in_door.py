@@ -29,7 +29,7 @@ async def nothing_missing() -> dict[str, str]:
     return {}
 
 
-def door(house: House, *, anonymous: bool = False) -> httpx.AsyncClient:
+def door(house: House) -> httpx.AsyncClient:
     application = http_application(
         archive=house.archive,
         tenants=house.tenants,
@@ -39,7 +39,6 @@ def door(house: House, *, anonymous: bool = False) -> httpx.AsyncClient:
         metrics=lambda: b"x 1\n",
         limits=DoorLimits(local=False),
         sign_in=house.sign_in,
-        anonymous=anonymous,
     )
     transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url=HOST.replace("http", "https"))
@@ -263,10 +262,8 @@ async def test_r08_fields_nobody_asked_for_are_refused_and_never_echoed(
     assert "platform_admin" not in answer.text
 
 
-async def test_where_anonymous_callers_are_let_through_a_wrong_token_is_still_nobody(
-    house: House,
-) -> None:
-    async with door(house, anonymous=True) as client:
-        assert (await client.get("/api/v1/studies")).status_code == 200
-        wrong = {"authorization": "Bearer lwk_" + "a" * 43}
-        assert (await client.get("/api/v1/studies", headers=wrong)).status_code == 401
+async def test_nobody_and_a_wrong_token_are_told_the_same(client: httpx.AsyncClient) -> None:
+    wrong = {"authorization": "Bearer lwk_" + "a" * 43}
+    said = [await client.get("/api/v1/studies", headers=headers) for headers in ({}, wrong)]
+    assert [answer.status_code for answer in said] == [401, 401]
+    assert said[0].content == said[1].content

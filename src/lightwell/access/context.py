@@ -13,7 +13,7 @@ class ActorKind(StrEnum):
     """What kind of thing acts."""
 
     PEER = "peer"  # a DICOM application entity known by title, address and (TLS) certificate
-    WEB = "web"  # a browser or DICOMweb client of this machine that nobody has identified
+    WEB = "web"  # whoever is at the web door and has not been recognised
     PERSON = "person"  # somebody who has signed in
     PROGRAM = "program"  # a program with a key
     OPERATOR = "operator"  # whoever may run commands on the data folder

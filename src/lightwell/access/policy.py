@@ -279,6 +279,6 @@ def _said(answer: Answer, context: Context, action: Action, policies: PolicySet)
     if actor.kind is ActorKind.PEER:
         return f"peer {actor.name} was not given {action}"
     if actor.kind is ActorKind.WEB:
-        return "not open to web access"
+        return "not open to who has not signed in"
     roles = ", ".join(sorted(actor.roles)) or "no role"
     return f"{roles} may not {action}"

@@ -48,13 +48,12 @@ def http_application(
     pool: DecoderPool,
     ready: Ready,
     metrics: Metrics,
+    sign_in: SignIn,
     static: Path | None = None,
     limits: DoorLimits | None = None,
-    sign_in: SignIn | None = None,
     provider_sign_in: ProviderSignIn | None = None,
     public_url: str | None = None,
     glass: Glass | None = None,
-    anonymous: bool = True,
     offices: Offices | None = None,
     proxies: tuple[Network, ...] = (),
 ) -> Application:
@@ -63,14 +62,11 @@ def http_application(
     `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
     works. `public_url`: the root that browsers know us by, without a slash at the end; None: loopback.
-    `anonymous`: whoever presents nothing is let through as nobody in particular. `offices`: the rooms
-    behind the administration pages; without them there are none.
+    `offices`: the rooms behind the administration pages; without them there are none.
     `proxies`: whose word on the browser's side of a connection counts.
     """
-    identity: Identity | None = None
-    if sign_in is not None:
-        https = public_url is not None and public_url.startswith("https:")
-        identity = Identity(sign_in, tenants, anonymous=anonymous, https=https)
+    https = public_url is not None and public_url.startswith("https:")
+    identity = Identity(sign_in, tenants, https=https)
     inner = _console(
         archive, tenants, jobs, offices, sign_in, identity, provider_sign_in, glass, public_url
     )
@@ -82,7 +78,7 @@ def http_application(
         inner_paths=("/api/",),
         site=Site(load(static or Path(str(files("lightwell.app") / STATIC)))),
         identity=identity,
-        public_paths=() if identity is None else (PUBLIC, SIGN_OUT),
+        public_paths=(PUBLIC, SIGN_OUT),
     )
     return guarded(Forwarded(door, proxies) if proxies else door, limits)
 
@@ -92,18 +88,17 @@ def _console(
     tenants: Tenants,
     jobs: Jobs,
     offices: Offices | None,
-    sign_in: SignIn | None,
-    identity: Identity | None,
+    sign_in: SignIn,
+    identity: Identity,
     provider_sign_in: ProviderSignIn | None,
     glass: Glass | None,
     public_url: str | None = None,
 ) -> FastAPI:
     """The framework's addresses."""
     inner = console.application(archive, tenants, jobs, offices)
-    if sign_in is not None and identity is not None:
-        add_sign_in(inner, sign_in, identity, tenants.named, deliberate)
-        add_prove(inner, sign_in, identity)
-    if identity is not None and provider_sign_in is not None:
+    add_sign_in(inner, sign_in, identity, tenants.named, deliberate)
+    add_prove(inner, sign_in, identity)
+    if provider_sign_in is not None:
         add_provider_sign_in(inner, provider_sign_in, identity, public_url)
     if glass is not None:
         add_glass(inner, glass)

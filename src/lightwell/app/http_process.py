@@ -85,8 +85,7 @@ class Worker:
             public_url=generation.settings.public_url,
             glass=house.glass,
             offices=offices_of(house),
-            limits=DoorLimits(local=generation.settings.anonymous),
-            anonymous=generation.settings.anonymous,
+            limits=DoorLimits(local=generation.settings.unnamed),
             proxies=parse_proxies(generation.settings.proxies),
         )
         start_listening(house)

@@ -91,8 +91,8 @@ class Settings:
     public_url: str | None = None  # where browsers find the web app, behind a proxy or a name
 
     @property
-    def anonymous(self) -> bool:
-        """Whether who says nothing at the web door may come in: only what nobody else can reach."""
+    def unnamed(self) -> bool:
+        """Whether browsers know the web door by this machine's address only: another name is a trick."""
         named = self.public_url is not None and urlsplit(self.public_url).scheme == "https"
         return self.http.loopback and not self.proxies and not named
 

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from lightwell.access.context import Tenant, operator_context
+from lightwell.access.context import Actor, ActorKind, Context, Purpose, Tenant, operator_context
 from lightwell.access.policy import Denial, Rules
+from lightwell.access.roles import Role
 from lightwell.app.rendering import PoolRenderer
 from lightwell.backends.blobs.journal import BlobJournal
 from lightwell.backends.blobs.memory import MemoryStore
@@ -52,6 +53,33 @@ from lightwell.workflows.ports import Arguments, Run
 
 DEFAULT = Tenant(1, "default", "Default", "LIGHTWELL")
 OTHER = Tenant(2, "other", "Other", "OTHER")
+
+
+class Router:
+    """A program with a key of the default tenant that may go to the other one, too."""
+
+    home = DEFAULT
+    stepped_up = False
+    in_emergency = False
+
+    def actor(self, tenant: Tenant) -> Actor:
+        roles = frozenset({Role.PACS_ADMIN, Role.INTEGRATION})
+        return Actor(ActorKind.PROGRAM, "router", home=tenant.name, roles=roles)
+
+    def context(self, tenant: Tenant, channel: str, origin: str) -> Context:
+        return Context(
+            tenant, self.actor(tenant), channel=channel, origin=origin, purpose=Purpose.TREATMENT
+        )
+
+    async def stays(self) -> bool:
+        return True
+
+
+class Doorman:
+    """Recognises everybody as that program: what a door does with strangers is tested elsewhere."""
+
+    async def caller(self, _scope: object) -> Router:
+        return Router()
 
 
 class Directory:
@@ -216,6 +244,7 @@ async def house() -> AsyncIterator[House]:
         inner=inner,
         inner_paths=("/api/",),
         site=Site({"/index.html": page}),
+        identity=Doorman(),  # type: ignore[arg-type]
     )
     transport = httpx.ASGITransport(guarded(door, DoorLimits()))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://pacs.test") as client:

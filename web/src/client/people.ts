@@ -4,7 +4,7 @@ import { get, post, readJson, renewal, RequestFailure, type RequestOptions } fro
 import { consoleRoot } from './place';
 
 export interface Me {
-  /** 'person', 'program', or 'web' for nobody in particular. */
+  /** 'person' or 'program'. */
   readonly kind: string;
   readonly name: string;
   readonly roles: readonly string[];

@@ -6,20 +6,20 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.access.context import Context, Tenant
 from lightwell.gateways.http.door import CALLER_SCOPE, TENANT_SCOPE
-from lightwell.gateways.http.identity import Caller
+from lightwell.gateways.http.identity import Caller, not_recognised
 from lightwell.kernel.errors import Invalid
 
 
 def context_of(request: Request) -> Context:
-    """Who asks. Nobody in particular only where the door lets such a one through."""
+    """Who asks. Raises HttpProblem 401 at an address that answers to anybody."""
     tenant: Tenant = request.scope[TENANT_SCOPE]
     origin = request.client.host if request.client else ""
     caller: Caller | None = request.scope[CALLER_SCOPE]
-    if caller is not None:
-        return caller.context(tenant, "console", origin)
-    return Context(tenant, Actor(ActorKind.WEB, "local"), channel="console", origin=origin)
+    if caller is None:
+        raise not_recognised()
+    return caller.context(tenant, "console", origin)
 
 
 def deliberate(request: Request) -> None:

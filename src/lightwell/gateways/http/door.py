@@ -51,7 +51,7 @@ class Door:
         inner: Application,
         inner_paths: tuple[str, ...],
         site: Site,
-        identity: Identity | None = None,
+        identity: Identity,
         public_paths: tuple[str, ...] = (),
     ) -> None:
         self._table = RouteTable(routes)
@@ -96,7 +96,7 @@ class Door:
             return
         # Before anything is said of an address: whoever is not recognised learns of none.
         if not public and (found or path[1:].partition("/")[0] in self._reserved):
-            caller = await self._caller(scope)
+            caller = await self._identity.caller(scope)
         if isinstance(found, Matched):
             # What answers to anybody is the same below every tenant, also below one that is none.
             tenant = await self._tenant_of(None if public else name, caller)
@@ -115,9 +115,6 @@ class Door:
             raise HttpProblem(404, "There is nothing at this address.")
         else:
             await self._file(scope, send, path)
-
-    async def _caller(self, scope: Scope) -> Caller | None:
-        return None if self._identity is None else await self._identity.caller(scope)
 
     async def _tenant_of(self, name: str | None, caller: Caller | None) -> Tenant:
         """The tenant of an address. Raises Missing alike where it is not there and not the caller's.

@@ -9,17 +9,16 @@ from functools import cached_property
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from lightwell.access.context import Actor, ActorKind, Context, Purpose, Tenant
+from lightwell.access.context import Actor, Context, Purpose, Tenant
 from lightwell.access.policy import Circumstances, network
 from lightwell.gateways.http.asgi import NOSNIFF, Header, Receive, Scope, Send
-from lightwell.gateways.http.identity import Caller
+from lightwell.gateways.http.identity import Caller, not_recognised
 from lightwell.gateways.http.problems import HttpProblem
 from lightwell.kernel.errors import Invalid
 
 PARAMETERS_LIMIT: Final = 256
 LOOK_AGAIN_SECONDS: Final = 2.0  # an answer to who may not read on is cut within 5 s
 _NOT_KEPT: Final[Header] = (b"cache-control", b"no-store")
-_ANYONE: Final = Actor(ActorKind.WEB, "local")
 _HOST: Final = re.compile(
     r"[A-Za-z0-9._-]{1,255}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,64}\](?::\d{1,5})?"
 )
@@ -143,23 +142,26 @@ class Exchange:
         return f"{self.scope.get('scheme', 'http')}://{host}{self.prefix}"
 
     @property
+    def _recognised(self) -> Caller:
+        if self._caller is None:
+            raise not_recognised()
+        return self._caller
+
+    @property
     def actor(self) -> Actor:
-        """Who acts. Nobody in particular only where the door lets such a one through."""
-        return _ANYONE if self._caller is None else self._caller.actor(self.tenant)
+        """Who acts. Raises HttpProblem 401 at an address that answers to anybody."""
+        return self._recognised.actor(self.tenant)
 
     @property
     def circumstances(self) -> Circumstances:
         """What policies know of the request besides who makes it: as in its context, outside emergencies."""
         client = self.scope.get("client") or ("",)
-        proved = self._caller is not None and self._caller.stepped_up
-        return network(str(client[0])), proved, Purpose.TREATMENT
+        return network(str(client[0])), self._recognised.stepped_up, Purpose.TREATMENT
 
     def context(self, channel: str) -> Context:
-        """The context of an act at this door."""
+        """The context of an act at this door. Raises as `actor`."""
         client = self.scope.get("client") or ("",)
-        if self._caller is not None:
-            return self._caller.context(self.tenant, channel, str(client[0]))
-        return Context(self.tenant, _ANYONE, channel=channel, origin=str(client[0]))
+        return self._recognised.context(self.tenant, channel, str(client[0]))
 
     async def body(self) -> AsyncIterator[bytes]:
         """The request body in the pieces it comes in. Raises ClientGone when it is cut."""

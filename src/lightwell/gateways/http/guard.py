@@ -67,8 +67,8 @@ class Objection:
 def names_this_machine(host: bytes) -> bool:
     """Whether a Host header is an address or a name of this machine's own loopback.
 
-    Without accounts the loopback address is the door's only lock, and DNS rebinding picks it: a page
-    from anywhere lets its own name point here and reads what it likes. Its name then stands in Host.
+    DNS rebinding: a page from anywhere lets its own name point here, and is then at home in what the browser
+    thinks is one site. Its name stands in Host.
     """
     name = host.decode("latin-1").strip().lower()
     name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
@@ -136,7 +136,7 @@ _HARMLESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 def _from_another_site(headers: list[tuple[bytes, bytes]], limits: DoorLimits) -> bool:
     """Whether a browser says that a page from elsewhere makes this request (Fetch Metadata, RFC 6454).
 
-    Without accounts nothing else tells it from one of ours; programs say neither.
+    Programs say neither.
     """
     said = {name.lower(): value for name, value in headers}
     if said.get(b"sec-fetch-site") == b"cross-site":

@@ -139,33 +139,22 @@ class Caller:
 class Identity:
     """Recognises whoever makes a request.
 
-    `anonymous`: whoever presents nothing is let through as nobody in particular (`ActorKind.WEB`). `https`:
-    browsers come over TLS, whatever the connection of the proxy to us says.
+    `https`: browsers come over TLS, whatever the connection of the proxy to us says.
     """
 
-    def __init__(
-        self,
-        sign_in: SignIn,
-        tenants: Tenants,
-        *,
-        anonymous: bool = False,
-        https: bool = False,
-    ) -> None:
+    def __init__(self, sign_in: SignIn, tenants: Tenants, *, https: bool = False) -> None:
         self._https = https
         self._sign_in = sign_in
         self._tenants = tenants
-        self._anonymous = anonymous
 
     def secure(self, scope: Scope) -> bool:
         """Whether the browser's side of the connection is TLS."""
         return self._https or is_secure(scope)
 
-    async def caller(self, scope: Scope) -> Caller | None:
-        """Who makes the request; None for nobody in particular. Raises HttpProblem 401, 403."""
+    async def caller(self, scope: Scope) -> Caller:
+        """Who makes the request. Raises HttpProblem 401, 403."""
         given = presented(scope, secure=self.secure(scope))
         if given is None:
-            if self._anonymous:
-                return None
             raise not_recognised()
         bearer = await self._sign_in.recognise(given.token)
         home = await self._home(bearer) if bearer is not None else None

@@ -52,7 +52,7 @@ async def test_a03_the_pieces_stop_with_the_session(monkeypatch: pytest.MonkeyPa
     assert [message.get("body") for message in sent] == [None, b"one", b"two"]
 
 
-async def test_a_short_answer_asks_nobody_and_nobody_in_particular_is_never_asked_for() -> None:
+async def test_a_short_answer_asks_nobody_and_who_is_nobody_is_never_asked_for() -> None:
     sent: list[dict[str, Any]] = []
     reader = Reader(looks=0)
     short = an_exchange(reader, sent)
