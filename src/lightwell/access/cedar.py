@@ -10,7 +10,7 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final, TypeVar
@@ -22,6 +22,7 @@ from lightwell.kernel.errors import Invalid
 TEXT_LIMIT: Final = 16 * 1024  # of one tenant's policy
 POLICIES_LIMIT: Final = 1000  # of one tenant
 REMEMBERED: Final = 4096  # questions of one set
+ANYBODY: Final = "\N{BULLET}"  # no login, AE title or key is called so
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 
 T = TypeVar("T")
@@ -142,6 +143,20 @@ def _may_apply(policy: Mapping[str, Any], question: Question) -> bool:
     return True
 
 
+def _named_in(body: object) -> Iterable[Entity | str]:
+    """Every entity and every word in a policy's scope and conditions: what it can look at is among them."""
+    if isinstance(body, Mapping):
+        kind, name = body.get("type"), body.get("id")
+        if isinstance(kind, str) and isinstance(name, str):
+            yield kind, name
+        body = list(body.values())
+    if isinstance(body, str):
+        yield body
+    elif isinstance(body, list):
+        for value in body:
+            yield from _named_in(value)
+
+
 class PolicySet:
     """Policies that are in force together. Immutable; answers are remembered as long as it lives."""
 
@@ -154,13 +169,10 @@ class PolicySet:
         self._named = dict(named)
         self._texts = dict(texts or {})
         self._shipped = frozenset(shipped)
-        # Principals that a scope names itself, not by a role: their slices are their own.
-        self._singled_out = frozenset(
-            entity for p in named.values() if (entity := _within(p["principal"])) is not None
-        )
+        self._mentioned = frozenset(each for p in named.values() for each in _named_in(p))
         self._slices: dict[object, cedarpy.PolicySet] = {}
-        self._answers: OrderedDict[Question, Answer] = OrderedDict()
-        self._sums: OrderedDict[object, Any] = OrderedDict()
+        self._answers: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._sums: OrderedDict[Hashable, Any] = OrderedDict()
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -194,24 +206,44 @@ class PolicySet:
             raise Invalid(f"A tenant has at most {POLICIES_LIMIT} policies.")
         return PolicySet(named, self._shipped, written) if len(named) > len(self._named) else self
 
+    def anybody(self, question: Question) -> Question:
+        """The question asked for anybody like its principal, when no policy names that one by id, and without
+        texts that no policy reads (a login, an AE title): Cedar has no other way to look at them, so the
+        answer is the same, and one memory serves everybody with the same roles."""
+        anybody = (question.principal[0], ANYBODY)
+        if question.principal in self._mentioned or anybody in self._mentioned:
+            return question
+        read = tuple(
+            (name, value if isinstance(value, tuple) or name in self._mentioned else "")
+            for name, value in question.attributes
+        )
+        return replace(question, principal=anybody, attributes=read)
+
     def answer(self, question: Question) -> Answer:
         """Decide; an equal question is not evaluated twice."""
-        known = self._answers.get(question)
+        return self._remembered(self._answers, question, (), self.evaluate)
+
+    def summed_up(self, question: Question, asked: Hashable, make: Callable[[Question], T]) -> T:
+        """What many answers come to, worked out once for an equal question."""
+        return self._remembered(self._sums, question, asked, make)
+
+    def _remembered(
+        self,
+        memory: OrderedDict[Hashable, Any],
+        question: Question,
+        asked: Hashable,
+        make: Callable[[Question], T],
+    ) -> T:
+        known: T | None = memory.get((question, asked))
         if known is not None:
             return known
-        made = self.evaluate(question)
-        self._answers[question] = made
-        if len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
-        return made
-
-    def summed_up(self, asked: Hashable, make: Callable[[], T]) -> T:
-        """What many answers come to, worked out once for an equal question."""
-        known: T | None = self._sums.get(asked)
+        anybody = self.anybody(question)
+        known = memory.get((anybody, asked))
         if known is None:
-            known = self._sums[asked] = make()
-            if len(self._sums) > REMEMBERED:
-                self._sums.popitem(last=False)
+            known = memory[anybody, asked] = make(anybody)
+        memory[question, asked] = known
+        while len(memory) > REMEMBERED:
+            memory.popitem(last=False)
         return known
 
     def evaluate(self, question: Question) -> Answer:
@@ -232,10 +264,7 @@ class PolicySet:
 
     def _slice(self, question: Question) -> cedarpy.PolicySet:
         """The policies that can apply to this action and these parents: a few of hundreds."""
-        who = (
-            question.principal if question.principal in self._singled_out else question.principal[0]
-        )
-        key = (question.action, who, question.parents)
+        key = (question.action, self.anybody(question).principal, question.parents)
         found = self._slices.get(key)
         if found is None:
             chosen = {n: p for n, p in self._named.items() if _may_apply(p, question)}

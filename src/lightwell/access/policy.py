@@ -219,7 +219,7 @@ def look(
     varying = standing.varying(sensitive=rules.sensitive)
     asked = question_of(context, action, consent=rules.consent, study=frozenset())
     decision, kinds = rules.policies.summed_up(
-        (asked, varying), lambda: _looked(context, action, rules, varying)
+        asked, varying, lambda _anybody: _looked(context, action, rules, varying)
     )
     return decision, Sight(kinds, standing)
 
@@ -277,7 +277,7 @@ def _said(answer: Answer, context: Context, action: Action, policies: PolicySet)
         return "a policy could not be evaluated"
     actor = context.actor
     if actor.kind is ActorKind.PEER:
-        return f"peer {actor.name} was not given {action}"
+        return f"this peer was not given {action}"  # no name: one memory serves all of its kind
     if actor.kind is ActorKind.WEB:
         return "not open to who has not signed in"
     roles = ", ".join(sorted(actor.roles)) or "no role"

@@ -373,9 +373,34 @@ def test_slicing_changes_no_decision() -> None:
                 cedarpy.PolicySet.from_json_str(cedar.json.dumps(body)),
                 cedar._entities(question),
             )
-            answer = whole.evaluate(question)
-            assert answer.allowed == result.allowed, (actor, action)
-            assert answer.policies == tuple(sorted(result.diagnostics.reasons))
+            for answer in (whole.evaluate(question), whole.answer(question)):
+                assert answer.allowed == result.allowed, (actor, action)
+                assert answer.policies == tuple(sorted(result.diagnostics.reasons))
+
+
+def test_who_is_named_in_no_policy_is_anybody_of_their_kind() -> None:
+    """One memory for all with the same roles; where a policy looks at a login, each has their own."""
+    forbid = '@id("own") @reason("r") forbid (principal, action, resource) when { %s };'
+    ada, bob = (
+        question_of(
+            context(Actor(ActorKind.PERSON, name, home="clinic", roles=frozenset({"radiologist"}))),
+            Action.ARCHIVE_STUDY_QUERY,
+        )
+        for name in ("ada", "bob")
+    )
+    assert SHIPPED.anybody(ada) == SHIPPED.anybody(bob) != bob
+    for condition in (
+        'principal == Person::"clinic/ada"',
+        'principal is Person && principal.login == "ada"',
+        'principal is Person && principal.login like "a*"',
+    ):
+        rules = SHIPPED.with_texts([forbid % condition])
+        assert rules.anybody(ada) != rules.anybody(bob), condition
+        assert rules.answer(bob).allowed
+        assert not rules.answer(ada).allowed, condition
+    rules = SHIPPED.with_texts([forbid % f'principal == Person::"{cedar.ANYBODY}"'])
+    assert rules.anybody(bob) == bob
+    assert rules.answer(bob).allowed
 
 
 def test_the_schema_knows_every_action_and_puts_it_in_a_group() -> None:
