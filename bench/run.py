@@ -1,6 +1,6 @@
 """All measures of the table in README, as ratios from one run.
 
-    script/bench [ingest|stow|frames|settled|qido|growth|stored|first-image|reading|policy …]
+    script/bench [ingest|stow|frames|settled|qido|growth|stored|first-image|reading|policy|identity …]
                  [--rounds N] [--large] [--out FILE]
     script/bench s3 [--rounds N] [--slices N]   our store on S3 against our local one: bench/s3.py
 
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import first_image, peers, policy, reading
+from bench import first_image, identity, peers, policy, reading
 from bench.machine import cpu_seconds
 from bench.objects import BOUNDARY, ct_slices, small_objects, stow_body, written
 from bench.peers import NODELAY, Peer
@@ -506,6 +506,7 @@ MEASURES: dict[str, Callable[[Path, Figures, int], Any]] = {
     "first-image": first_image.measure,
     "reading": reading.measure,
     "policy": lambda _folder, _figures, _rounds: policy.measure_policy(),
+    "identity": lambda folder, _figures, _rounds: identity.measure_identity(folder),
 }
 
 
@@ -555,6 +556,7 @@ def main() -> None:
         "first_image_ms": more.get("first-image"),
         "reading": more.get("reading"),
         "policy": more.get("policy"),
+        "identity": more.get("identity"),
     }
     out.write_text(json.dumps(body, indent=1) + "\n")
     print(f"kept in {out}", file=sys.stderr)

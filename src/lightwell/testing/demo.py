@@ -67,7 +67,7 @@ async def make_demo(house: House, context: Context, say: Say, *, seed: int = SEE
 async def make_users(house: House, context: Context, say: Say) -> None:
     """One account a role in the demo tenant, each with a new random password; no second factor there."""
     tenant = await demo_tenant(house, context)
-    say(f"Accounts of the tenant {DEMO}; the passwords are new at each start:")
+    say("Sign in to the demonstration as one of these; the passwords are new at each start:")
     for role in Role:
         made = await house.people.add_demonstrator(context.for_tenant(tenant), role, roles=[role])
         say(f"  {role:<14} {made.secret}")
