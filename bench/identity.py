@@ -2,8 +2,8 @@
 
     script/bench identity
 
-In one process without a server around it, so that the share is larger than what a client could measure. Blocks
-of requests alternate; processor time of the whole process, median of the blocks.
+In one process without a server around it, so that the share is larger than what a client could measure.
+Blocks of requests alternate; processor time of the whole process, median of the blocks.
 """
 
 from __future__ import annotations
