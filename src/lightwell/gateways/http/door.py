@@ -11,7 +11,15 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 
 from lightwell.access.context import Tenant
-from lightwell.gateways.http.asgi import Answering, Application, Receive, Scope, Send, answer
+from lightwell.gateways.http.asgi import (
+    Answering,
+    Application,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    answer,
+)
 from lightwell.gateways.http.exchange import ClientGone, Exchange, SessionOver
 from lightwell.gateways.http.guard import DoorLimits, Guard
 from lightwell.gateways.http.identity import Caller, Identity
@@ -161,7 +169,7 @@ class Door:
             PREFIX_SCOPE: prefix,
             CALLER_SCOPE: caller,
         }
-        await self._inner(inner, receive, send)
+        await self._inner(inner, receive, _kept_nowhere(send))
 
     async def _file(self, scope: Scope, send: Send, path: str) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -177,6 +185,20 @@ class Door:
             {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
         )
         await send({"type": "http.response.body", "body": reply.body})
+
+
+def _kept_nowhere(send: Send) -> Send:
+    """What the console's API says is of this moment and this caller: no cache has it after they have left
+    (R03), unless the address itself says otherwise."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            if not any(name.lower() == b"cache-control" for name, _ in headers):
+                message = {**message, "headers": [*headers, (b"cache-control", b"no-store")]}
+        await send(message)
+
+    return sending
 
 
 def _check_length(scope: Scope) -> None:
