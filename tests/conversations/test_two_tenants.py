@@ -196,7 +196,9 @@ def test_r02_the_same_objects_may_be_kept_by_both_and_neither_learns_of_the_othe
         names = {"study": sent.study_uid}
         for number, built in enumerate(sent.each()):
             names |= {f"series {number}": built.series_uid, f"instance {number}": built.sop_uid}
-        answers.append(comparable(answer, names))
+        status, headers, body = comparable(answer, names)
+        # UIDs of builders are not all equally long.
+        answers.append((status, [each for each in headers if each[0] != "content-length"], body))
     assert answers[0] == answers[1]
     assert answers[0][0] == 200
     assert other.state() == before
@@ -276,14 +278,17 @@ def test_r02_a_machine_of_one_tenant_is_a_stranger_to_the_other(
 def test_r02_nothing_is_recorded_in_the_other_tenant_under_a_name_of_ours(
     customers: tuple[Customer, Customer],
 ) -> None:
-    """After all of the above: records of each tenant name its own people and programs only."""
+    """After all of the above: what was done in each tenant was done by its own people, programs, machines.
+    (A machine that called the other's title and was turned away is told there: it was at their door.)"""
 
     async def actors(house: Any) -> dict[str, set[str]]:
         found = {}
         for customer in customers:
             tenant = await house.tenants.named(customer.name)
             async with house.database.transaction(tenant) as connection:
-                rows = await connection.fetch("SELECT DISTINCT actor FROM audit")
+                rows = await connection.fetch(
+                    "SELECT DISTINCT actor FROM audit WHERE outcome = 'done'"
+                )
             found[customer.name] = {row["actor"] for row in rows}
         return found
 
