@@ -459,6 +459,7 @@ async def test_r03_no_cache_has_anything_after_somebody_has_left(
         answer = await browser.get(path)
         assert answer.status_code == 200, path
         assert answer.headers["cache-control"] == "no-store", path
+        assert answer.headers["x-content-type-options"] == "nosniff", path
     for path in (f"/dicomweb/studies/{study}/metadata", instance, "/dicomweb/studies"):
         answer = await browser.get(path)
         kept = answer.headers["cache-control"]

@@ -71,7 +71,10 @@ class Client:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": kind, **more}
         try:
             response = self._sent(method, path, body, headers)
-        except http.client.RemoteDisconnected:  # it was kept for too long: nothing was heard
+        except (
+            http.client.RemoteDisconnected,
+            BrokenPipeError,
+        ):  # kept for too long: nothing was heard
             self._connection.close()
             response = self._sent(method, path, body, headers)
         said = response.read()

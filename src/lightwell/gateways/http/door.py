@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from lightwell.access.context import Tenant
 from lightwell.gateways.http.asgi import (
+    NOSNIFF,
     Answering,
     Application,
     Message,
@@ -169,7 +170,7 @@ class Door:
             PREFIX_SCOPE: prefix,
             CALLER_SCOPE: caller,
         }
-        await self._inner(inner, receive, _kept_nowhere(send))
+        await self._inner(inner, receive, _unkept(send))
 
     async def _file(self, scope: Scope, send: Send, path: str) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -187,15 +188,17 @@ class Door:
         await send({"type": "http.response.body", "body": reply.body})
 
 
-def _kept_nowhere(send: Send) -> Send:
+def _unkept(send: Send) -> Send:
     """What the console's API says is of this moment and this caller: no cache has it after they have left
-    (R03), unless the address itself says otherwise."""
+    (R03), unless the address itself says otherwise. Nor is it taken for anything but what it says it is."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
-            if not any(name.lower() == b"cache-control" for name, _ in headers):
-                message = {**message, "headers": [*headers, (b"cache-control", b"no-store")]}
+            said = {name.lower() for name, _ in headers}
+            more = (NOSNIFF, (b"cache-control", b"no-store"))
+            headers += [header for header in more if header[0] not in said]
+            message = {**message, "headers": headers}
         await send(message)
 
     return sending
