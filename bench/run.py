@@ -512,7 +512,9 @@ MEASURES: dict[str, Callable[[Path, Figures, int], Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("measures", nargs="*", choices=[*MEASURES, "s3", "equal-time", []], default=[])
+    parser.add_argument(
+        "measures", nargs="*", choices=[*MEASURES, "s3", "equal-time", []], default=[]
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--large", action="store_true", help="4 GiB object, 20,000-instance study")
     parser.add_argument("--out", type=Path)

@@ -214,12 +214,12 @@ class Customer:
             *(built.series_uid for study in (self.sent, self.uploaded) for built in study.each()),
             *(built.sop_uid for study in (self.sent, self.uploaded) for built in study.each()),
         }
-        done = self.served.run(
+        corrected = self.served.run(
             "correct", "study", self.sent.study_uid, "--tenant", self.name,
             "--set", f"StudyDescription={word} neck", "--reason", "wrong body part",
         )  # fmt: skip
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr)
+        if corrected.returncode != 0:
+            raise RuntimeError(corrected.stderr)
 
     def called(self, contexts: Any) -> Scu:
         """Its machine, calling its archive."""

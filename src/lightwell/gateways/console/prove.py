@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lightwell.access.context import Context
 from lightwell.domain.people.model import PROVED
+from lightwell.domain.people.opening import SignedIn
 from lightwell.domain.people.ports import Site
-from lightwell.domain.people.sign_in_api import SignedIn, SignIn
+from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.gateways.console.api import PREFIX
 from lightwell.gateways.console.callers import deliberate
 from lightwell.gateways.console.sign_in import PasskeyAsked, site_of, small
