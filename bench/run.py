@@ -3,6 +3,7 @@
     script/bench [ingest|stow|frames|settled|qido|growth|stored|first-image|reading|policy|identity …]
                  [--rounds N] [--large] [--out FILE]
     script/bench s3 [--rounds N] [--slices N]   our store on S3 against our local one: bench/s3.py
+    script/bench equal-time [--out FILE]        whether time tells what answers do not: bench/equal_time.py
 
 Targets alternate and the order is reversed each round; a ratio is the median of the ratios paired by
 round. Prints a table; keeps everything as JSON under bench/results/.
@@ -512,7 +513,9 @@ MEASURES: dict[str, Callable[[Path, Figures, int], Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("measures", nargs="*", choices=[*MEASURES, "s3", []], default=[])
+    parser.add_argument(
+        "measures", nargs="*", choices=[*MEASURES, "s3", "equal-time", []], default=[]
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--large", action="store_true", help="4 GiB object, 20,000-instance study")
     parser.add_argument("--out", type=Path)
@@ -522,6 +525,11 @@ def main() -> None:
         from bench.s3 import main as s3
 
         s3(min(given.rounds, 3), given.slices, given.out)
+        return
+    if given.measures == ["equal-time"]:
+        from bench.equal_time import main as equal_time
+
+        equal_time(given.out)
         return
     if given.large:
         from bench.large import main as large

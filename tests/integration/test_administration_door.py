@@ -103,7 +103,7 @@ CHANGES: dict[tuple[str, str], tuple[Any, set[str]]] = {
 
 
 @pytest.mark.parametrize("role", list(Role))
-async def test_each_role_reaches_what_it_may_and_nothing_else(
+async def test_r01_each_role_reaches_what_it_may_and_nothing_else(
     client: httpx.AsyncClient, house: House, role: Role
 ) -> None:
     who = await signed_in(house, role)
@@ -360,7 +360,7 @@ async def test_a_tenant_is_made_named_and_settled(client: httpx.AsyncClient, hou
         assert answer.status_code == 400, wrong
 
 
-async def test_support_is_let_in_and_out(client: httpx.AsyncClient, house: House) -> None:
+async def test_r09_support_is_let_in_and_out(client: httpx.AsyncClient, house: House) -> None:
     who = await signed_in(house, "admin")
     url = "/api/v1/tenant/consent"
     assert (await client.get(url, headers=who)).json() == {"until": None}

@@ -203,7 +203,9 @@ async def test_an_answer_without_an_id_token(
     assert await doubted(ours, there)
 
 
-async def test_an_id_token_is_no_access_token(ours: OpenIdConnect, there: ScriptedProvider) -> None:
+async def test_a02_an_id_token_is_no_access_token(
+    ours: OpenIdConnect, there: ScriptedProvider
+) -> None:
     """UserInfo is asked with a bearer token only, and one that a header can carry."""
     there.claims["groups"] = None
     there.more = {"groups": ["it"]}

@@ -218,7 +218,7 @@ async def test_a10_a_change_under_the_cookie_comes_from_our_own_page(
         assert answer.status_code == 400, kind
 
 
-async def test_equal_answers_whoever_one_says_to_be_and_wherever(
+async def test_a06_equal_answers_whoever_one_says_to_be_and_wherever(
     client: httpx.AsyncClient, house: House
 ) -> None:
     await first_admin(client, house)

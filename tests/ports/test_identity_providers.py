@@ -356,7 +356,7 @@ async def test_an_account_of_a_provider_has_nothing_to_prove_with_and_is_never_s
     assert person.seal is None
 
 
-async def test_pkce_is_s256_of_what_only_we_know(place: Place) -> None:
+async def test_a12_pkce_is_s256_of_what_only_we_know(place: Place) -> None:
     import base64
     import hashlib
 

@@ -176,7 +176,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 # --- administration ----------------------------------------------------------------------------------
 
 
-async def test_support_is_let_in_by_one_tenant_until_it_is_not(place: Place) -> None:
+async def test_r09_support_is_let_in_by_one_tenant_until_it_is_not(place: Place) -> None:
     until = place.clock.now() + timedelta(hours=2)
     assert await place.book.support_until(place.tenant) is None
     await place.committer.commit(ChangeSet(place.tenant, (ConsentRow(until, "test"),)))
@@ -337,7 +337,7 @@ async def test_a_recovery_code_opens_one_door_without_the_authenticator(place: P
         await place.sign_in.by_password(place.visitor(), "ada", PASSWORD, code)
 
 
-async def test_a_shut_account_signs_nobody_in_and_its_sessions_end(place: Place) -> None:
+async def test_a03_a_shut_account_signs_nobody_in_and_its_sessions_end(place: Place) -> None:
     made = await place.people.add(place.operator, "ada", roles=["radiologist"])
     signed_in, secret = await place.enrolled(made)
     assert await place.sign_in.recognise(signed_in.token)

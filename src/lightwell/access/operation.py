@@ -21,8 +21,9 @@ from lightwell.access.audit import Outcome, record
 from lightwell.access.cedar import ABOUT_STUDIES
 from lightwell.access.commit import ChangeSet, Committed, Committer, Event
 from lightwell.access.context import ActorKind, Context
-from lightwell.access.policy import proof_would_do, weigh
+from lightwell.access.policy import Rules, proof_would_do, weigh
 from lightwell.access.ports import PolicySource
+from lightwell.access.roles import Role
 from lightwell.access.sight import EVERYTHING, NOBODY, Sight
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Refused
@@ -54,6 +55,7 @@ class Act:
         "_room",
         "_sight",
         "action",
+        "consent_by",
         "context",
         "detail",
         "study_uid",
@@ -61,7 +63,13 @@ class Act:
     )
 
     def __init__(
-        self, room: Room, context: Context, action: Action, sight: Sight = EVERYTHING
+        self,
+        room: Room,
+        context: Context,
+        action: Action,
+        sight: Sight = EVERYTHING,
+        *,
+        consent_by: str = "",
     ) -> None:
         self._room = room
         self.context = context
@@ -69,6 +77,7 @@ class Act:
         self.subject = ""
         self.study_uid = ""
         self.detail = ""
+        self.consent_by = consent_by  # of support: who let them in, for the record (R09)
         self._recorded = False
         self._sight = sight
         self._looked = sight.everything
@@ -111,6 +120,9 @@ class Act:
     def _change(
         self, rows: tuple[object, ...], events: tuple[Event, ...], outcome: Outcome
     ) -> ChangeSet:
+        detail = self.detail
+        if self.consent_by:
+            detail = f"let in by {self.consent_by}; {detail}".removesuffix("; ")
         entry = record(
             self.context,
             self.action,
@@ -118,7 +130,7 @@ class Act:
             self._room.clock.now(),
             study_uid=self.study_uid,
             subject=self.subject,
-            detail=self.detail,
+            detail=detail,
         )
         return ChangeSet(self.context.tenant, rows, events, (entry,))
 
@@ -129,19 +141,27 @@ async def permit(room: Room, context: Context, action: Action) -> Sight:
     Raises Refused when it allows it of none, ProofWanted where a proof is all that is missing; the refusal is
     recorded.
     """
-    rules = await room.policy.in_force(context.tenant)
+    return await _permitted(room, context, action, await room.policy.in_force(context.tenant))
+
+
+async def _permitted(room: Room, context: Context, action: Action, rules: Rules) -> Sight:
     standing = NOBODY
     if action in ABOUT_STUDIES and context.actor.kind is ActorKind.PERSON:
         standing = await room.policy.standing(context.tenant, context.actor)
     decision, sight = weigh(context, action, rules, standing)
     if not decision.allowed:
-        act = Act(room, context, action)
+        act = Act(room, context, action, consent_by=_consent_by(context, rules))
         act.about(detail=decision.reason)
         act.note(Outcome.REFUSED)
         if proof_would_do(context, action, rules, standing):
             raise ProofWanted(f"First {decision.reason}.", remedy="Then it is done.")
         raise Refused(f"Not allowed: {decision.reason}.", remedy="Ask the PACS administrator.")
     return sight
+
+
+def _consent_by(context: Context, rules: Rules) -> str:
+    """Who let support in, when it is support that acts; else nobody."""
+    return rules.consent_by if Role.SUPPORT in context.actor.roles else ""
 
 
 def operation(
@@ -157,7 +177,9 @@ def operation(
     ) -> Callable[Concatenate[Any, Context, P], Coroutine[Any, Any, R]]:
         @functools.wraps(method)
         async def front_door(self: Any, context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
-            act = Act(self, context, action, await permit(self, context, action))
+            rules = await self.policy.in_force(context.tenant)
+            sight = await _permitted(self, context, action, rules)
+            act = Act(self, context, action, sight, consent_by=_consent_by(context, rules))
             try:
                 result = await method(self, act, *args, **kwargs)
                 if act.unfiltered:

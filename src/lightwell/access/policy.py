@@ -57,13 +57,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is in force for a tenant at this moment. `consent`: it lets support staff in; `sensitive`: some
-    study is marked so."""
+    """What is in force for a tenant at this moment. `consent`: it lets support staff in, as `consent_by` has
+    decided; `sensitive`: some study is marked so."""
 
     denials: tuple[Denial, ...] = ()
     policies: PolicySet = SHIPPED
     consent: bool = False
     sensitive: bool = False
+    consent_by: str = ""
 
 
 SHIPPED_RULES = Rules()

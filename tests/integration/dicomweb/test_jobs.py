@@ -41,7 +41,7 @@ async def test_what_cannot_be_retried_says_why(house: Any) -> None:
     assert (await house.get("/api/v1/jobs?limit=1000")).status_code == 400
 
 
-async def test_another_tenants_jobs_are_not_there(house: Any) -> None:
+async def test_r02_another_tenants_jobs_are_not_there(house: Any) -> None:
     await failed(house, "a:1")
     assert (await house.get("/t/other/api/v1/jobs")).json()["items"] == []
     assert (await house.client.post("/t/other/api/v1/jobs/a:1/retry", json={})).status_code == 404

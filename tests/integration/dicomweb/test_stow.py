@@ -211,7 +211,7 @@ async def test_policy_is_asked_before_the_body(house: Any) -> None:
     assert (await house.get("/dicomweb/instances")).json() == []
 
 
-async def test_tenants_do_not_mix(house: Any) -> None:
+async def test_r02_tenants_do_not_mix(house: Any) -> None:
     response = await house.post(*FILES, to="/t/other/dicomweb/studies")
     url = response.json()["00081190"]["Value"][0]
     assert url == f"http://pacs.test/t/other/dicomweb/studies/{CT.study_uid}"

@@ -124,7 +124,7 @@ def test_researchers_see_demonstration_tenants_only() -> None:
     assert not allowed(person(Role.RESEARCHER)) & IMAGES
 
 
-def test_support_needs_consent() -> None:
+def test_r09_support_needs_consent() -> None:
     helper = person(Role.SUPPORT)
     assert "jobs-see" not in allowed(helper)
     consented = Rules(consent=True)

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")),
     ROOT / "docs" / "operator.md",
+    ROOT / "docs" / "security-model.md",
+    *sorted((ROOT / "docs" / "operate").glob("*.md")),
     *sorted((ROOT / "docs" / "user").glob("*.md")),
     *sorted((ROOT / "docs" / "conformance").glob("*.md")),
 ]

@@ -187,7 +187,7 @@ class PostgresPolicy:
                 "SELECT body FROM tenant_policy WHERE tenant = $1 ORDER BY name", tenant.key
             )
             states = await connection.fetchrow(
-                "SELECT EXISTS (SELECT 1 FROM support_consent WHERE tenant = $1 AND until > now())"
+                "SELECT (SELECT author FROM support_consent WHERE tenant = $1 AND until > now())"
                 " AS consent,"
                 " EXISTS (SELECT 1 FROM sensitive_study WHERE tenant = $1) AS sensitive",
                 tenant.key,
@@ -196,8 +196,9 @@ class PostgresPolicy:
         rules = Rules(
             tuple(Denial(r["actor"], r["action"], r["reason"]) for r in rows),
             self._with_own(tenant, tuple(row["body"] for row in own)),
-            states["consent"],
+            states["consent"] is not None,
             states["sensitive"],
+            states["consent"] or "",
         )
         if before == self._forgotten:
             self._cached[tenant.key] = (now, rules)

@@ -11,7 +11,16 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 
 from lightwell.access.context import Tenant
-from lightwell.gateways.http.asgi import Answering, Application, Receive, Scope, Send, answer
+from lightwell.gateways.http.asgi import (
+    NOSNIFF,
+    Answering,
+    Application,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    answer,
+)
 from lightwell.gateways.http.exchange import ClientGone, Exchange, SessionOver
 from lightwell.gateways.http.guard import DoorLimits, Guard
 from lightwell.gateways.http.identity import Caller, Identity
@@ -158,7 +167,7 @@ class Door:
             PREFIX_SCOPE: prefix,
             CALLER_SCOPE: caller,
         }
-        await self._inner(inner, receive, send)
+        await self._inner(inner, receive, _unkept(send))
 
     async def _file(self, scope: Scope, send: Send, path: str) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -174,6 +183,22 @@ class Door:
             {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
         )
         await send({"type": "http.response.body", "body": reply.body})
+
+
+def _unkept(send: Send) -> Send:
+    """What the console's API says is of this moment and this caller: no cache has it after they have left
+    (R03), unless the address itself says otherwise. Nor is it taken for anything but what it says it is."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            said = {name.lower() for name, _ in headers}
+            more = (NOSNIFF, (b"cache-control", b"no-store"))
+            headers += [header for header in more if header[0] not in said]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sending
 
 
 def _check_length(scope: Scope) -> None:

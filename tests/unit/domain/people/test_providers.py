@@ -41,7 +41,7 @@ def a_provider(**changes: Any) -> IdentityProvider:
     return IdentityProvider(**{**right, **changes})
 
 
-def test_groups_become_roles_and_nothing_else_does() -> None:
+def test_r08_groups_become_roles_and_nothing_else_does() -> None:
     provider = a_provider()
     assert provider.roles_of(frozenset({"readers", "choir"})) == {"radiologist"}
     assert provider.roles_of(frozenset({"readers", "it"})) == {"radiologist", "admin", "pacs-admin"}
