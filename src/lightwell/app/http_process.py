@@ -88,6 +88,7 @@ class Worker:
             limits=DoorLimits(local=generation.settings.anonymous),
             anonymous=generation.settings.anonymous,
             proxies=parse_proxies(generation.settings.proxies),
+            machines=house.machines,
         )
         start_listening(house)
         self._numbers = asyncio.get_running_loop().create_task(numbers.listen())

@@ -179,13 +179,15 @@ async def memory_rooms(folder: Path, blobs: BlobStore | None = None) -> Rooming:
     )
     committer.archive = archive
     book = MemoryPeople(database)
-    machines = MachineSignIn(book, MemoryTries(), OpenIdConnect(clock), committer, clock)
+    openid = OpenIdConnect(clock)
+    machines = MachineSignIn(book, MemoryTries(), openid, directory, committer, clock)
     people = People(book, Argon2Hasher(), directory, committer, clock)
 
     async def add_peer(tenant: Tenant, peer: Peer) -> None:
         directory.peer_list[tenant.key, peer.aet] = peer
 
     async def close() -> None:
+        openid.close()
         store.close()
 
     return Rooming(

@@ -15,6 +15,7 @@ from lightwell.access.actions import Action
 from lightwell.access.audit import AuditRecord, Outcome, record
 from lightwell.access.commit import ChangeSet, Committer
 from lightwell.access.context import Actor, ActorKind, Context, Tenant
+from lightwell.access.ports import PolicySource
 from lightwell.domain.people.errors import (
     NotSignedIn,
     ProviderAway,
@@ -64,12 +65,14 @@ class MachineSignIn:
         book: PeopleBook,
         tries: TryCounter,
         openid: OpenId,
+        policy: PolicySource,
         committer: Committer,
         clock: Clock,
     ) -> None:
         self._book = book
         self._openid = openid
         self._opening = Opening(book, tries, committer, clock)
+        self.policy = policy
         self.committer = committer
         self.clock = clock
 
