@@ -6,6 +6,7 @@ D28, D07; Must show 1 of issue C. Traffic stays on loopback: the machine's addre
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import socket
@@ -14,9 +15,15 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from lightwell.domain.peers.model import Peer, PeerType
 from lightwell.testing.served import LOOPBACK, Served, free_port, serving, wait_until
@@ -58,6 +65,8 @@ def test_nothing_answers_without_identity_but_the_probes(open_server: Served) ->
             status, said = ask(open_server, path, method=method.upper())
             if template in PROBES:
                 assert status in (200, 503), template  # 503: not ready, and so it says
+            elif template.endswith("/token"):  # where a program signs in
+                assert status == 400, said[:200]
             elif "/sign-" not in template:  # where one signs in, and out
                 assert status == 401, (method, template, status, said[:200])
                 told.add(said)
@@ -81,11 +90,17 @@ def test_no_word_of_http_in_clear(open_server: Served) -> None:
     assert b"HTTP/" not in said
 
 
-def shaken(port: int, authority: Path, version: ssl.TLSVersion, *certificate: Path) -> str:
-    """The version that was agreed on; what was wrong when none was."""
+def shaken(
+    port: int,
+    authority: Path,
+    version: ssl.TLSVersion | tuple[ssl.TLSVersion, ssl.TLSVersion],
+    *certificate: Path,
+) -> str:
+    """The version that was agreed on, of one or from one to another; what was wrong when none was."""
     context = ssl.create_default_context(cafile=authority)
     context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = context.maximum_version = version
+    lowest, highest = version if isinstance(version, tuple) else (version, version)
+    context.minimum_version, context.maximum_version = lowest, highest
     if certificate:
         context.load_cert_chain(*certificate)
     try:
@@ -113,6 +128,54 @@ def test_d28_which_versions_of_tls(open_server: Served) -> None:
     assert shaken(port, authority, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
     assert shaken(port, authority, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
     assert shaken(port, authority, ssl.TLSVersion.TLSv1_1).startswith("refused")
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_d28_the_dicom_door_takes_certificates_of_its_own_authority_only(
+    open_server: Served, tls_port: int, tmp_path: Path
+) -> None:
+    """1.2 and 1.3, 1.3 where both have it; not 1.1, not without a certificate, not an expired one, not one of
+    another authority (PS3.15 B.12)."""
+    own, key, _ = issued(open_server, "D28_ONE", tmp_path)
+    authority = open_server.authority
+    both = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    assert shaken(tls_port, authority, both[0], own, key) == "TLSv1.2"
+    assert shaken(tls_port, authority, both[1], own, key) == "TLSv1.3"
+    assert shaken(tls_port, authority, both, own, key) == "TLSv1.3"
+    assert shaken(tls_port, authority, ssl.TLSVersion.TLSv1_1, own, key).startswith("refused")
+    vouching = serialization.load_pem_private_key(
+        authority.with_name("authority.pem").read_bytes(), None
+    )
+    good = signed_by(vouching, authority, tmp_path / "good")
+    old = signed_by(vouching, authority, tmp_path / "old", days=-1)
+    other = signed_by(ec.generate_private_key(ec.SECP256R1()), authority, tmp_path / "other")
+    for version in both:
+        assert shaken(tls_port, authority, version, *good) == f"TLSv1.{2 + both.index(version)}"
+        assert shaken(tls_port, authority, version).startswith("refused"), "no certificate"
+        assert shaken(tls_port, authority, version, *old).startswith("refused"), "expired"
+        assert shaken(tls_port, authority, version, *other).startswith("refused"), "another's"
+
+
+def signed_by(issuer_key: Any, authority: Path, at: Path, *, days: int = 1) -> tuple[Path, Path]:
+    """A client certificate in the authority's name that ends in so many days, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, at.name)]))
+        .issuer_name(x509.load_pem_x509_certificate(authority.read_bytes()).subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=30))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    certificate, private = at.with_suffix(".crt"), at.with_suffix(".key")
+    certificate.write_bytes(made.public_bytes(pem))
+    private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return certificate, private
 
 
 def issued(server: Served, name: str, folder: Path) -> tuple[Path, Path, str]:
@@ -209,3 +272,41 @@ def test_a_proxy_is_no_anonymous_browser(tmp_path: Path) -> None:
             with refused.value:
                 assert refused.value.code == 401
         assert "https://pacs.example/enrol#" in server.output()
+
+
+def test_w15_no_page_of_another_site_reads_an_answer(open_server: Served) -> None:
+    """Whatever origin asks, near misses too: no Access-Control header, on no kind of address, also where
+    the asker has a key, and not on a preflight."""
+    key = open_server.keys.bearer()
+    ours = open_server.url
+    origins = [
+        "https://evil.example",
+        "null",
+        f"{ours}.evil.example",
+        ours.replace("https://", "https://evil."),
+        ours.replace("https:", "http:"),
+        f"{ours}:1",
+        ours,
+        "https://localhost.evil.example",
+        "*",
+        "",
+    ]
+    trusted = ssl.create_default_context(cafile=open_server.authority)
+    places = ["/livez", "/", "/dicomweb/studies", "/api/v1/me", "/api/v1/token", "/nothing/here"]
+    for place in places:
+        for origin in origins:
+            for method in ("GET", "POST", "OPTIONS"):
+                headers = {"Origin": origin, "Authorization": f"Bearer {key}"}
+                if method == "OPTIONS":
+                    headers |= {
+                        "Access-Control-Request-Method": "POST",
+                        "Access-Control-Request-Headers": "authorization",
+                    }
+                connection = http.client.HTTPSConnection(
+                    LOOPBACK, open_server.http_port, timeout=20, context=trusted
+                )
+                with contextlib.closing(connection):
+                    connection.request(method, place, b"" if method == "POST" else None, headers)
+                    answer = connection.getresponse()
+                    said = {name.lower() for name, _ in answer.getheaders()}
+                assert not any(name.startswith("access-control-") for name in said), (place, origin)

@@ -158,7 +158,7 @@ async def test_whose_patients_are_whose_is_said_shown_and_explained(
     run(installation, "user", "add", "ada", "--role", "referrer")
     assert why("--study", study.study_uid) == [
         "refused: referrer may not archive:study:query (no policy permits it)",
-        "the study is: inSites, inDepartments, inModalities",
+        "the study is: inSites, inDepartments, inModalities, inWindow",
     ]
     run(installation, "user", "relate", "ada", "--treats", "P1", "--issuer", "HOSP")
     run(installation, "user", "limit", "ada", "--modality", "MR")

@@ -27,7 +27,8 @@ from lightwell.backends.memory.people import MemoryPeople, MemoryTries
 from lightwell.backends.memory.tables import MemoryDatabase
 from lightwell.domain.people import totp
 from lightwell.domain.people.api import Made, People
-from lightwell.domain.people.errors import NotSignedIn, TooManyTries
+from lightwell.domain.people.errors import NotSignedIn, ScopeTooWide, TooManyTries, Unproved
+from lightwell.domain.people.machine_api import MachineSignIn
 from lightwell.domain.people.model import BearerKind, ConsentRow, Over, Passkey, Person, judge
 from lightwell.domain.people.opening import SignedIn, Visitor
 from lightwell.domain.people.ports import Site
@@ -82,6 +83,22 @@ class AllRules:
         return Rules()
 
 
+class Nobody:
+    """No provider vouches for anybody: signed tokens are tried with real signatures elsewhere."""
+
+    async def address(self, provider: Any, outbound: Any) -> str:
+        raise Unproved("no provider")
+
+    async def proven(self, provider: Any, secret: str | None, inbound: Any) -> Any:
+        raise Unproved("no provider")
+
+    async def vouched(self, providers: Any, token: str) -> Any:
+        raise Unproved("no provider")
+
+    async def examine(self, provider: Any, secret: str | None) -> Any:
+        raise Unproved("no provider")
+
+
 @dataclass
 class Place:
     """Both front doors over one backend, for two tenants."""
@@ -94,6 +111,7 @@ class Place:
     book: Any
     tries: Any
     committer: Committer
+    machines: MachineSignIn
     fresh_sign_in: Any = field(repr=False)
 
     @property
@@ -144,6 +162,7 @@ def doors(
         book=book,
         tries=tries,
         committer=committer,
+        machines=MachineSignIn(book, tries, Nobody(), rules, committer, clock),
         fresh_sign_in=sign_in,
     )
 
@@ -652,3 +671,87 @@ async def test_every_end_has_its_word(place: Place) -> None:
     assert judge(bearer, now) is None
     assert judge(bearer, now + timedelta(minutes=30)) is Over.IDLE
     assert judge(bearer, now + timedelta(hours=12)) is Over.EXPIRED
+
+
+# --- programs at the doors -----------------------------------------------------------------------------
+
+
+async def test_a_token_is_its_key_s_for_a_quarter_of_an_hour(place: Place) -> None:
+    scopes = frozenset({"archive:study:*"})
+    key = await place.people.new_key(
+        place.operator, "Router", roles=["integration"], scopes=scopes, life=timedelta(minutes=20)
+    )
+    who = place.visitor()
+    issued = await place.machines.token(who, "router", key.secret)
+    assert (issued.seconds, issued.scopes) == (900, scopes)
+    less = await place.machines.token(
+        who, str(key.id), key.secret, frozenset({"archive:study:query"})
+    )
+    with pytest.raises(ScopeTooWide):
+        await place.machines.token(who, "router", key.secret, frozenset({"archive:*"}))
+    bearer = await place.sign_in.recognise(issued.token)
+    assert bearer is not None
+    assert (bearer.kind, bearer.id, bearer.scopes) == (BearerKind.PROGRAM, key.id, scopes)
+    narrow = await place.sign_in.recognise(less.token)
+    assert narrow is not None
+    assert narrow.scopes == {"archive:study:query"}
+    assert await place.sign_in.unchanged(narrow)  # a long answer under it goes on
+    place.clock.pass_(minutes=10)
+    late = await place.machines.token(who, "router", key.secret)
+    assert late.seconds == 600  # no longer than the key
+    place.clock.pass_(minutes=5)
+    assert await place.sign_in.recognise(issued.token) is None
+    assert await place.sign_in.recognise(late.token) is not None
+    await place.people.revoke_key(place.operator, key.id)
+    place.clock.pass_(seconds=5)
+    assert await place.sign_in.recognise(late.token) is None
+    with pytest.raises(NotSignedIn):
+        await place.machines.token(who, "router", key.secret)
+
+
+async def test_d27_a_program_is_its_name_and_key_in_its_tenant(place: Place) -> None:
+    key = await place.people.new_key(place.operator, "router", roles=["integration"])
+    who = place.visitor()
+    named = await place.machines.by_key(who, " ROUTER ", key.secret)
+    assert (named.actor.name, named.actor.home) == ("router", place.tenant.name)
+    token = (await place.machines.token(who, "router", key.secret)).token
+    assert (await place.machines.by_key(who, "router", token)).actor.name == "router"
+    for there, name, secret in (
+        (who, "other", key.secret),
+        (who, "router", key.secret[:-1]),
+        (place.visitor(tenant=place.other), "router", key.secret),
+    ):
+        with pytest.raises(NotSignedIn):
+            await place.machines.by_key(there, name, secret)
+    with pytest.raises(NotSignedIn):  # what is good for minutes is not made longer by itself (A04)
+        await place.machines.token(who, "router", token)
+    with pytest.raises(NotSignedIn):
+        await place.machines.by_signed_token(who, "a.b.c")
+    assert await place.machines.unchanged(place.tenant, named)
+    await place.people.revoke_key(place.operator, key.id)
+    assert not await place.machines.unchanged(place.tenant, named)
+
+
+async def test_a_certificate_is_one_program_s_of_one_tenant(place: Place) -> None:
+    key = await place.people.new_key(place.operator, "router", roles=["integration"])
+    theirs = operator_context(place.other, "test")
+    other = await place.people.new_key(theirs, "other", roles=["integration"])
+    fingerprint = "a1" * 32
+    await place.people.bind_certificate(place.operator, key.id, ":".join(["A1"] * 32))
+    with pytest.raises(Conflict):
+        await place.people.bind_certificate(theirs, other.id, fingerprint)
+    with pytest.raises(Missing):
+        await place.people.release_certificate(theirs, fingerprint)
+    with pytest.raises(Missing):
+        await place.people.bind_certificate(theirs, key.id, "b2" * 32)
+    with pytest.raises(Invalid):
+        await place.people.bind_certificate(place.operator, key.id, "a1")
+    assert await place.people.certificates(place.operator) == ((key.id, fingerprint),)
+    assert await place.people.certificates(theirs) == ()
+    bearer = await place.sign_in.recognise_certificate(fingerprint)
+    assert bearer is not None
+    assert (bearer.id, bearer.tenant) == (key.id, place.tenant.key)
+    assert await place.sign_in.recognise_certificate("b2" * 32) is None
+    await place.people.release_certificate(place.operator, fingerprint)
+    place.clock.pass_(seconds=5)
+    assert await place.sign_in.recognise_certificate(fingerprint) is None

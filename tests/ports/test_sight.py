@@ -20,10 +20,20 @@ from lightwell.access.actions import Action
 from lightwell.access.audit import AuditRecord, Outcome
 from lightwell.access.commit import ChangeSet, Committer
 from lightwell.access.context import Actor, ActorKind, Context, Tenant, operator_context
+from lightwell.access.operation import permit
 from lightwell.access.policy import decide, look
 from lightwell.access.ports import PolicySource
 from lightwell.access.roles import Role
-from lightwell.access.sight import EVERYTHING, NOBODY, NOTHING, Fact, Facts, Sight
+from lightwell.access.sight import (
+    EVERYTHING,
+    NOBODY,
+    NOTHING,
+    Fact,
+    Facts,
+    Kind,
+    Sight,
+    Standing,
+)
 from lightwell.backends.database.people import PostgresPeople
 from lightwell.backends.identity.hashing import Argon2Hasher
 from lightwell.backends.memory.committer import MemoryCommitter
@@ -273,6 +283,7 @@ class Someone:
             Fact.IN_SITES: self._within(Limit.SITE, study.site),
             Fact.IN_DEPARTMENTS: self._within(Limit.DEPARTMENT, study.department),
             Fact.IN_MODALITIES: self._within(Limit.MODALITY, study.modality),
+            Fact.IN_WINDOW: True,  # a limit of machines
         }
         return frozenset(fact for fact in Fact if is_so[fact])
 
@@ -329,8 +340,7 @@ async def test_everybody_sees_exactly_what_cedar_allows_at_every_exit(place: Pla
     dice = random.Random(20260102)
     studies = drawn_studies(dice)
     await place.put(*studies)
-    for study in studies[:6]:
-        await place.commit(study.held(place.tenant))
+    await keep_aside(place, studies)
     counts = []
     for number in range(40):
         someone = drawn_someone(dice, number, studies)
@@ -352,6 +362,77 @@ async def test_everybody_sees_exactly_what_cedar_allows_at_every_exit(place: Pla
     # The dice have drawn people of every sort.
     assert {0, len(studies)} < set(counts)
     assert len(set(counts)) > 8
+
+
+@pytest.mark.parametrize("days", [0, 36_500])
+async def test_a_plain_machine_sees_its_site_at_every_exit(place: Place, days: int) -> None:
+    studies = drawn_studies(random.Random(11))
+    await place.put(*studies)
+    await keep_aside(place, studies)
+    machine = Actor(
+        ActorKind.PEER, "WS1", grants=frozenset({"find"}), site="North", confined=True, days=days
+    )
+    sight = await sight_of(place, machine)
+    await agrees_everywhere(place, sight, [study for study in studies if study.site == "North"])
+
+
+async def test_what_came_before_a_window_is_beyond_it(place: Place) -> None:
+    studies = drawn_studies(random.Random(12))
+    await place.put(*studies)
+    await keep_aside(place, studies)
+    to_come = Standing(since=datetime(2100, 1, 1, tzinfo=UTC))
+    long_ago = Standing(since=datetime(2000, 1, 1, tzinfo=UTC))
+    within = Kind(frozenset({Fact.IN_WINDOW}))
+    await agrees_everywhere(place, Sight((within,), to_come), [])
+    await agrees_everywhere(place, Sight((within,), long_ago), studies)
+
+
+async def test_whoever_a_machine_speaks_for_sees_what_both_see(place: Place) -> None:
+    """The limits of the machine do not give way to whose patients they are."""
+    dice = random.Random(13)
+    studies = drawn_studies(dice)
+    await place.put(*studies)
+    await keep_aside(place, studies)
+    counts = []
+    for number in range(20):
+        someone = drawn_someone(dice, number, studies)
+        await enter(place, someone)
+        place.forget()
+        site = dice.choice(["North", "South"])
+        machine = Actor(
+            ActorKind.PEER, "WS1", grants=frozenset({"find"}), site=site, confined=True, days=36_500
+        )
+        person = place.who(someone.login, *someone.roles).actor
+        alone = await sight_of(place, person)
+        theirs = await place.uids(alone)
+        together = await sight_of(place, replace(person, via=machine))
+        seen = [study for study in studies if study.uid in theirs and study.site == site]
+        counts.append((len(theirs), len(seen)))
+        if theirs:
+            await agrees_everywhere(place, together, seen)
+    assert len(set(counts)) > 5
+
+
+async def keep_aside(place: Place, studies: list[A]) -> None:
+    """Another object of each of the first six, which nobody has judged yet."""
+    for study in studies[:6]:
+        await place.commit(study.held(place.tenant))
+
+
+async def sight_of(place: Place, actor: Actor) -> Sight:
+    """As every front door gets it; nothing for whom policy refuses altogether."""
+    room = _Door(place.policy, place.committer, SystemClock())
+    try:
+        return await permit(room, Context(place.tenant, actor, channel="dimse"), SEARCH)
+    except Refused:
+        return NOTHING
+
+
+@dataclass
+class _Door:
+    policy: PolicySource
+    committer: Committer
+    clock: SystemClock
 
 
 async def agrees_everywhere(place: Place, sight: Sight, seen: list[A]) -> None:

@@ -81,9 +81,10 @@ def record(
     detail: str = "",
 ) -> AuditRecord:
     """The record of one act in this context, every outside text cleaned."""
+    via = context.actor.via
     return AuditRecord(
         at=at,
-        actor=clean(str(context.actor)),
+        actor=clean(str(context.actor) if via is None else f"{context.actor} via {via}"),
         action=action,
         outcome=outcome,
         channel=context.channel,

@@ -59,9 +59,19 @@ class Actor:
     )  # of a program: patterns of actions; none: all its roles may
     session: str = ""  # of a person: which sign-in this is
     glass: str = ""  # what this session has open by break-glass now: a lease is of exactly this
+    confined: bool = False  # of a peer: to studies of its site
+    days: int = 0  # of a peer: it sees what was received within so many days; 0: however long ago
+    via: Actor | None = (
+        None  # of somebody whom a machine has named: that machine, which bounds them
+    )
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"
+
+    @property
+    def machine(self) -> Actor:
+        """Who is at the other end: of somebody whom a machine has named, that machine."""
+        return self.via or self
 
 
 @dataclass(frozen=True, slots=True)

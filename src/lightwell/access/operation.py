@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from lightwell.access.actions import Action
@@ -21,10 +22,10 @@ from lightwell.access.audit import Outcome, record
 from lightwell.access.cedar import ABOUT_STUDIES
 from lightwell.access.commit import ChangeSet, Committed, Committer, Event
 from lightwell.access.context import ActorKind, Context
-from lightwell.access.policy import Rules, proof_would_do, weigh
+from lightwell.access.policy import Rules, machine_standing, proof_would_do, weigh
 from lightwell.access.ports import PolicySource
 from lightwell.access.roles import Role
-from lightwell.access.sight import EVERYTHING, NOBODY, Sight
+from lightwell.access.sight import EVERYTHING, Sight, both
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Refused
 
@@ -138,17 +139,22 @@ class Act:
 async def permit(room: Room, context: Context, action: Action) -> Sight:
     """The studies of which policy allows the act; of an act that is about none, everything.
 
-    Raises Refused when it allows it of none, ProofWanted where a proof is all that is missing; the refusal is
-    recorded.
+    Of somebody whom a machine has named, policy must allow it to both: them, and the machine. Raises Refused
+    when it allows it of none, ProofWanted where a proof is all that is missing; the refusal is recorded.
     """
     return await _permitted(room, context, action, await room.policy.in_force(context.tenant))
 
 
 async def _permitted(room: Room, context: Context, action: Action, rules: Rules) -> Sight:
-    standing = NOBODY
+    now, via = room.clock.now(), context.actor.via
+    standing = machine_standing(context.actor, now)
     if action in ABOUT_STUDIES and context.actor.kind is ActorKind.PERSON:
         standing = await room.policy.standing(context.tenant, context.actor)
     decision, sight = weigh(context, action, rules, standing)
+    if decision.allowed and via is not None:
+        machine = replace(context, actor=via)
+        decision, its = weigh(machine, action, rules, machine_standing(via, now))
+        sight = both(sight, its)
     if not decision.allowed:
         act = Act(room, context, action, consent_by=_consent_by(context, rules))
         act.about(detail=decision.reason)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
 from functools import lru_cache
 
 from lightwell.access.actions import Action
@@ -245,6 +246,20 @@ def _looked(
         if answer.allowed:
             return answer, ()
     return decide(context, action, rules), ()
+
+
+def machine_standing(actor: Actor, now: datetime) -> Standing:
+    """What a peer is limited to: studies of its site, and such as were received lately (clinical 11).
+
+    Whole days, so that the filter of a search stays the same text for a day.
+    """
+    if actor.kind is not ActorKind.PEER:
+        return NOBODY
+    sites = frozenset({actor.site}) if actor.confined and actor.site else frozenset[str]()
+    if not actor.days:
+        return Standing(sites=sites)
+    midnight = datetime.combine(now.date(), time(), now.tzinfo)
+    return Standing(sites=sites, since=midnight - timedelta(days=actor.days))
 
 
 def weigh(

@@ -1,16 +1,18 @@
 """Which studies somebody sees, as data: a search is cut to them before it runs. Pure.
 
-A policy knows a study by eight facts about it and whoever asks (`Fact`), and by nothing else: the schema
-has no other attribute. So what policies say of all studies is a table of at most 2^8 rows, which Cedar
+A policy knows a study by nine facts about it and whoever asks (`Fact`), and by nothing else: the schema
+has no other attribute. So what policies say of all studies is a table of at most 2^9 rows, which Cedar
 itself fills in (`policy.look`), and a `Sight` is that table with as few words as possible: a disjunction
 of conjunctions of facts. An index finds the studies of each fact; the policies are written once.
+Where two are asked, somebody and the machine they speak through, a study is seen when both see it (`both`).
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -29,12 +31,13 @@ class Fact(StrEnum):
     IN_SITES = "inSites"  # of an institution they are limited to, or they are limited to none
     IN_DEPARTMENTS = "inDepartments"  # the same of departments
     IN_MODALITIES = "inModalities"  # the same of modalities
+    IN_WINDOW = "inWindow"  # received since a day they are limited to, or they are limited to none
 
 
 RELATIONS: Final = frozenset({Fact.OWN, Fact.TREATED, Fact.PRIOR, Fact.OPENED})
 """Facts that few studies have: an index can list them."""
 
-LIMITS: Final = frozenset({Fact.IN_SITES, Fact.IN_DEPARTMENTS, Fact.IN_MODALITIES})
+LIMITS: Final = frozenset({Fact.IN_SITES, Fact.IN_DEPARTMENTS, Fact.IN_MODALITIES, Fact.IN_WINDOW})
 
 Facts = frozenset[Fact]
 ORDINARY: Final[Facts] = LIMITS
@@ -54,6 +57,7 @@ class Standing:
     departments: frozenset[str] = frozenset()
     modalities: frozenset[str] = frozenset()
     opened: frozenset[PatientName] = frozenset()
+    since: datetime | None = None  # studies whose first object came before are beyond the limit
 
     def varying(self, *, sensitive: bool) -> tuple[Fact, ...]:
         """The facts that can differ from study to study, in one order. `sensitive`: some study is marked."""
@@ -63,6 +67,8 @@ class Standing:
             (Fact.IN_MODALITIES, self.modalities),
         )
         found = {*self.has, *(fact for fact, values in limits if values)}
+        if self.since is not None:
+            found.add(Fact.IN_WINDOW)
         if self.opened:
             found.add(Fact.OPENED)
         if sensitive:
@@ -88,28 +94,44 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The studies that are of any of these kinds, for whoever stands so."""
+    """The studies that are of any of these kinds, for whoever stands so; and that `also` shows, where there
+    is a second one who has to see them."""
 
     kinds: tuple[Kind, ...]
     standing: Standing = field(default=NOBODY)
+    also: Sight | None = None
+
+    @property
+    def parts(self) -> tuple[Sight, ...]:
+        """This sight and those that must show a study as well: facts differ by who is asked for."""
+        return (self,) if self.also is None else (self, *self.also.parts)
 
     @property
     def everything(self) -> bool:
         """Whether nothing is kept from them: searches run as if there were no policy."""
-        return Kind() in self.kinds
+        return all(Kind() in part.kinds for part in self.parts)
 
     @property
     def nothing(self) -> bool:
         """Whether there is no study they could see."""
-        return not self.kinds
+        return not all(part.kinds for part in self.parts)
 
     def shows(self, facts: Facts) -> bool:
-        """Whether a study of these facts is seen."""
+        """Whether a study of these facts is seen, as far as this part goes."""
         return any(kind.means(facts) for kind in self.kinds)
 
 
 EVERYTHING: Final = Sight((Kind(),))
 NOTHING: Final = Sight(())
+
+
+def both(one: Sight, other: Sight) -> Sight:
+    """The studies that are within two sights, each with its own standing."""
+    if one.everything:
+        return other
+    if other.everything:
+        return one
+    return replace(one, also=other if one.also is None else both(one.also, other))
 
 
 def combinations(facts: Iterable[Fact]) -> Iterator[Facts]:

@@ -47,7 +47,13 @@ async def run(generation: Generation) -> None:
     use_threads()
     house = open_house(generation.settings, generation.info, examine=False)
     pool = DecoderPool(1)
-    rooms = Rooms(house.peers, house.archive, loop, transcoder=PoolTranscoder(pool))
+    rooms = Rooms(
+        house.peers,
+        house.archive,
+        loop,
+        transcoder=PoolTranscoder(pool),
+        machines=house.machines,
+    )
     server = DimseServer(rooms, doors(generation))
     heart = Heart(
         house,

@@ -13,6 +13,7 @@ from lightwell.app.rendering import PoolRenderer
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.domain.archive.api import Archive
 from lightwell.domain.people.glass_api import Glass
+from lightwell.domain.people.machine_api import MachineSignIn
 from lightwell.domain.people.provider_sign_in_api import ProviderSignIn
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
@@ -24,6 +25,7 @@ from lightwell.gateways.console.glass import add_glass
 from lightwell.gateways.console.prove import add_prove
 from lightwell.gateways.console.provider_sign_in import add_provider_sign_in
 from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
+from lightwell.gateways.console.token import TOKEN, add_token
 from lightwell.gateways.dicomweb.ports import Renderer
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
 from lightwell.gateways.http.asgi import Application
@@ -56,6 +58,7 @@ def http_application(
     glass: Glass | None = None,
     offices: Offices | None = None,
     proxies: tuple[Network, ...] = (),
+    machines: MachineSignIn | None = None,
 ) -> Application:
     """The ASGI application of an HTTP process.
 
@@ -63,12 +66,21 @@ def http_application(
     web app, by default the one in this package; without files there is no web app, everything else
     works. `public_url`: the root that browsers know us by, without a slash at the end; None: loopback.
     `offices`: the rooms behind the administration pages; without them there are none.
-    `proxies`: whose word on the browser's side of a connection counts.
+    `proxies`: whose word on the browser's side of a connection counts. `machines`: gives programs tokens.
     """
     https = public_url is not None and public_url.startswith("https:")
     identity = Identity(sign_in, tenants, https=https)
     inner = _console(
-        archive, tenants, jobs, offices, sign_in, identity, provider_sign_in, glass, public_url
+        archive,
+        tenants,
+        jobs,
+        offices,
+        sign_in,
+        identity,
+        provider_sign_in,
+        glass,
+        machines,
+        public_url,
     )
     table = _table(archive, PoolRenderer(pool), inner, ready, metrics)
     door = Door(
@@ -78,7 +90,7 @@ def http_application(
         inner_paths=("/api/",),
         site=Site(load(static or Path(str(files("lightwell.app") / STATIC)))),
         identity=identity,
-        public_paths=(PUBLIC, SIGN_OUT),
+        public_paths=(PUBLIC, SIGN_OUT, TOKEN),
     )
     return guarded(Forwarded(door, proxies) if proxies else door, limits)
 
@@ -92,6 +104,7 @@ def _console(
     identity: Identity,
     provider_sign_in: ProviderSignIn | None,
     glass: Glass | None,
+    machines: MachineSignIn | None,
     public_url: str | None = None,
 ) -> FastAPI:
     """The framework's addresses."""
@@ -102,6 +115,8 @@ def _console(
         add_provider_sign_in(inner, provider_sign_in, identity, public_url)
     if glass is not None:
         add_glass(inner, glass)
+    if machines is not None:
+        add_token(inner, machines)
     return inner
 
 
@@ -121,7 +136,7 @@ def addresses() -> dict[str, Action | Open | None]:
     The same assembly as serves requests, with nothing behind it.
     """
     nothing: Any = _Nothing()
-    inner = _console(*(nothing,) * 8)
+    inner = _console(*(nothing,) * 9)
     table = _table(nothing, nothing, inner, nothing, nothing)
     found: dict[str, Action | Open | None] = {
         f"{route.method} {route.template.replace('*}', '}')}": route.asked for route in table

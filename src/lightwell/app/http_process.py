@@ -87,6 +87,7 @@ class Worker:
             offices=offices_of(house),
             limits=DoorLimits(local=generation.settings.unnamed),
             proxies=parse_proxies(generation.settings.proxies),
+            machines=house.machines,
         )
         start_listening(house)
         self._numbers = asyncio.get_running_loop().create_task(numbers.listen())

@@ -197,4 +197,6 @@ def peer_from_json(body: dict[str, Any]) -> Peer:
         syntaxes=tuple(body["syntaxes"]),
         certificate=body["certificate"],
         revoked=body["revoked"],
+        identity=body.get("identity", False),  # entries of versions before 0016 do not say
+        days=body.get("days"),
     )

@@ -42,6 +42,7 @@ from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.peers.api import Peers
 from lightwell.domain.people.api import People
 from lightwell.domain.people.glass_api import Glass
+from lightwell.domain.people.machine_api import MachineSignIn
 from lightwell.domain.people.policy_api import Policies
 from lightwell.domain.people.provider_api import Providers
 from lightwell.domain.people.provider_sign_in_api import ProviderSignIn
@@ -87,6 +88,7 @@ class House:
     openid: OpenIdConnect
     providers: Providers
     provider_sign_in: ProviderSignIn
+    machines: MachineSignIn
     policies: Policies
     relations: Relations
     glass: Glass
@@ -161,6 +163,7 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         openid=openid,
         providers=Providers(book, openid, sealer, policy, committer, clock),
         provider_sign_in=ProviderSignIn(book, tries, openid, sealer, policy, committer, clock),
+        machines=MachineSignIn(book, tries, openid, policy, committer, clock),
         policies=Policies(book, policy, committer, clock, index),
         relations=Relations(book, policy, committer, clock),
         glass=Glass(book, PostgresGlass(database), policy, committer, clock),

@@ -25,8 +25,11 @@ from lightwell.access.policy import Denial, Rules
 from lightwell.access.ports import JournalEntry
 from lightwell.access.sight import NOBODY, Standing
 from lightwell.backends.blobs.local import LocalStore
+from lightwell.backends.identity.hashing import Argon2Hasher
+from lightwell.backends.identity.openid import OpenIdConnect
 from lightwell.backends.memory.committer import MemoryCommitter
 from lightwell.backends.memory.index import MemoryIndex
+from lightwell.backends.memory.people import MemoryPeople, MemoryTries
 from lightwell.backends.memory.tables import MemoryDatabase
 from lightwell.domain.archive.api import Archive, attribute_reader
 from lightwell.domain.archive.model import ArrivalRow
@@ -34,6 +37,8 @@ from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.archive.settle_api import Settling
 from lightwell.domain.peers.api import Peers
 from lightwell.domain.peers.model import Peer, PeerType
+from lightwell.domain.people.api import People
+from lightwell.domain.people.machine_api import MachineSignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.dimse.exchange import Rooms
 from lightwell.gateways.dimse.limits import DimseLimits
@@ -93,6 +98,11 @@ class _Directory:
     async def peers(self, tenant: Tenant) -> tuple[Peer, ...]:
         return tuple(peer for (key, _), peer in self.peer_list.items() if key == tenant.key)
 
+    async def holders(self, certificate: str) -> frozenset[tuple[int, str]]:
+        return frozenset(
+            place for place, peer in self.peer_list.items() if peer.certificate == certificate
+        )
+
     async def site_issuer(self, tenant: Tenant, site: str) -> str | None:
         return None
 
@@ -139,6 +149,8 @@ class Rooming:
     database: MemoryDatabase | None = None
     directory: _Directory | None = None
     settling: Settling | None = None
+    machines: MachineSignIn | None = None
+    people: People | None = None
 
 
 async def memory_rooms(folder: Path, blobs: BlobStore | None = None) -> Rooming:
@@ -166,14 +178,21 @@ async def memory_rooms(folder: Path, blobs: BlobStore | None = None) -> Rooming:
         clock=clock,
     )
     committer.archive = archive
+    book = MemoryPeople(database)
+    openid = OpenIdConnect(clock)
+    machines = MachineSignIn(book, MemoryTries(), openid, directory, committer, clock)
+    people = People(book, Argon2Hasher(), directory, committer, clock)
 
     async def add_peer(tenant: Tenant, peer: Peer) -> None:
         directory.peer_list[tenant.key, peer.aet] = peer
 
     async def close() -> None:
+        openid.close()
         store.close()
 
-    return Rooming(peers, archive, tenants, add_peer, close, database, directory, settling)
+    return Rooming(
+        peers, archive, tenants, add_peer, close, database, directory, settling, machines, people
+    )
 
 
 class DimseHouse:
@@ -201,7 +220,14 @@ class DimseHouse:
     ) -> None:
         """Build the rooms and begin to serve on free loopback ports."""
         self.rooming = self.run(_awaited(build))
-        rooms = Rooms(self.rooming.peers, self.rooming.archive, self.loop, limits, transcoder)
+        rooms = Rooms(
+            self.rooming.peers,
+            self.rooming.archive,
+            self.loop,
+            limits,
+            transcoder,
+            self.rooming.machines,
+        )
         self._sockets = [listen(LOOPBACK, 0)]
         doors = [Door(self._sockets[0])]
         self.port: int = self._sockets[0].getsockname()[1]

@@ -272,6 +272,10 @@ export interface Peer {
   readonly syntaxes: readonly string[];
   readonly certificate: string | null;
   readonly revoked: boolean;
+  /** Whether each association must say who it speaks for. */
+  readonly identity: boolean;
+  /** It sees what was received within so many days; 0: all; null: a year, with a certificate all. */
+  readonly days: number | null;
   /** Whether it has an address that can be called. */
   readonly callable: boolean;
 }
@@ -299,12 +303,14 @@ export function readPeer(value: unknown): Peer {
     zone: optional(o['zone']),
     syntaxes: texts(o['syntaxes']),
     certificate: optional(o['certificate']),
+    identity: o['identity'] === true,
+    days: typeof o['days'] === 'number' ? o['days'] : null,
     revoked: o['revoked'] === true,
     callable: o['callable'] === true,
   };
 }
 
-export interface PeerBody extends Pick<Peer, 'aet' | 'host' | 'port' | 'type' | 'allow' | 'site' | 'issuer' | 'charset' | 'zone' | 'syntaxes' | 'certificate' | 'revoked'> {
+export interface PeerBody extends Pick<Peer, 'aet' | 'host' | 'port' | 'type' | 'allow' | 'site' | 'issuer' | 'charset' | 'zone' | 'syntaxes' | 'certificate' | 'revoked' | 'identity' | 'days'> {
   /** It is there already and is changed. */
   readonly replace: boolean;
 }

@@ -19,10 +19,23 @@ from lightwell.app.commands.options import (
 from lightwell.app.settings import Endpoint, parse_endpoint
 from lightwell.app.wiring import House
 from lightwell.domain.peers.api import peer_to_json
-from lightwell.domain.peers.model import Peer, PeerType
+from lightwell.domain.peers.model import PLAIN_DAYS, Peer, PeerType
 from lightwell.domain.tenants.model import DEFAULT
 
 app = typer.Typer(no_args_is_help=True, help="DICOM peers: who may connect and what they may do.")
+
+
+def _bounds(peer: Peer) -> str:
+    """What is more to say of what it may do."""
+    bounds = []
+    if peer.grants & {"find", "move", "get"}:
+        if peer.site and not peer.certified:
+            bounds.append(f"of {peer.site}")
+        if peer.window:
+            bounds.append(f"of the last {peer.window} days")
+    if peer.identity:
+        bounds.append("when it says who it speaks for")
+    return "".join(f", {bound}" for bound in bounds)
 
 
 def _words(text: str | None) -> list[str]:
@@ -38,7 +51,12 @@ def add(
         str | None, typer.Option(help="What it may do: store,find,move,get. Default: by its type.")
     ] = None,
     type_: Annotated[PeerType, typer.Option("--type", help="Kind of machine.")] = PeerType.MODALITY,
-    site: Annotated[str | None, typer.Option(help="Site it stands at.")] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(
+            help="Site it stands at. Without a certificate it sees studies of this Institution Name only."
+        ),
+    ] = None,
     issuer: Annotated[
         str | None, typer.Option(help="Issuer of its patient IDs when objects name none.")
     ] = None,
@@ -49,6 +67,17 @@ def add(
     ] = None,
     certificate: Annotated[
         str | None, typer.Option(help="SHA-256 of its TLS client certificate (hex).")
+    ] = None,
+    identity: Annotated[
+        bool,
+        typer.Option("--identity", help="Each association must say who it speaks for."),
+    ] = False,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            help="It sees what was received within so many days; 0: all. "
+            f"Default: {PLAIN_DAYS}, with a certificate all."
+        ),
     ] = None,
     tenant: TenantOption = DEFAULT,
 ) -> None:
@@ -65,13 +94,15 @@ def add(
         charset=charset,
         zone=timezone,
         syntaxes=tuple(_words(syntaxes)),
-        certificate=certificate.replace(":", "").lower() if certificate else None,
+        certificate=certificate or None,
+        identity=identity,
+        days=days,
     )
 
     async def work(house: House, context: Context) -> None:
         await house.peers.add(context, peer)
         may = ", ".join(sorted(peer.grants))
-        console.print(f"{aet} at {endpoint} may {may}.", highlight=False)
+        console.print(f"{aet} at {endpoint} may {may}{_bounds(peer)}.", highlight=False)
 
     with_house(data, work, tenant=tenant, founds=True)
 

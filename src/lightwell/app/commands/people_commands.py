@@ -253,6 +253,35 @@ def _days(days: float) -> timedelta:
         raise Invalid("--days is a number of days.") from None
 
 
+@tokens.command("certificate")
+def certify_token(
+    fingerprint: Annotated[
+        str, typer.Argument(help="SHA-256 of the certificate: 64 hexadecimal digits.")
+    ],
+    data: DataOption,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Id of the program's key, as `list` shows it.")
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="No program comes with it any more.")
+    ] = False,
+    tenant: TenantOption = DEFAULT,
+) -> None:
+    """Let a program come with a client certificate that a proxy verifies, instead of its key."""
+    if remove == (key is not None):
+        raise Invalid("Say which key the certificate is for.", remedy="--key ID, or --remove.")
+
+    async def work(house: House, context: Context) -> None:
+        if key is None:
+            await house.people.release_certificate(context, fingerprint)
+            console.print("No program comes with it any more.", highlight=False)
+            return
+        program = await house.people.bind_certificate(context, _id(key), fingerprint)
+        console.print(f"Whoever comes with it is {program.name}.", highlight=False)
+
+    with_house(data, work, tenant=tenant)
+
+
 @tokens.command("list")
 def list_tokens(
     data: DataOption, tenant: TenantOption = DEFAULT, as_json: JsonOption = False

@@ -176,13 +176,14 @@ async def close_leases(work: Database) -> int:
 
 
 async def forget_sign_ins(work: Database) -> int:
-    """Drop questions to browsers that nobody answered, and counts of tries that are over."""
+    """Drop questions to browsers that nobody answered, counts of tries that are over, and old tokens."""
     async with work.session() as connection:
         asked = await connection.execute("DELETE FROM challenge WHERE expires < now()")
         tried = await connection.execute(
             "DELETE FROM throttle WHERE since < now() - interval '1 day' AND until < now()"
         )
-    return int(asked.split()[-1]) + int(tried.split()[-1])
+        given = await connection.execute("DELETE FROM program_token WHERE expires < now()")
+    return sum(int(status.split()[-1]) for status in (asked, tried, given))
 
 
 async def glass_queue(work: Database, overdue_after: timedelta) -> dict[str, int]:

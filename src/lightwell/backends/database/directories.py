@@ -129,6 +129,12 @@ class PostgresPeers:
             )
         return tuple(_peer(row) for row in rows)
 
+    async def holders(self, certificate: str) -> frozenset[tuple[int, str]]:
+        """See the port. Through the one function that looks into every tenant."""
+        async with self._database.session() as connection:
+            rows = await connection.fetch("SELECT * FROM peers_of_certificate($1)", certificate)
+        return frozenset((row["tenant"], row["aet"]) for row in rows)
+
     async def site_issuer(self, tenant: Tenant, site: str) -> str | None:
         """See the port."""
         async with self._database.transaction(tenant) as connection:
@@ -152,6 +158,8 @@ def _peer(row: asyncpg.Record) -> Peer:
         syntaxes=tuple(row["syntaxes"]),
         certificate=row["certificate"],
         revoked=row["revoked"],
+        identity=row["identity"],
+        days=row["days"],
     )
 
 

@@ -44,7 +44,7 @@ _PERSON = (
 )
 
 
-# What `bearer_of` says (migration 0012), of one session or program whose tenant and id are known.
+# What `bearer_of` says (migration 0016), of one session or program whose tenant and id are known.
 _STANDING = {
     BearerKind.SESSION: (
         "SELECT 'session' AS kind, s.tenant, s.session_id AS id, coalesce(p.login, s.name) AS name,"
@@ -130,6 +130,15 @@ class PostgresPeople:
             tenant, f"SELECT * FROM program WHERE tenant = $1 ORDER BY created DESC LIMIT {LISTED}"
         )
         return tuple(_program(row) for row in rows)
+
+    async def certificates(self, tenant: Tenant) -> tuple[tuple[uuid.UUID, str], ...]:
+        """See the port."""
+        rows = await self._rows(
+            tenant,
+            "SELECT program_id, fingerprint FROM program_certificate WHERE tenant = $1"
+            f" ORDER BY created, fingerprint LIMIT {LISTED}",
+        )
+        return tuple((row["program_id"], row["fingerprint"]) for row in rows)
 
     async def sessions(self, tenant: Tenant) -> tuple[Session, ...]:
         """See the port."""

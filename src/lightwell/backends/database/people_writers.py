@@ -190,6 +190,49 @@ async def _program_revoked(
     return True
 
 
+async def _access_token(connection: Connection, change: ChangeSet, row: m.AccessTokenRow) -> bool:
+    await connection.execute(
+        "INSERT INTO program_token (tenant, digest, program_id, scopes, created, expires)"
+        " VALUES ($1, $2, $3, $4, $5, $6)",
+        change.tenant.key,
+        row.digest,
+        row.program_id,
+        sorted(row.scopes),
+        row.created,
+        row.expires,
+    )
+    return True
+
+
+async def _certificate(connection: Connection, change: ChangeSet, row: m.CertificateRow) -> bool:
+    status = await connection.execute(
+        "INSERT INTO program_certificate (tenant, digest, fingerprint, program_id, made_by, created)"
+        " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (digest) DO NOTHING",
+        change.tenant.key,
+        row.digest,
+        row.fingerprint,
+        row.program_id,
+        row.made_by,
+        row.created,
+    )
+    if status == "INSERT 0 0":
+        raise Conflict(
+            "A program has that certificate already.", remedy="Take it away there first."
+        )
+    return True
+
+
+async def _certificate_gone(
+    connection: Connection, change: ChangeSet, row: m.CertificateGoneRow
+) -> bool:
+    await connection.execute(
+        "DELETE FROM program_certificate WHERE tenant = $1 AND digest = $2",
+        change.tenant.key,
+        row.digest,
+    )
+    return True
+
+
 async def _session(connection: Connection, change: ChangeSet, row: m.SessionRow) -> bool:
     s = row.session
     await connection.execute(
@@ -452,6 +495,9 @@ PEOPLE_WRITERS: dict[type, Writer] = {
     m.PasskeyUsedRow: _passkey_used,
     m.ProgramRow: _program,
     m.ProgramRevokedRow: _program_revoked,
+    m.AccessTokenRow: _access_token,
+    m.CertificateRow: _certificate,
+    m.CertificateGoneRow: _certificate_gone,
     m.SessionRow: _session,
     m.SessionSeenRow: _session_seen,
     m.SessionProvedRow: _session_proved,

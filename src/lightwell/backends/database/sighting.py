@@ -113,6 +113,10 @@ class _Words:
         inside = 'e.modality COLLATE "C" = ANY({})'
         return self._limited(self.standing.modalities, _in_series(inside))
 
+    def in_window(self) -> str:
+        since = self.standing.since
+        return "true" if since is None else f"s.received >= {self.sql.arg(since)}::timestamptz"
+
     def _limited(self, values: frozenset[str], condition: str) -> str:
         if not values:
             return "true"
@@ -166,6 +170,9 @@ class _Words:
                     self.standing.modalities, "series s WHERE s.tenant = $1", "s.modality"
                 )
 
+            case Fact.IN_WINDOW:
+                raise ValueError("a window is most of an archive: it is tested, never listed")
+
     def _by_itself(self) -> tuple[str, str]:
         return _NAMED.format(person=self.person), _ORDERED.format(person=self.person)
 
@@ -187,6 +194,7 @@ _CONDITIONS: dict[Fact, Callable[[_Words], str]] = {
     Fact.IN_SITES: _Words.in_sites,
     Fact.IN_DEPARTMENTS: _Words.in_departments,
     Fact.IN_MODALITIES: _Words.in_modalities,
+    Fact.IN_WINDOW: _Words.in_window,
 }
 
 
@@ -254,9 +262,17 @@ def seen_of(sight: Sight) -> Seen | None:
     """A sight as SQL; None for everything, which needs none."""
     if sight.everything:
         return None
-    words = _Words(sight.standing, Sql())
-    condition = " OR ".join(f"({words.kind(kind)})" for kind in sight.kinds) or "false"
-    return Seen(f"({condition})", tuple(words.sql.values), _listing(sight))
+    sql = Sql()
+    parts = " AND ".join(_condition(part, sql) for part in sight.parts)
+    # What every part shows is among what any of them lists.
+    listings = [_listing(part) for part in sight.parts]
+    listing = next((one for one in listings if one is not None), None)
+    return Seen(f"({parts})", tuple(sql.values), None if sight.nothing else listing)
+
+
+def _condition(part: Sight, sql: Sql) -> str:
+    words = _Words(part.standing, sql)
+    return f"({' OR '.join(f'({words.kind(kind)})' for kind in part.kinds) or 'false'})"
 
 
 # The rarest first: the first of these that all studies of a kind have lists the kind.

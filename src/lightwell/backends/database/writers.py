@@ -530,11 +530,13 @@ async def _peer(connection: Connection, change: ChangeSet, row: PeerRow) -> bool
         )
     await connection.execute(
         "INSERT INTO peer (tenant, aet, host, port, type, allow, site, issuer, charset, zone, syntaxes,"
-        " certificate, revoked, changed) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)"
+        " certificate, revoked, identity, days, changed)"
+        " VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)"
         " ON CONFLICT (tenant, aet) DO UPDATE SET host = excluded.host, port = excluded.port,"
         " type = excluded.type, allow = excluded.allow, site = excluded.site, issuer = excluded.issuer,"
         " charset = excluded.charset, zone = excluded.zone, syntaxes = excluded.syntaxes,"
-        " certificate = excluded.certificate, revoked = excluded.revoked, changed = excluded.changed",
+        " certificate = excluded.certificate, revoked = excluded.revoked,"
+        " identity = excluded.identity, days = excluded.days, changed = excluded.changed",
         change.tenant.key,
         p.aet,
         p.host,
@@ -548,6 +550,8 @@ async def _peer(connection: Connection, change: ChangeSet, row: PeerRow) -> bool
         list(p.syntaxes),
         p.certificate,
         p.revoked,
+        p.identity,
+        p.days,
         datetime.datetime.now(datetime.UTC),
     )
     return True

@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode, urlsplit
@@ -24,11 +25,12 @@ from lightwell.backends.identity.id_token import (
     UnknownKey,
     VerifyKey,
     checked_claims,
+    claimed_issuer,
     keys_of,
 )
 from lightwell.backends.identity.outbound import Outgoing, Reply
 from lightwell.domain.people.errors import ProviderAway, Step, Unproved
-from lightwell.domain.people.ports import Finding, Inbound, Outbound
+from lightwell.domain.people.ports import Finding, Inbound, Outbound, Vouched
 from lightwell.domain.people.providers import (
     IdentityProvider,
     Proven,
@@ -129,6 +131,22 @@ class OpenIdConnect:
             claims = await self._claims(provider, known, answer.get("id_token"), expected)
             claims = await self._completed(provider, there, claims, access)
             return proven(provider, claims)
+        except Unproved as error:
+            raise self._doubt(provider, error.reason) from None
+
+    async def vouched(self, providers: tuple[IdentityProvider, ...], token: str) -> Vouched:
+        """See the port."""
+        issuer = claimed_issuer(token)
+        provider = next((each for each in providers if each.issuer == issuer), None)
+        if provider is None:
+            raise Unproved("nobody here trusts its issuer")
+        known = await self._described(provider)
+        algorithms = _description(known).algorithms
+        expected = Expected(provider.issuer, provider.client_id, None, algorithms=algorithms)
+        try:
+            claims = await self._claims(provider, known, token, expected)
+            until = datetime.fromtimestamp(float(claims["exp"]), UTC)
+            return Vouched(provider, proven(provider, claims), until)
         except Unproved as error:
             raise self._doubt(provider, error.reason) from None
 

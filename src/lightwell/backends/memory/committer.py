@@ -164,7 +164,7 @@ def _put_study(database: MemoryDatabase, tables: TenantTables, row: ArrivalRow) 
     old = tables.studies.draft(uid)
     if old is None:
         record = StudyRecord(
-            database.next_key(), uid, row.patient.key, arrived, arrived, row.outside
+            database.next_key(), uid, row.patient.key, arrived, arrived, row.outside, row.received
         )
     else:
         original = {**arrived, **old.original}

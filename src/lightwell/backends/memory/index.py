@@ -319,6 +319,7 @@ def _facts(tables: TenantTables, study: StudyRecord, standing: Standing) -> Fact
         Fact.IN_SITES: not standing.sites or site in standing.sites,
         Fact.IN_DEPARTMENTS: not standing.departments or bool(departments & standing.departments),
         Fact.IN_MODALITIES: not standing.modalities or bool(modalities & standing.modalities),
+        Fact.IN_WINDOW: standing.since is None or study.received >= standing.since,
     }
     return frozenset(fact for fact in Fact if is_so[fact])
 
@@ -340,8 +341,11 @@ class _View:
         studies = self.tables.studies.values()
         if self._sight.everything:
             return studies
-        standing = self._sight.standing
-        return [s for s in studies if self._sight.shows(_facts(self.tables, s, standing))]
+        return [
+            study
+            for study in studies
+            if all(p.shows(_facts(self.tables, study, p.standing)) for p in self._sight.parts)
+        ]
 
     def aside(self) -> list[QCRecord]:
         """What is kept aside, oldest first: of the studies within the sight, or all."""

@@ -15,6 +15,8 @@ from lightwell.access.policy import Rules
 from lightwell.access.sight import NOBODY, Standing
 from lightwell.backends.memory.glass import GLASS_WRITERS, end_openings, opened_by
 from lightwell.backends.memory.tables import (
+    AccessTokenRecord,
+    CertificateRecord,
     MemoryDatabase,
     PasskeyRecord,
     PersonRecord,
@@ -110,7 +112,20 @@ class MemoryPeople:
             for program in tables.programs.values():
                 if program.digest == digest:
                     return _program_bearer(key, program.program)
+            token = tables.access_tokens.get(digest)
+            given = tables.programs.get(token.program_id) if token else None
+            if token is not None and given is not None:
+                return _token_bearer(key, given.program, token)
+            certificate = tables.certificates.get(digest)
+            holder = tables.programs.get(certificate.program_id) if certificate else None
+            if holder is not None:
+                return _program_bearer(key, holder.program)
         return None
+
+    async def certificates(self, tenant: Tenant) -> tuple[tuple[uuid.UUID, str], ...]:
+        """See the port."""
+        there = self._of(tenant).certificates.values()
+        return tuple((record.program_id, record.fingerprint) for record in there)
 
     async def relations(self, tenant: Tenant, person_id: uuid.UUID) -> tuple[m.Relation, ...]:
         """See the port."""
@@ -212,6 +227,16 @@ def _program_bearer(tenant: int, program: m.Program) -> m.Bearer:
         proved=program.created,
         disabled=False,
         ended=program.revoked,
+    )
+
+
+def _token_bearer(tenant: int, program: m.Program, token: AccessTokenRecord) -> m.Bearer:
+    return replace(
+        _program_bearer(tenant, program),
+        scopes=token.scopes,
+        created=token.created,
+        seen=token.created,
+        expires=min(token.expires, program.expires),
     )
 
 
@@ -341,6 +366,28 @@ def _passkey_used(_database: MemoryDatabase, tables: TenantTables, row: m.Passke
 
 def _program(_database: MemoryDatabase, tables: TenantTables, row: m.ProgramRow) -> bool:
     tables.programs.put(row.program.program_id, ProgramRecord(row.program, row.digest))
+    return True
+
+
+def _access_token(_database: MemoryDatabase, tables: TenantTables, row: m.AccessTokenRow) -> bool:
+    record = AccessTokenRecord(row.program_id, row.scopes, row.created, row.expires)
+    tables.access_tokens.put(row.digest, record)
+    return True
+
+
+def _certificate(database: MemoryDatabase, tables: TenantTables, row: m.CertificateRow) -> bool:
+    if any(each.certificates.draft(row.digest) for each in database.tenants.values()):
+        raise Conflict(
+            "A program has that certificate already.", remedy="Take it away there first."
+        )
+    tables.certificates.put(row.digest, CertificateRecord(row.program_id, row.fingerprint))
+    return True
+
+
+def _certificate_gone(
+    _database: MemoryDatabase, tables: TenantTables, row: m.CertificateGoneRow
+) -> bool:
+    tables.certificates.remove(row.digest)
     return True
 
 
@@ -488,6 +535,9 @@ PEOPLE_WRITERS: dict[type, Callable[[MemoryDatabase, TenantTables, Any], bool]] 
     m.PasskeyUsedRow: _passkey_used,
     m.ProgramRow: _program,
     m.ProgramRevokedRow: _program_revoked,
+    m.AccessTokenRow: _access_token,
+    m.CertificateRow: _certificate,
+    m.CertificateGoneRow: _certificate_gone,
     m.SessionRow: _session,
     m.SessionSeenRow: _session_seen,
     m.SessionProvedRow: _session_proved,

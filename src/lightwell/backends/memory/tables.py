@@ -72,6 +72,7 @@ class StudyRecord:
     original: Attributes
     attributes: Attributes
     outside: bool
+    received: datetime
     version: int = 0
 
 
@@ -157,6 +158,24 @@ class ProgramRecord:
 
     program: Program
     digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessTokenRecord:
+    """A token that a program was given for its key."""
+
+    program_id: uuid.UUID
+    scopes: frozenset[str]
+    created: datetime
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRecord:
+    """A certificate that a program comes with."""
+
+    program_id: uuid.UUID
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +266,8 @@ class TenantTables:
     people: Table[uuid.UUID, PersonRecord] = field(default_factory=Table)
     passkeys: Table[bytes, PasskeyRecord] = field(default_factory=Table)
     programs: Table[uuid.UUID, ProgramRecord] = field(default_factory=Table)
+    access_tokens: Table[bytes, AccessTokenRecord] = field(default_factory=Table)
+    certificates: Table[bytes, CertificateRecord] = field(default_factory=Table)
     sessions: Table[uuid.UUID, SessionRecord] = field(default_factory=Table)
     links: Table[bytes, Link] = field(default_factory=Table)
     challenges: Table[bytes, Challenge] = field(default_factory=Table)

@@ -102,8 +102,8 @@ class Archive:
 
     def stage(self, context: Context, announced: Announced) -> StagingWriter:
         """Begin to receive one object. Blocking; the writer belongs to one thread at a time."""
-        if announced.issuer is None and context.actor.issuer is not None:
-            announced = replace(announced, issuer=context.actor.issuer)
+        if announced.issuer is None and context.actor.machine.issuer is not None:
+            announced = replace(announced, issuer=context.actor.machine.issuer)
         return StagingWriter(
             self._blobs,
             context.tenant,
@@ -588,7 +588,7 @@ class Archive:
         self, act: Act, transaction_uid: str, items: tuple[tuple[str, str], ...], called: str
     ) -> bool:
         """Remember a request (PS3.4 J.3.2); False when the transaction UID was used before."""
-        peer = act.context.actor.name
+        peer = act.context.actor.machine.name
         act.about(subject=transaction_uid, detail=f"{len(items)} instances")
         row = CommitmentRow(peer, called, transaction_uid, items, self.clock.now())
         done = await act.commit((row,), (events.commitment_requested(peer, transaction_uid),))

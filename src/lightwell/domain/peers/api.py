@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lightwell.access.actions import Action
 from lightwell.access.audit import Outcome, record
 from lightwell.access.commit import ChangeSet, Committer, Event
@@ -9,10 +11,13 @@ from lightwell.access.context import Actor, ActorKind, Context, Tenant
 from lightwell.access.operation import Act, operation
 from lightwell.access.ports import Journal, PolicySource
 from lightwell.domain.peers.model import (
+    Call,
     Peer,
     PeerGoneRow,
     PeerRow,
     Stranger,
+    checked_certificate,
+    checked_days,
     checked_grants,
     checked_host,
     judge,
@@ -46,9 +51,16 @@ class Peers:
         self.clock = clock
 
     async def identify(
-        self, called: str, calling: str, address: str, certificate: str | None = None
+        self,
+        called: str,
+        calling: str,
+        address: str,
+        certificate: str | None = None,
+        *,
+        named: bool = False,
     ) -> Context | Stranger:
-        """Called AE title = tenant; calling title plus address or certificate = actor.
+        """Called AE title = tenant; calling title plus address or certificate = actor. `named`: the
+        association says who it speaks for, which some peers must.
 
         Runs before there is a context. A stranger is recorded with its address (D06, D07).
         """
@@ -57,7 +69,10 @@ class Peers:
             return Stranger.UNKNOWN_CALLED
         peer = await self._book.peer(tenant, calling)
         resolved = await self._resolver.addresses(peer.host) if peer else frozenset[str]()
-        stranger = judge(peer, address, resolved, certificate)
+        holders = frozenset[tuple[int, str]]()
+        if certificate is not None:
+            holders = await self._book.holders(certificate)
+        stranger = judge(peer, tenant.key, Call(address, resolved, certificate, holders, named))
         if stranger is not None or peer is None:
             reason = stranger or Stranger.UNKNOWN_CALLING
             self._record_stranger(tenant, calling, address, reason)
@@ -80,8 +95,9 @@ class Peers:
         peer = await self._book.peer(context.tenant, aet)
         if peer is None or peer.revoked or peer.port == 0:
             return None
-        if context.actor.kind is ActorKind.PEER and context.actor.name != aet:
-            asking = await self._book.peer(context.tenant, context.actor.name)
+        machine = context.actor.machine
+        if machine.kind is ActorKind.PEER and machine.name != aet:
+            asking = await self._book.peer(context.tenant, machine.name)
             if asking is None or asking.sends_to_itself_only:
                 return None
         return peer
@@ -104,6 +120,8 @@ class Peers:
         checked_aet(peer.aet)
         checked_host(peer.host)
         checked_grants(peer.allow)
+        checked_days(peer.days)
+        peer = replace(peer, certificate=checked_certificate(peer.certificate))
         if peer.aet == act.context.tenant.aet:
             raise Conflict("That is our own AE title.", remedy="Give the other machine's title.")
         act.about(subject=peer.aet, detail=" ".join(sorted(peer.grants)))
@@ -139,4 +157,6 @@ def peer_to_json(peer: Peer) -> dict[str, object]:
         "syntaxes": list(peer.syntaxes),
         "certificate": peer.certificate,
         "revoked": peer.revoked,
+        "identity": peer.identity,
+        "days": peer.days,
     }

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from lightwell.access.context import Actor, ActorKind
 from lightwell.kernel.errors import Invalid
@@ -23,6 +24,8 @@ class PeerType(StrEnum):
 
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}(/[0-9]{1,3})?\Z")  # a name, an address, or a network
 
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}\Z")
+
 GRANTABLE = ("echo", "store", "find", "move", "get")
 TYPE_GRANTS = {
     PeerType.MODALITY: frozenset({"echo", "store"}),
@@ -30,11 +33,19 @@ TYPE_GRANTS = {
     PeerType.ARCHIVE: frozenset({"echo"}),
     PeerType.AI: frozenset({"echo"}),
 }
+PLAIN_DAYS: Final = (
+    365  # how far back a machine without a certificate sees, unless it is said otherwise
+)
+MOST_DAYS: Final = 36_500
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One registered application entity. `host` is where it calls from and where we call it."""
+    """One registered application entity. `host` is where it calls from and where we call it.
+
+    `identity`: each association names who it speaks for (PS3.7 D.3.3.7), or is turned away. `days`: it sees
+    what was received within so many days, 0 is however long ago; None is by how it calls (`window`).
+    """
 
     aet: str
     host: str
@@ -50,6 +61,8 @@ class Peer:
     ] = ()  # transfer syntax UIDs it wants, best first; empty: Explicit VR LE
     certificate: str | None = None  # SHA-256 of its client certificate, hex
     revoked: bool = False
+    identity: bool = False
+    days: int | None = None
 
     @property
     def grants(self) -> frozenset[str]:
@@ -66,14 +79,28 @@ class Peer:
         """A workstation without grants of its own; an explicit `move` opens other destinations."""
         return self.type is PeerType.WORKSTATION and not self.allow
 
+    @property
+    def certified(self) -> bool:
+        """Whether it calls with a certificate of its own: `judge` lets it in with no other."""
+        return self.certificate is not None
+
+    @property
+    def window(self) -> int:
+        """Days back that it sees: without a certificate a year, unless it is said otherwise; 0: all."""
+        if self.days is not None:
+            return self.days
+        return 0 if self.certified else PLAIN_DAYS
+
     def actor(self, site_issuer: str | None) -> Actor:
-        """The peer as an actor of the access floor."""
+        """The peer as an actor of the access floor. Without a certificate it is confined to its site."""
         return Actor(
             ActorKind.PEER,
             self.aet,
             grants=self.grants,
             site=self.site,
             issuer=self.issuer or site_issuer,
+            confined=self.site is not None and not self.certified,
+            days=self.window,
         )
 
 
@@ -99,6 +126,7 @@ class Stranger(StrEnum):
     WRONG_ADDRESS = "calling AE title from another address"
     WRONG_CERTIFICATE = "calling AE title with another certificate"
     REVOKED = "peer revoked"
+    NO_IDENTITY = "peer did not say who it speaks for"
 
 
 def checked_host(host: str) -> str:
@@ -118,6 +146,26 @@ def checked_grants(words: frozenset[str]) -> frozenset[str]:
     return words
 
 
+def checked_days(days: int | None) -> int | None:
+    """How far back a peer sees. Raises Invalid."""
+    if days is not None and not 0 <= days <= MOST_DAYS:
+        raise Invalid(f"A peer sees 1 to {MOST_DAYS} days back, or 0: however long ago.")
+    return days
+
+
+def checked_certificate(text: str | None) -> str | None:
+    """A SHA-256 fingerprint in hex, small and without colons. Raises Invalid."""
+    if text is None:
+        return None
+    plain = text.replace(":", "").lower()
+    if not _FINGERPRINT.match(plain):
+        raise Invalid(
+            "A certificate is named by its SHA-256 fingerprint: 64 hexadecimal digits.",
+            remedy="`lightwell certificate issue` prints it; so does openssl x509 -fingerprint -sha256.",
+        )
+    return plain
+
+
 def calls_from(peer: Peer, address: str, resolved: frozenset[str]) -> bool:
     """Whether the connection's address is the peer's: literally, by name, or within its network."""
     try:
@@ -132,17 +180,32 @@ def calls_from(peer: Peer, address: str, resolved: frozenset[str]) -> bool:
         return str(caller) in resolved
 
 
-def judge(
-    peer: Peer | None, address: str, resolved: frozenset[str], certificate: str | None
-) -> Stranger | None:
-    """Let in (None), or why not. A pinned certificate counts more than the address."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An association that is asked for. `resolved`: what the peer's name means now. `holders`: whose
+    certificate it came with, (tenant, title) of each. `named`: it says who it speaks for."""
+
+    address: str
+    resolved: frozenset[str] = frozenset()
+    certificate: str | None = None
+    holders: frozenset[tuple[int, str]] = frozenset()
+    named: bool = False
+
+
+def judge(peer: Peer | None, tenant: int, call: Call) -> Stranger | None:
+    """Let in (None), or why not. A pinned certificate counts more than the address; one that is somebody
+    else's, here or in another tenant, opens nothing."""
     if peer is None:
         return Stranger.UNKNOWN_CALLING
     if peer.revoked:
         return Stranger.REVOKED
-    if peer.certificate is not None:
-        return None if certificate == peer.certificate else Stranger.WRONG_CERTIFICATE
-    return None if calls_from(peer, address, resolved) else Stranger.WRONG_ADDRESS
+    if call.holders and (tenant, peer.aet) not in call.holders:
+        return Stranger.WRONG_CERTIFICATE
+    if peer.certificate is not None and call.certificate != peer.certificate:
+        return Stranger.WRONG_CERTIFICATE
+    if peer.certificate is None and not calls_from(peer, call.address, call.resolved):
+        return Stranger.WRONG_ADDRESS
+    return Stranger.NO_IDENTITY if peer.identity and not call.named else None
 
 
 # --- what the door has seen ------------------------------------------------------------------------

@@ -17,6 +17,10 @@ class PeerBook(Protocol):
     async def peers(self, tenant: Tenant) -> tuple[Peer, ...]:
         """All peers of the tenant, by title."""
 
+    async def holders(self, certificate: str) -> frozenset[tuple[int, str]]:
+        """(tenant, title) of each peer of any tenant that this certificate is, shut out or not: asked
+        before a caller is believed."""
+
     async def site_issuer(self, tenant: Tenant, site: str) -> str | None:
         """The issuer a site gives to IDs that name none."""
 

@@ -18,6 +18,8 @@ from lightwell.domain.people.model import (
     ENROL_LIFE,
     KEY_LIFE,
     LINK_LIFE,
+    CertificateGoneRow,
+    CertificateRow,
     Credentials,
     CredentialsRow,
     Link,
@@ -31,6 +33,7 @@ from lightwell.domain.people.model import (
     ProgramRow,
     Session,
     SessionsEndedRow,
+    checked_fingerprint,
     checked_label,
     checked_life,
     checked_login,
@@ -39,7 +42,7 @@ from lightwell.domain.people.model import (
 )
 from lightwell.domain.people.passwords import new_password, normalised
 from lightwell.domain.people.ports import Hasher, PeopleBook
-from lightwell.domain.people.tokens import TokenKind, digest, new_token
+from lightwell.domain.people.tokens import TokenKind, certificate_digest, digest, new_token
 from lightwell.domain.tenants.model import DEFAULT
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict, Invalid, Missing, Refused
@@ -274,12 +277,49 @@ class People:
     @operation(Action.PEOPLE_KEY_REVOKE)
     async def revoke_key(self, act: Act, program_id: uuid.UUID) -> None:
         """Take a key away: within seconds it opens nothing."""
-        keys = await self._book.programs(act.context.tenant)
+        program = await self._program(act.context, program_id)
+        act.about(subject=program.name)
+        await act.commit((ProgramRevokedRow(program_id, self.clock.now()),))
+
+    @operation(Action.PEOPLE_KEY_LIST)
+    async def certificates(self, act: Act) -> tuple[tuple[uuid.UUID, str], ...]:
+        """(key, SHA-256 fingerprint) of every certificate that a program of the tenant comes with."""
+        return await self._book.certificates(act.context.tenant)
+
+    @operation(Action.PEOPLE_KEY_CREATE)
+    async def bind_certificate(self, act: Act, program_id: uuid.UUID, fingerprint: str) -> Program:
+        """Let a program come with a certificate, besides its key; it ends with the key.
+
+        Raises Missing for a key that is not there or no good any more, Conflict, Invalid.
+        """
+        program = await self._program(act.context, program_id)
+        may_give(act.context, program.roles)
+        named = checked_fingerprint(fingerprint)
+        now = self.clock.now()
+        if program.revoked is not None or now >= program.expires:
+            raise Missing("That key opens nothing any more.", remedy="Make a new one first.")
+        act.about(subject=program.name, detail=f"certificate {named[:16]}")
+        by = str(act.context.actor)
+        row = CertificateRow(certificate_digest(named), named, program_id, by, now)
+        await act.commit((row,))
+        return program
+
+    @operation(Action.PEOPLE_KEY_REVOKE)
+    async def release_certificate(self, act: Act, fingerprint: str) -> None:
+        """No program comes with that certificate any more. Raises Missing, Invalid."""
+        named = checked_fingerprint(fingerprint)
+        there = await self._book.certificates(act.context.tenant)
+        if all(known != named for _, known in there):
+            raise Missing("No program comes with that certificate.")
+        act.about(detail=f"certificate {named[:16]}")
+        await act.commit((CertificateGoneRow(certificate_digest(named)),))
+
+    async def _program(self, context: Context, program_id: uuid.UUID) -> Program:
+        keys = await self._book.programs(context.tenant)
         program = next((key for key in keys if key.program_id == program_id), None)
         if program is None:
             raise Missing("There is no such key.", remedy="`lightwell token list` names them.")
-        act.about(subject=program.name)
-        await act.commit((ProgramRevokedRow(program_id, self.clock.now()),))
+        return program
 
     # --- sessions ------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from lightwell.kernel.errors import Busy, Kind, LightwellError, Refused, Unavailable
+from lightwell.kernel.errors import Busy, Invalid, Kind, LightwellError, Refused, Unavailable
 
 
 class NotSignedIn(LightwellError):
@@ -24,6 +24,13 @@ class NotProved(LightwellError):
 
     def __init__(self, message: str = "Password or code is not right.") -> None:
         super().__init__(message, remedy="Try again, or sign in anew.")
+
+
+class ScopeTooWide(Invalid):
+    """A token was asked for that would do what its key does not."""
+
+    def __init__(self) -> None:
+        super().__init__("The key was not given that scope.", remedy="Ask for less, or for none.")
 
 
 class TooManyTries(Busy):

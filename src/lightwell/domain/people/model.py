@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from lightwell.access.policy import covers
 from lightwell.access.roles import ADMINISTRATORS
 from lightwell.domain.people.glass import Opened, Seal
 from lightwell.domain.people.providers import IdentityProvider
@@ -24,10 +25,12 @@ ENROL_LIFE = timedelta(hours=24)
 CHALLENGE_LIFE = timedelta(minutes=10)
 KEY_LIFE = timedelta(days=90)
 KEY_LONGEST = timedelta(days=366)
+ACCESS_LIFE = timedelta(minutes=15)
 NAME_LIMIT = 100
 ISSUER_LIMIT = 300
 
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}\Z")
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}\Z")
 _SCOPE = re.compile(r"(\w+:){0,2}(\w+|\*)\Z")
 
 
@@ -63,6 +66,26 @@ def checked_scopes(scopes: frozenset[str]) -> frozenset[str]:
             f"{bad[0]!r} is no scope.", remedy="A scope is an action or its beginning: archive:*"
         )
     return scopes
+
+
+def narrowed(given: frozenset[str], asked: frozenset[str]) -> frozenset[str] | None:
+    """The scopes of a token of a key that was given some: those asked for, or the key's own. None when one is
+    wider than the key's. No scopes: for all that its roles may."""
+    if not asked or not given:
+        return asked or given
+    inside = all(any(covers(pattern, scope) for pattern in given) for scope in asked)
+    return asked if inside else None
+
+
+def checked_fingerprint(text: str) -> str:
+    """The SHA-256 of a certificate, in small hexadecimal digits without colons. Raises Invalid."""
+    plain = text.strip().replace(":", "").lower()
+    if not _FINGERPRINT.match(plain):
+        raise Invalid(
+            "A certificate is named by its SHA-256 fingerprint: 64 hexadecimal digits.",
+            remedy="openssl x509 -in FILE -noout -fingerprint -sha256 prints it.",
+        )
+    return plain
 
 
 def checked_life(life: timedelta) -> timedelta:
@@ -402,6 +425,35 @@ class ProgramRevokedRow:
 
     program_id: uuid.UUID
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccessTokenRow:
+    """A program was given a token for its key."""
+
+    digest: bytes = field(repr=False)
+    program_id: uuid.UUID
+    scopes: frozenset[str]
+    created: datetime
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """A certificate that a program comes with from now on. Conflict when it is a program's already."""
+
+    digest: bytes
+    fingerprint: str
+    program_id: uuid.UUID
+    made_by: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateGoneRow:
+    """A certificate that no program comes with any more."""
+
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,10 +36,12 @@ from lightwell.domain.people.throttling import (
     ADDRESS_DELAYS,
     PAIR_DELAYS,
     START_DELAYS,
+    TOKEN_DELAYS,
     WINDOW_SECONDS,
     address_key,
     pair_key,
     start_key,
+    token_key,
 )
 from lightwell.domain.people.tokens import TokenKind, digest, is_token, new_token
 from lightwell.kernel.clock import Clock
@@ -54,6 +56,7 @@ class Visitor:
     tenant: Tenant
     origin: str
     agent: str = ""
+    channel: str = "console"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,10 @@ class Opening:
         """Count that somebody is sent to a provider; apart from tries, so that a provider that is away
         shuts nobody's password out. Raises TooManyTries."""
         await self._count(who, [(start_key(who.origin), START_DELAYS)])
+
+    async def issued(self, who: Visitor, program_id: uuid.UUID) -> None:
+        """Count that a program is given a token: each is a row. Raises TooManyTries."""
+        await self._count(who, [(token_key(program_id), TOKEN_DELAYS)])
 
     async def _count(self, who: Visitor, counted: list[tuple[bytes, tuple[float, ...]]]) -> None:
         now = self._clock.now()
@@ -223,7 +230,7 @@ class Opening:
     ) -> AuditRecord:
         """The record of something that came with signing in."""
         actor = Actor(ActorKind.PERSON if name else ActorKind.WEB, name or "unknown")
-        context = Context(who.tenant, actor, channel="console", origin=who.origin)
+        context = Context(who.tenant, actor, channel=who.channel, origin=who.origin)
         return record(context, action, outcome, now, subject=name, detail=detail)
 
     def note_refused(self, who: Visitor, name: str, detail: str = "not signed in") -> None:

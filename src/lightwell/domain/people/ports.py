@@ -69,6 +69,9 @@ class PeopleBook(Protocol):
     async def bearer(self, digest: bytes) -> Bearer | None:
         """What stands behind a token, of whichever tenant; with what it has opened."""
 
+    async def certificates(self, tenant: Tenant) -> tuple[tuple[uuid.UUID, str], ...]:
+        """(program, fingerprint) of every certificate that a program comes with."""
+
     async def standing(self, bearer: Bearer) -> Bearer | None:
         """The same session or program as it is now, whatever its token is meanwhile."""
 
@@ -214,6 +217,15 @@ class Finding:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """Somebody of whom a token said who they are that came by itself, and until when it says so."""
+
+    provider: IdentityProvider
+    proven: Proven
+    until: datetime
+
+
 class OpenId(Protocol):
     """OpenID Connect Core 1.0 as relying party: authorization code with PKCE.
 
@@ -228,6 +240,9 @@ class OpenId(Protocol):
         self, provider: IdentityProvider, secret: str | None, inbound: Inbound
     ) -> Proven:
         """Who it is: the code exchanged, the ID token checked, what it leaves out asked for."""
+
+    async def vouched(self, providers: tuple[IdentityProvider, ...], token: str) -> Vouched:
+        """Who a signed token is of, that one of these providers gave for us to somebody else."""
 
     async def examine(self, provider: IdentityProvider, secret: str | None) -> tuple[Finding, ...]:
         """Look at each part of the connection in turn, until one fails. Never raises for what it finds."""

@@ -65,6 +65,7 @@ from lightwell.domain.people.ports import (
 )
 from lightwell.domain.people.tokens import (
     TokenKind,
+    certificate_digest,
     digest,
     is_token,
     new_recovery_codes,
@@ -137,9 +138,15 @@ class SignIn:
 
     async def recognise(self, token: str) -> Bearer | None:
         """Who holds a token, if it is good now. Answers from memory for two seconds at most."""
-        if not is_token(token, TokenKind.SESSION, TokenKind.KEY):
+        if not is_token(token, TokenKind.SESSION, TokenKind.KEY, TokenKind.ACCESS):
             return None
-        key = digest(token)
+        return await self._recognised(digest(token))
+
+    async def recognise_certificate(self, fingerprint: str) -> Bearer | None:
+        """Which program comes with a certificate that a proxy has verified, if it is good now."""
+        return await self._recognised(certificate_digest(fingerprint))
+
+    async def _recognised(self, key: bytes) -> Bearer | None:
         now = self.clock.monotonic()
         known = self._known.get(key)
         if known is not None and now - known[0] < REMEMBER_SECONDS:
@@ -230,7 +237,9 @@ class SignIn:
         return (
             now is not None
             and judge(now, self.clock.now()) is None
-            and (now.roles, now.scopes) == (bearer.roles, bearer.scopes)
+            and now.roles == bearer.roles
+            # What a short-lived token may do is less than its key may, and neither ever changes.
+            and (bearer.kind is BearerKind.PROGRAM or now.scopes == bearer.scopes)
             and {o.opening_id for o in bearer.opened} <= {o.opening_id for o in self._open_now(now)}
         )
 

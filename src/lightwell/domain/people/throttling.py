@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import uuid
 from typing import Final
 
 WINDOW_SECONDS: Final = 900.0  # after the first try: counted from the beginning
@@ -16,6 +17,11 @@ WINDOW_SECONDS: Final = 900.0  # after the first try: counted from the beginning
 PAIR_DELAYS: Final = (*(0.0,) * 4, *(float(2**n) for n in range(10)), 900.0)
 ADDRESS_DELAYS: Final = (*(0.0,) * 49, 900.0)
 START_DELAYS: Final = (*(0.0,) * 599, 60.0)  # being sent to an identity provider: a row, no guess
+
+TOKEN_DELAYS: Final = (
+    *(0.0,) * 599,
+    60.0,
+)  # tokens of one key: each is a row, and lasts for minutes
 
 
 def delay_after(tries: int, delays: tuple[float, ...]) -> float:
@@ -49,3 +55,8 @@ def address_key(address: str) -> bytes:
 def start_key(address: str) -> bytes:
     """Key of an address from which somebody was sent to an identity provider."""
     return hashlib.sha256(f"start\0{place(address)}".encode()).digest()
+
+
+def token_key(program_id: uuid.UUID) -> bytes:
+    """Key of a program that asks for tokens."""
+    return hashlib.sha256(f"token\0{program_id}".encode()).digest()

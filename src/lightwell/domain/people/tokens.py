@@ -15,9 +15,10 @@ class TokenKind(StrEnum):
     KEY = "lwk_"
     LINK = "lwl_"
     CHALLENGE = "lwc_"
+    ACCESS = "lwt_"  # what a program was given for its key, for some minutes
 
 
-_TOKEN = re.compile(r"lw[sklc]_[A-Za-z0-9_-]{43}\Z")
+_TOKEN = re.compile(r"lw[sklct]_[A-Za-z0-9_-]{43}\Z")
 _RECOVERY_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that looks like something else
 RECOVERY_CODES = 10
 RECOVERY_LENGTH = 16  # of 31 signs: 79 bits
@@ -36,6 +37,11 @@ def is_token(text: str, *kinds: TokenKind) -> bool:
 def digest(text: str) -> bytes:
     """What is kept of a token. It has 256 bits of its own: no salt, no slow hash is needed."""
     return hashlib.sha256(text.encode()).digest()
+
+
+def certificate_digest(fingerprint: str) -> bytes:
+    """What a certificate is found by, as a token is by its digest; no text is both."""
+    return hashlib.sha256(f"certificate:{fingerprint}".encode()).digest()
 
 
 def new_recovery_codes() -> tuple[str, ...]:

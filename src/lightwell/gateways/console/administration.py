@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lightwell.access.actions import Action
 from lightwell.domain.peers.api import Peers
-from lightwell.domain.peers.model import GRANTABLE, Peer, PeerType
+from lightwell.domain.peers.model import GRANTABLE, MOST_DAYS, Peer, PeerType
 from lightwell.domain.peers.probe_api import PeerProbes
 from lightwell.domain.people.api import People
 from lightwell.domain.people.policy_api import Policies
@@ -144,6 +144,8 @@ class PeerBody(_Asked):
     syntaxes: Annotated[list[Word], Field(max_length=64)] = []
     certificate: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     revoked: bool = False
+    identity: bool = False
+    days: int | None = Field(default=None, ge=0, le=MOST_DAYS)
     replace: bool = False
 
 

@@ -136,6 +136,8 @@ class PeerView(BaseModel):
     syntaxes: list[str]
     certificate: str | None
     revoked: bool
+    identity: bool
+    days: int | None
     callable: bool
 
 
@@ -287,6 +289,8 @@ def peer_view(peer: Peer) -> PeerView:
         syntaxes=list(peer.syntaxes),
         certificate=peer.certificate,
         revoked=peer.revoked,
+        identity=peer.identity,
+        days=peer.days,
         callable=peer.callable,
     )
 

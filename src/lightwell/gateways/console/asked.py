@@ -34,6 +34,7 @@ ASKED: Final[Mapping[str, Action | Open]] = MappingProxyType(
         "GET /api/v1/sign-in/provider/{name}": Open.PUBLIC,
         "GET /api/v1/sign-in/provider/{name}/callback": Open.PUBLIC,
         "POST /api/v1/sign-out": Open.PUBLIC,
+        "POST /api/v1/token": Open.PUBLIC,
         "GET /api/v1/prove": Action.PEOPLE_SELF_READ,
         "POST /api/v1/prove/password": Action.PEOPLE_SESSION_PROVE,
         "POST /api/v1/prove/passkey-options": Action.PEOPLE_SESSION_PROVE,

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from lightwell.access.audit import clean
 from lightwell.access.context import Context
 from lightwell.domain.peers.model import Stranger
+from lightwell.domain.people.machine_api import Named
 from lightwell.gateways.dimse import commitment, query, retrieval, storage, verification
 from lightwell.gateways.dimse.connection import Connection, Ended, Ending
 from lightwell.gateways.dimse.counters import Counters
 from lightwell.gateways.dimse.exchange import Exchange, Rooms, Session
+from lightwell.gateways.dimse.naming import Turned, speak
 from lightwell.gateways.dimse.places import NoSlot, Slots
+from lightwell.gateways.dimse.query_pace import QueryPace
 from lightwell.kernel.crashpoints import reach
 from lightwell.kernel.errors import LightwellError
 from lightwell.wire.dimse.commands import CommandField
@@ -30,7 +32,7 @@ from lightwell.wire.dimse.events import (
 )
 from lightwell.wire.dimse.items import ExtendedNegotiation
 from lightwell.wire.dimse.negotiation import Policy, negotiate
-from lightwell.wire.dimse.pdu import AssociateRJ, AssociateRQ, Rejection
+from lightwell.wire.dimse.pdu import AssociateRQ, Rejection
 from lightwell.wire.dimse.status import UNRECOGNIZED_OPERATION
 
 log = logging.getLogger("lightwell.dimse")
@@ -63,14 +65,6 @@ POLICY: Final = Policy(
 """What every peer may negotiate. What it may *do* is policy's answer to each request (0124H)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turned:
-    """An association that is turned away: the answer, and why in words."""
-
-    answer: AssociateRJ
-    why: str
-
-
 class AssociationService:
     """Serves associations; one for all threads of a process."""
 
@@ -78,6 +72,7 @@ class AssociationService:
         self._rooms = rooms
         self._slots = slots
         self._counters = counters
+        self._pace = QueryPace(rooms.limits.plain_queries)
         self.closing = False
         """Whether new associations are turned away because the server stops."""
 
@@ -101,15 +96,33 @@ class AssociationService:
                 connection.close()
                 return
             actor = self._identify(request, address, certificate)
+            named: Named | None = None
+            identity = request.user_information.user_identity
+            if identity is not None and not isinstance(actor, Turned):
+                spoken = speak(self._rooms, actor, identity)
+                if isinstance(spoken, Turned):
+                    actor = spoken
+                else:
+                    actor, named = spoken
             if isinstance(actor, Turned):
                 self._reject(connection, request, address, actor)
                 return
             counters = self._counters.of(request.called_ae, request.calling_ae)
             try:
-                with self._slots.taken(actor.tenant.key, actor.actor.name):
+                with self._slots.taken(actor.tenant.key, actor.actor.machine.name):
                     on_accepted()
+                    session = Session(
+                        connection,
+                        self._rooms,
+                        actor,
+                        request,
+                        counters,
+                        self._pace,
+                        named=named,
+                        plain=certificate is None,
+                    )
                     try:
-                        self._converse(Session(connection, self._rooms, actor, request, counters))
+                        self._converse(session)
                     finally:
                         on_over()
             except NoSlot:
@@ -146,7 +159,11 @@ class AssociationService:
         try:
             caller = self._rooms.ask(
                 self._rooms.peers.identify(
-                    request.called_ae, request.calling_ae, address, certificate
+                    request.called_ae,
+                    request.calling_ae,
+                    address,
+                    certificate,
+                    named=request.user_information.user_identity is not None,
                 ),
                 self._rooms.limits.request,
             )
@@ -157,6 +174,8 @@ class AssociationService:
             return caller
         if caller is Stranger.UNKNOWN_CALLED:
             return Turned(Rejection.CALLED_AE_NOT_RECOGNIZED, caller)
+        if caller is Stranger.NO_IDENTITY:
+            return Turned(Rejection.NO_REASON, caller)
         return Turned(Rejection.CALLING_AE_NOT_RECOGNIZED, caller)
 
     def _reject(
@@ -186,12 +205,18 @@ class AssociationService:
             roles=answer.roles,
             extended=answer.extended,
             async_operations=answer.async_operations,
+            user_identity_response=_identity_response(request),
         )
         connection.flush()
         connection.enlarge_buffer(connection.limits.receive_buffer)
         reach("k0")
         session.counters.add(associations=1)
-        log.info("association: %s from %s", clean(request.calling_ae), session.actor.origin)
+        log.info(
+            "association: %s from %s%s",
+            clean(request.calling_ae),
+            session.actor.origin,
+            f" for {clean(str(session.actor.actor))}" if session.named else "",
+        )
         while (event := connection.next_command()) is not None:
             self._dispatch(session, event)
         self._counters.add(released=1)
@@ -209,6 +234,7 @@ class AssociationService:
             exchange.answer(UNRECOGNIZED_OPERATION)
             return
         try:
+            session.still_named(new_request=True)
             service(exchange)
         except Ended:
             raise
@@ -227,6 +253,13 @@ class AssociationService:
             connection.close(wait_for_peer=False)
         else:
             connection.abort()
+
+
+def _identity_response(request: AssociateRQ) -> bytes | None:
+    """What to say to a user identity that was proved, where an answer was asked for: no more than that it
+    was (PS3.7 D.3.3.7.2; a key or JWT has nothing to answer with)."""
+    identity = request.user_information.user_identity
+    return b"" if identity is not None and identity.response_requested else None
 
 
 def log_bug(error: BaseException, doing: str) -> None:

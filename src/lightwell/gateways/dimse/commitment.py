@@ -67,7 +67,7 @@ def serve(exchange: Exchange) -> None:
             raw, exchange.context.transfer_syntax, exchange.connection.limits.commitment_references
         )
         rooms, actor = exchange.rooms, exchange.actor
-        if rooms.ask(rooms.peers.destination(actor, actor.actor.name)) is None:
+        if rooms.ask(rooms.peers.destination(actor, actor.actor.machine.name)) is None:
             exchange.answer(PROCESSING_FAILURE, ErrorComment="no address to report back to")
             return
         called = exchange.session.request.called_ae
@@ -78,7 +78,7 @@ def serve(exchange: Exchange) -> None:
     if not fresh:
         exchange.answer(DUPLICATE_TRANSACTION_UID, ErrorComment="this transaction UID was used")
         return
-    log.info("commitment of %d instances asked for by %s", len(items), actor.actor.name)
+    log.info("commitment of %d instances asked for by %s", len(items), actor.actor.machine.name)
     exchange.session.counters.add(commitments_requested=1)
     exchange.answer(SUCCESS)
 

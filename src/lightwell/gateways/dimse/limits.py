@@ -44,6 +44,8 @@ class DimseLimits:
     find_rows: int = 10_000
     find_page: int = 500
     commitment_references: int = 100_000
+    plain_queries: int = 600
+    """C-FINDs a minute of one machine that comes without TLS."""
 
     connect: float = 10.0
     response: float = 300.0

@@ -93,7 +93,12 @@ def serve(exchange: Exchange) -> None:
     if model not in MODELS or command.AffectedSOPClassUID != model:
         exchange.answer(SOP_CLASS_NOT_SUPPORTED)
         return
-    exchange.session.counters.add(queries=1)
+    session = exchange.session
+    session.counters.add(queries=1)
+    machine = session.actor.actor.machine.name
+    if session.plain and not session.pace.takes(session.actor.tenant.key, machine):
+        exchange.answer(OUT_OF_RESOURCES, ErrorComment="too many queries a minute: wait a little")
+        return
     try:
         raw = exchange.data_set(exchange.connection.limits.identifier)
         identifier = read_identifier(raw, exchange.context.transfer_syntax, MODELS[model])
@@ -123,6 +128,7 @@ def _search(exchange: Exchange, identifier: Identifier, options: Options) -> Ite
     cursor: str | None = None
     size = min(_FIRST_PAGE, exchange.connection.limits.find_page)
     while True:
+        exchange.session.still_named()
         query = _query(identifier, options, size, cursor)
         page = exchange.rooms.ask(exchange.rooms.archive.find(exchange.actor, query))
         yield from page.items

@@ -100,7 +100,7 @@ def serve_move(exchange: Exchange) -> None:
     if peer is None:
         log.warning(
             "C-MOVE by %s to %s refused: no such destination",
-            exchange.actor.actor.name,
+            exchange.actor.actor.machine.name,
             clean(exchange.command.MoveDestination),
         )
         exchange.answer(MOVE_DESTINATION_UNKNOWN)

@@ -97,6 +97,7 @@ def _receive(exchange: Exchange) -> Verdict:
     try:
         for view in exchange.connection.fragments():
             writer.write(view)
+        exchange.session.still_named()  # receiving may have taken long
     except BaseException:
         writer.discard()
         raise

@@ -105,6 +105,7 @@ class SubOperations:
     def run(self, courier: Courier) -> None:
         """Deliver every object in turn, and send the final response."""
         for number, one in enumerate(self.chosen):
+            self._exchange.session.still_named()
             courier.prepare(self.chosen[number : number + AHEAD])
             if self._exchange.is_cancelled():
                 self._finish(CANCEL, NumberOfRemainingSuboperations=self._remaining)

@@ -100,7 +100,7 @@ class Door:
         found = self._table.find(scope["method"], path)
         public = isinstance(found, Matched) and found.route.public
         caller = None
-        if path.startswith(self._public_paths):
+        if self._answers_to_anybody(path):
             await self._inside(scope, receive, send, prefix, path, name, None)
             return
         # Before anything is said of an address: whoever is not recognised learns of none.
@@ -124,6 +124,10 @@ class Door:
             raise HttpProblem(404, "There is nothing at this address.")
         else:
             await self._file(scope, send, path)
+
+    def _answers_to_anybody(self, path: str) -> bool:
+        """Whether an address is one of the public ones or below it; not one that merely begins so."""
+        return any(path == one or path.startswith(f"{one}/") for one in self._public_paths)
 
     async def _tenant_of(self, name: str | None, caller: Caller | None) -> Tenant:
         """The tenant of an address. Raises Missing alike where it is not there and not the caller's.
@@ -151,7 +155,7 @@ class Door:
         """Hand over to the framework application, with the tenant found and its prefix taken off."""
         _check_length(scope)
         tenant: Tenant | None
-        if path.startswith(self._public_paths):
+        if self._answers_to_anybody(path):
             # Nobody is known yet: a tenant that is not there must not be told from one that is.
             try:
                 tenant = await self._tenant_of(name, None)

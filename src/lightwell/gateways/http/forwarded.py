@@ -3,11 +3,18 @@
 `X-Forwarded-For` and `X-Forwarded-Proto` are what anybody can write: they count only when the connection
 comes from an address that the operator named, and then only their last word that is no proxy of ours. From
 anybody else they are taken off, so that nothing further in can believe them.
+
+The same is true of `Client-Cert` (RFC 9440), in which a proxy that asks for client certificates hands on the
+one it has verified. Whoever stands further in knows it by `CERTIFICATE` of the scope, never by a header.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import ipaddress
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
@@ -19,9 +26,25 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _FOR: Final = b"x-forwarded-for"
 _PROTO: Final = b"x-forwarded-proto"
+_CERTIFICATE: Final = b"client-cert"
+_CERTIFICATE_LIMIT: Final = 32 * 1024
+_BYTES: Final = re.compile(rb":([A-Za-z0-9+/]*={0,2}):\Z")  # a byte sequence of RFC 8941 3.3.5
 _SAID_BY_PROXIES: Final = frozenset(
-    {_FOR, _PROTO, b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"forwarded"}
+    {
+        _CERTIFICATE,
+        b"client-cert-chain",
+        _FOR,
+        _PROTO,
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-real-ip",
+        b"forwarded",
+    }
 )
+
+
+CERTIFICATE: Final = "lightwell.certificate"
+"""In the scope: SHA-256 of the client's certificate, hex, as our proxy says; '' for one that is none."""
 
 
 def parse_proxies(text: str) -> tuple[Network, ...]:
@@ -75,6 +98,16 @@ def _client(words: list[str], proxies: tuple[Network, ...]) -> str:
     return ""
 
 
+def _fingerprint(said: list[bytes]) -> str:
+    """SHA-256 of the certificate (DER) in a header, hex; '' when it is none, or several."""
+    match = _BYTES.match(said[0]) if len(said) == 1 and len(said[0]) <= _CERTIFICATE_LIMIT else None
+    try:
+        certificate = base64.b64decode(match[1], validate=True) if match else b""
+    except binascii.Error:
+        return ""
+    return hashlib.sha256(certificate).hexdigest() if certificate else ""
+
+
 def as_forwarded(scope: Scope, proxies: tuple[Network, ...]) -> Scope:
     """The scope as it is on the browser's side."""
     headers: list[tuple[bytes, bytes]] = list(scope["headers"])
@@ -88,6 +121,9 @@ def as_forwarded(scope: Scope, proxies: tuple[Network, ...]) -> Scope:
         changed["scheme"] = scheme[0].lower()
     # A proxy that does not say who asks must not lend them its own place: then nobody knows where they are.
     changed["client"] = (_client(_words(headers, _FOR), proxies), 0)
+    said = [value for name, value in headers if name.lower() == _CERTIFICATE]
+    if said and said != [b"::"]:  # what a proxy writes where the client came without one
+        changed[CERTIFICATE] = _fingerprint(said)
     return changed
 
 

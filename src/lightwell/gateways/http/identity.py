@@ -16,6 +16,7 @@ from lightwell.domain.people.model import Bearer
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
 from lightwell.gateways.http.asgi import Header, Scope
+from lightwell.gateways.http.forwarded import CERTIFICATE
 from lightwell.gateways.http.problems import HttpProblem
 
 SECURE_COOKIE: Final = "__Host-lightwell"  # RFC 6265bis 4.1.3.2: Secure, Path=/, no Domain
@@ -154,6 +155,8 @@ class Identity:
     async def caller(self, scope: Scope) -> Caller:
         """Who makes the request. Raises HttpProblem 401, 403."""
         given = presented(scope, secure=self.secure(scope))
+        if given is None and CERTIFICATE in scope:
+            return await self._certified(scope[CERTIFICATE])
         if given is None:
             raise not_recognised()
         bearer = await self._sign_in.recognise(given.token)
@@ -163,6 +166,14 @@ class Identity:
         if given.cookie and scope["method"] not in HARMLESS and not same_origin(scope):
             raise HttpProblem(403, "A page of another site asked for this.")
         return Caller(bearer, home, given.token, self._sign_in)
+
+    async def _certified(self, fingerprint: str) -> Caller:
+        """The program whose certificate a proxy has verified. Raises HttpProblem 401."""
+        bearer = await self._sign_in.recognise_certificate(fingerprint) if fingerprint else None
+        home = await self._home(bearer) if bearer is not None else None
+        if bearer is None or home is None:
+            raise not_recognised()
+        return Caller(bearer, home, "", self._sign_in)
 
     async def _home(self, bearer: Bearer) -> Tenant | None:
         return next((t for t in await self._tenants.everyone() if t.key == bearer.tenant), None)

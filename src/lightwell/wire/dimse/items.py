@@ -213,7 +213,8 @@ def _encode_identity(identity: UserIdentity) -> bytes:
 def decode_user_information(body: bytes) -> UserInformation:
     """Parse the body of item 50H.
 
-    Of a sub-item that may come once, the last one counts. A missing maximum length is read as 0
+    Of a sub-item that may come once, the last one counts; a second user identity is refused, for it would
+    be open who is meant. A missing maximum length is read as 0
     (no limit), a missing implementation class as empty. Raises PDUError.
     """
     max_length, class_uid, version = 0, "", ""
@@ -241,6 +242,8 @@ def decode_user_information(body: bytes) -> UserInformation:
         elif kind == 0x57:
             common.append(_decode_common(value))
         elif kind == 0x58:
+            if identity is not None:
+                raise PDUError("a user identity is given twice")
             identity = _decode_identity(value)
         elif kind == 0x59:
             identity_response, _end = _counted(value, 0, "server response")
@@ -285,5 +288,7 @@ def _decode_identity(value: bytes) -> UserIdentity:
     if len(value) < 2:
         raise PDUError("a user identity is cut short")
     primary, position = _counted(value, 2, "primary field")
-    secondary, _end = _counted(value, position, "secondary field")
+    secondary, end = _counted(value, position, "secondary field")
+    if end != len(value):
+        raise PDUError("a user identity has more than its two fields")
     return UserIdentity(value[0], bool(value[1]), primary, secondary)

@@ -7,7 +7,17 @@ import pytest
 from lightwell.access.actions import Action
 from lightwell.access.context import Context, Tenant
 from lightwell.access.policy import Denial, Rules, decide
-from lightwell.domain.peers.model import Peer, PeerType, Stranger, checked_grants, judge
+from lightwell.domain.peers.model import (
+    PLAIN_DAYS,
+    Call,
+    Peer,
+    PeerType,
+    Stranger,
+    checked_certificate,
+    checked_days,
+    checked_grants,
+    judge,
+)
 from lightwell.kernel.errors import Invalid
 
 PEER = Peer("CT1", "192.0.2.7", 104)
@@ -51,7 +61,98 @@ def test_d07_title_and_place(
     certificate: str | None,
     expected: Stranger | None,
 ) -> None:
-    assert judge(peer, address, resolved, certificate) is expected
+    assert judge(peer, TENANT.key, Call(address, resolved, certificate)) is expected
+
+
+CERTIFIED = Peer("CT1", "192.0.2.7", 104, certificate="aa")
+
+
+@pytest.mark.parametrize(
+    ("peer", "holders", "expected"),
+    [
+        (CERTIFIED, {(1, "CT1")}, None),
+        (CERTIFIED, {(1, "CT1"), (1, "CT2")}, None),  # one machine under two titles
+        (CERTIFIED, {(1, "CT2")}, Stranger.WRONG_CERTIFICATE),
+        (CERTIFIED, {(2, "CT1")}, Stranger.WRONG_CERTIFICATE),  # another tenant's
+        (
+            PEER,
+            {(1, "CT2")},
+            Stranger.WRONG_CERTIFICATE,
+        ),  # right address, somebody else's certificate
+        (PEER, set(), None),
+    ],
+)
+def test_d07_a_certificate_speaks_for_its_own_title_and_tenant(
+    peer: Peer, holders: set[tuple[int, str]], expected: Stranger | None
+) -> None:
+    call = Call("192.0.2.7", NOBODY, "aa", frozenset(holders))
+    assert judge(peer, TENANT.key, call) is expected
+
+
+@pytest.mark.parametrize(
+    ("identity", "named", "expected"),
+    [
+        (False, False, None),
+        (False, True, None),
+        (True, True, None),
+        (True, False, Stranger.NO_IDENTITY),
+    ],
+)
+def test_d27_a_peer_that_must_say_who_it_speaks_for(
+    identity: bool, named: bool, expected: Stranger | None
+) -> None:
+    peer = Peer("CT1", "192.0.2.7", 104, identity=identity)
+    assert judge(peer, TENANT.key, Call("192.0.2.7", named=named)) is expected
+
+
+@pytest.mark.parametrize(
+    ("peer", "confined", "days"),
+    [
+        (Peer("X", "192.0.2.1", 1), False, PLAIN_DAYS),
+        (Peer("X", "192.0.2.1", 1, site="North"), True, PLAIN_DAYS),
+        (Peer("X", "192.0.2.1", 1, site="North", days=30), True, 30),
+        (Peer("X", "192.0.2.1", 1, days=0), False, 0),
+        (Peer("X", "192.0.2.1", 1, site="North", certificate="aa"), False, 0),
+        (Peer("X", "192.0.2.1", 1, certificate="aa", days=7), False, 7),
+        (Peer("X", "192.0.2.1", 1, allow=frozenset({"find"}), site="North"), True, PLAIN_DAYS),
+    ],
+)
+def test_how_far_a_machine_sees(peer: Peer, confined: bool, days: int) -> None:
+    """Plain: its site, and a year back. With a certificate: what its grants say (clinical 11)."""
+    actor = peer.actor(None)
+    assert (actor.confined, actor.days) == (confined, days)
+
+
+# What each type may, on its own and by explicit grant: e(cho), s(tore), c(ommitment), f(ind), r(etrieve).
+OPERATIONS = {
+    "e": Action.PEERS_PEER_ECHO,
+    "s": Action.ARCHIVE_INSTANCE_STORE,
+    "c": Action.ARCHIVE_COMMITMENT_REQUEST,
+    "f": Action.ARCHIVE_STUDY_QUERY,
+    "r": Action.ARCHIVE_INSTANCE_RETRIEVE,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "allow", "may"),
+    [
+        (PeerType.MODALITY, (), "esc"),
+        (PeerType.WORKSTATION, (), "escfr"),
+        (PeerType.ARCHIVE, (), "e"),
+        (PeerType.AI, (), "e"),
+        (PeerType.MODALITY, ("find",), "ef"),
+        (PeerType.WORKSTATION, ("echo",), "e"),
+        (PeerType.ARCHIVE, ("store", "find", "move"), "escfr"),
+        (PeerType.AI, ("get",), "er"),
+        (PeerType.AI, ("find", "store"), "escf"),
+    ],
+)
+def test_what_a_type_may_is_a_table(kind: PeerType, allow: tuple[str, ...], may: str) -> None:
+    asking = context(Peer("X", "192.0.2.1", 1, kind, frozenset(allow)))
+    allowed = {letter for letter, action in OPERATIONS.items() if decide(asking, action).allowed}
+    assert allowed == set(may)
+    for action in set(Action) - set(OPERATIONS.values()):
+        assert not decide(asking, action).allowed, action  # nothing beside what DICOM has
 
 
 @pytest.mark.parametrize(
@@ -111,3 +212,14 @@ def test_a_workstation_sends_to_itself_unless_it_was_granted_more(
 ) -> None:
     peer = Peer("SCREEN", "127.0.0.1", 104, type_, allow)
     assert peer.sends_to_itself_only is itself_only
+
+
+def test_a_fingerprint_is_taken_as_tools_print_it() -> None:
+    assert checked_certificate(None) is None
+    assert checked_certificate(":".join(["AB"] * 32)) == "ab" * 32
+    for wrong in ("", "ab", "g" * 64, "ab" * 33):
+        with pytest.raises(Invalid, match="fingerprint"):
+            checked_certificate(wrong)
+    for days in (-1, 36_501):
+        with pytest.raises(Invalid, match="days back"):
+            checked_days(days)

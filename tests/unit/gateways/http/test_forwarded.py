@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 import pytest
 
-from lightwell.gateways.http.forwarded import as_forwarded, parse_proxies
+from lightwell.gateways.http.forwarded import CERTIFICATE, as_forwarded, parse_proxies
 from lightwell.kernel.errors import Invalid
 
 PROXIES = parse_proxies("127.0.0.1, 10.1.2.0/28, fd00::/64")
@@ -85,3 +87,46 @@ def test_without_a_client_nobody_is_believed() -> None:
 def test_names_and_nonsense_are_refused(text: str) -> None:
     with pytest.raises(Invalid, match="names no addresses"):
         parse_proxies(text)
+
+
+# --- client certificates (RFC 9440) ------------------------------------------------------------------
+
+DER = b"a certificate"
+FINGERPRINT = hashlib.sha256(DER).hexdigest()
+SAID = b":" + base64.b64encode(DER) + b":"
+
+
+def certificate(client: str, *values: bytes) -> str | None:
+    found = as_forwarded(scope(client, *((b"Client-Cert", value) for value in values)), PROXIES)
+    assert found["headers"] == []  # nobody further in can read it there
+    return found.get(CERTIFICATE)
+
+
+def test_a_certificate_counts_when_a_proxy_of_ours_hands_it_on() -> None:
+    assert certificate("127.0.0.1", SAID) == FINGERPRINT
+    assert certificate("127.0.0.1") is None
+    assert certificate("127.0.0.1", b"::") is None  # the client came without one
+
+
+@pytest.mark.parametrize("client", ["10.1.2.16", "192.0.2.1", "::1", "unix", ""])
+def test_from_anybody_else_it_is_nothing(client: str) -> None:
+    assert certificate(client, SAID) is None
+    assert certificate(client, b"nonsense") is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (b"",),
+        (b":",),
+        (base64.b64encode(DER),),
+        (b":!!:",),
+        (b":YQ=:",),
+        (FINGERPRINT.encode(),),
+        (SAID, SAID),
+        (SAID + b", " + SAID,),
+        (b":" + b"A" * 40_000 + b":",),
+    ],
+)
+def test_one_that_is_none_or_several_is_nobody(values: tuple[bytes, ...]) -> None:
+    assert certificate("127.0.0.1", *values) == ""

@@ -35,6 +35,8 @@ const NEW: PeerBody = {
   syntaxes: [],
   certificate: null,
   revoked: false,
+  identity: false,
+  days: null,
   replace: false,
 };
 const bodyOf = ({ callable: _callable, may: _may, ...peer }: Peer): PeerBody => ({ ...peer, replace: true });
@@ -48,6 +50,7 @@ interface EditProps extends SectionProps {
 function EditPeer({ tenant, begin, page, onDone }: EditProps): ReactElement {
   const [peer, setPeer] = useState(begin);
   const [port, setPort] = useState(String(begin.port));
+  const [days, setDays] = useState(begin.days === null ? '' : String(begin.days));
   const [syntaxes, setSyntaxes] = useState(begin.syntaxes.join(' '));
   const [own, setOwn] = useState(begin.allow.length > 0);
   const { busy, failure, run } = useAttempt();
@@ -55,7 +58,13 @@ function EditPeer({ tenant, begin, page, onDone }: EditProps): ReactElement {
   const optional = (value: string): string | null => value.trim() || null;
   const byType = page?.types.get(peer.type) ?? [];
   const number = Number(port);
-  const sound = Number.isInteger(number) && number >= 0 && number <= 65535 && port.trim() !== '';
+  const back = days.trim() === '' ? null : Number(days);
+  const sound =
+    Number.isInteger(number) &&
+    number >= 0 &&
+    number <= 65535 &&
+    port.trim() !== '' &&
+    (back === null || (Number.isInteger(back) && back >= 0 && back <= 36_500));
   const submit = (): void =>
     run(async () => {
       const certificate = peer.certificate ? fingerprint(peer.certificate) : null;
@@ -68,6 +77,7 @@ function EditPeer({ tenant, begin, page, onDone }: EditProps): ReactElement {
         allow: own ? ['echo', ...peer.allow.filter((grant) => grant !== 'echo')] : [],
         syntaxes: wordsOf(syntaxes),
         certificate,
+        days: back,
       });
       onDone(true);
     });
@@ -99,13 +109,24 @@ function EditPeer({ tenant, begin, page, onDone }: EditProps): ReactElement {
       <details className="admin-more">
         <summary>More: site, patient IDs, character set, TLS certificate</summary>
         <div className="admin-fields">
-          <Field label="Site" value={peer.site ?? ''} onChange={(site) => set({ site: optional(site) })} optional most={64} />
+          <Field label="Site" hint="Without a certificate it sees studies of this Institution Name only." value={peer.site ?? ''} onChange={(site) => set({ site: optional(site) })} optional most={64} />
           <Field label="Issuer of its patient IDs" hint="When its objects name none." value={peer.issuer ?? ''} onChange={(issuer) => set({ issuer: optional(issuer) })} optional most={64} />
           <Field label="Character set" hint="When its objects name none: ISO_IR 100" value={peer.charset ?? ''} onChange={(charset) => set({ charset: optional(charset) })} optional mono most={64} />
           <Field label="Time zone" hint="Europe/Berlin" value={peer.zone ?? ''} onChange={(zone) => set({ zone: optional(zone) })} optional mono most={64} />
           <Field label="Transfer syntaxes it wants" hint="UIDs, best first." value={syntaxes} onChange={setSyntaxes} optional mono wide />
           <Field label="SHA-256 of its TLS certificate" hint="64 hexadecimal digits. With it the address no longer counts." value={peer.certificate ?? ''} onChange={(certificate) => set({ certificate: certificate.trim() ? certificate : null })} optional mono wide most={100} />
+          <Field label="Days it sees back" hint="By when a study was received; 0 is all. Empty: 365, with a certificate all." value={days} onChange={setDays} optional numeric mono most={5} />
         </div>
+        <Choice
+          single
+          label="Who it speaks for"
+          options={[
+            { name: 'itself', title: 'For itself, unless it says otherwise', says: 'It is known by its address or certificate.' },
+            { name: 'named', title: 'It must say', says: 'Every association names a program or person, and proves it.' },
+          ]}
+          chosen={[peer.identity ? 'named' : 'itself']}
+          onChange={([chosen]) => set({ identity: chosen === 'named' })}
+        />
       </details>
     </Form>
   );
@@ -289,6 +310,8 @@ const WHY: Readonly<Record<string, string>> = {
   'calling AE title from another address': 'It came from another address than is registered',
   'calling AE title with another certificate': 'It came with another certificate',
   'peer revoked': 'It is shut out',
+  'peer did not say who it speaks for': 'It did not say who it speaks for',
+  'who it speaks for was not proved': 'It did not prove who it speaks for',
 };
 
 function Refused({ refused, known, onRegister }: RefusedProps): ReactElement {
