@@ -40,6 +40,7 @@ class Tenant:
     region: str = "local"
     demo: bool = False
     suspended: bool = False
+    suspension: str = ""  # why it is suspended
     settling: str = "settle"  # how its quiet series are packed: or 'as-received', or 'pixel-exact'
 
 

@@ -83,6 +83,7 @@ def http_application(
         site=Site(load(static or Path(str(files("lightwell.app") / STATIC)))),
         identity=identity,
         public_paths=() if identity is None else (PUBLIC, SIGN_OUT),
+        serves=tenants.serves,
     )
     return guarded(Forwarded(door, proxies) if proxies else door, limits)
 

@@ -144,6 +144,8 @@ async def _restore_tenants(house: House) -> None:
         settling = body.get("settling")
         if settling in SETTLINGS:
             await directory.choose_settling(made, settling)
+        if isinstance(reason := body.get("suspension"), str):
+            await directory.suspend(made, reason)
 
 
 def _is_name(name: str) -> bool:
@@ -155,12 +157,12 @@ def _is_name(name: str) -> bool:
 
 
 async def _tenant_entry(house: House, region: str, name: str) -> dict[str, Any]:
-    """What the journal last said of a tenant; nothing when its journal is lost."""
+    """What the journal last said of each thing about a tenant; nothing when its journal is lost."""
     nobody = Tenant(key=0, name=name, label=name, aet="", region=region)
     body: dict[str, Any] = {}
     async for entry in house.journal.entries(nobody):
         if entry.kind == "tenant":
-            body = entry.body
+            body |= entry.body
     return body
 
 

@@ -1,4 +1,4 @@
-"""`lightwell tenant`: make and list tenants."""
+"""`lightwell tenant`: make, list, suspend and resume tenants."""
 
 from __future__ import annotations
 
@@ -65,6 +65,35 @@ def settling(
     with_house(data, work, tenant=tenant)
 
 
+@app.command()
+def suspend(
+    name: str,
+    data: DataOption,
+    reason: Annotated[str, typer.Option(help="Why: shown to whoever may resume it.")],
+) -> None:
+    """Serve a tenant no longer: nobody of it is recognised, its machines are told to try again later.
+
+    Nothing is deleted. Its sessions end within five seconds, its background work waits.
+    """
+
+    async def work(house: House, context: Context) -> None:
+        tenant = await house.tenants.suspend(context, name, reason)
+        console.print(f"Tenant {tenant.name} is suspended.", highlight=False)
+
+    with_house(data, work)
+
+
+@app.command()
+def resume(name: str, data: DataOption) -> None:
+    """Serve a suspended tenant again. Its people sign in anew."""
+
+    async def work(house: House, context: Context) -> None:
+        tenant = await house.tenants.resume(context, name)
+        console.print(f"Tenant {tenant.name} is served again.", highlight=False)
+
+    with_house(data, work)
+
+
 @app.command("list")
 def list_(data: DataOption, as_json: JsonOption = False) -> None:
     """Show all tenants."""
@@ -79,14 +108,17 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
                     "aet": t.aet,
                     "demo": t.demo,
                     "settling": t.settling,
+                    "suspended": t.suspended,
+                    "suspension": t.suspension,
                 }
                 for t in tenants
             ]
             console.print_json(json.dumps(rows))
             return
-        table = Table("Name", "Label", "AE title", "Demo")
+        table = Table("Name", "Label", "AE title", "Demo", "State")
         for t in tenants:
-            table.add_row(t.name, t.label, t.aet, "yes" if t.demo else "")
+            state = f"suspended: {t.suspension}" if t.suspended else ""
+            table.add_row(t.name, t.label, t.aet, "yes" if t.demo else "", state)
         console.print(table)
 
     with_house(data, work)

@@ -14,8 +14,10 @@ from lightwell.access.context import Actor, Tenant
 from lightwell.access.policy import Denial, Rules
 from lightwell.access.sight import NOBODY, Standing
 from lightwell.backends.database.pool import Database
+from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.peers.model import Peer, PeerType
 from lightwell.domain.people.standing import standing_of
+from lightwell.domain.tenants.model import SUSPENSION
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict
 
@@ -35,6 +37,14 @@ SELECT who.id,
   ARRAY(SELECT ARRAY[l.kind, l.value] FROM person_limit l
         WHERE l.tenant = $1 AND l.person_id = who.id) AS limits
 FROM who
+"""
+
+_END_OPENINGS = """
+UPDATE opening SET ended = least(until, now()), ended_by = CASE WHEN until <= now() THEN 'time' ELSE $2 END
+WHERE tenant = $1 AND ended IS NULL
+"""
+_END_SESSIONS = """
+UPDATE session SET ended = now(), ended_by = $2 WHERE tenant = $1 AND ended IS NULL
 """
 
 
@@ -63,6 +73,7 @@ class PostgresTenants:
                     region=r["region"],
                     demo=r["demo"],
                     suspended=r["suspended"],
+                    suspension=r["suspension"],
                     settling=r["settling"],
                 )
                 for r in rows
@@ -97,6 +108,21 @@ class PostgresTenants:
             await connection.execute(
                 "UPDATE tenant SET label = $2 WHERE tenant = $1", tenant.key, label
             )
+
+    async def suspend(self, tenant: Tenant, reason: str | None) -> None:
+        """See the port."""
+        self._read_at = float("-inf")
+        async with self._work.session() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE tenant SET suspended = $2, suspension = $3 WHERE tenant = $1",
+                tenant.key,
+                reason is not None,
+                reason or "",
+            )
+            if reason is not None:
+                for sql in (_END_OPENINGS, _END_SESSIONS):
+                    await connection.execute(sql, tenant.key, SUSPENSION)
+            await tell_stale(connection, tenant.key, "")
 
     async def choose_settling(self, tenant: Tenant, settling: str) -> None:
         """See the port."""
@@ -189,7 +215,8 @@ class PostgresPolicy:
             states = await connection.fetchrow(
                 "SELECT EXISTS (SELECT 1 FROM support_consent WHERE tenant = $1 AND until > now())"
                 " AS consent,"
-                " EXISTS (SELECT 1 FROM sensitive_study WHERE tenant = $1) AS sensitive",
+                " EXISTS (SELECT 1 FROM sensitive_study WHERE tenant = $1) AS sensitive,"
+                " EXISTS (SELECT 1 FROM tenant WHERE tenant = $1 AND suspended) AS suspended",
                 tenant.key,
             )
         assert states is not None  # a SELECT without FROM gives exactly one row
@@ -198,6 +225,7 @@ class PostgresPolicy:
             self._with_own(tenant, tuple(row["body"] for row in own)),
             states["consent"],
             states["sensitive"],
+            states["suspended"],
         )
         if before == self._forgotten:
             self._cached[tenant.key] = (now, rules)

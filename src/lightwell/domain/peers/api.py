@@ -55,6 +55,9 @@ class Peers:
         tenant = await self._tenants.called(called)
         if tenant is None:
             return Stranger.UNKNOWN_CALLED
+        if tenant.suspended:
+            self._record_stranger(tenant, calling, address, Stranger.SUSPENDED)
+            return Stranger.SUSPENDED
         peer = await self._book.peer(tenant, calling)
         resolved = await self._resolver.addresses(peer.host) if peer else frozenset[str]()
         stranger = judge(peer, address, resolved, certificate)

@@ -99,6 +99,7 @@ class Stranger(StrEnum):
     WRONG_ADDRESS = "calling AE title from another address"
     WRONG_CERTIFICATE = "calling AE title with another certificate"
     REVOKED = "peer revoked"
+    SUSPENDED = "the called tenant is suspended"
 
 
 def checked_host(host: str) -> str:

@@ -15,12 +15,14 @@ from lightwell.domain.tenants.model import (
     checked_aet,
     checked_label,
     checked_name,
+    checked_reason,
     checked_settling,
+    no_such_tenant,
     visible_to,
 )
 from lightwell.domain.tenants.ports import TenantDirectory
 from lightwell.kernel.clock import Clock
-from lightwell.kernel.errors import Conflict, Missing
+from lightwell.kernel.errors import Conflict
 
 
 class Tenants:
@@ -41,17 +43,31 @@ class Tenants:
         self.clock = clock
 
     async def named(self, name: str = DEFAULT) -> Tenant:
-        """The tenant of that name. Raises Missing. (No operation: it runs before there is a context.)"""
+        """The tenant of that name, if it is served. Raises Missing, of a suspended one in the same words and
+        time. (No operation: it runs before there is a context.)"""
         for tenant in await self._directory.tenants():  # each request comes by here
-            if tenant.name == name:
+            if tenant.name == name and not tenant.suspended:
                 return tenant
+        found = await self._find(lambda tenant: tenant.name == name and not tenant.suspended)
+        if found is None:
+            raise no_such_tenant()
+        return found
+
+    async def known(self, name: str) -> Tenant:
+        """The tenant of that name, suspended or not: for operators of this machine. Raises Missing."""
         found = await self._find(lambda tenant: tenant.name == name)
-        if found is not None:
-            return found
-        raise Missing("There is no such tenant.", remedy="`lightwell tenant list` names them.")
+        if found is None:
+            raise no_such_tenant()
+        return found
+
+    async def serves(self, tenant: Tenant) -> bool:
+        """Whether a tenant is still served: asked while a long answer goes out, from memory."""
+        return any(
+            one.key == tenant.key and not one.suspended for one in await self._directory.tenants()
+        )
 
     async def called(self, aet: str) -> Tenant | None:
-        """The tenant peers call by this AE title; None when nobody answers to it."""
+        """The tenant peers call by this AE title, also a suspended one; None when nobody answers to it."""
         return await self._find(lambda tenant: tenant.aet == aet)
 
     async def _find(self, wanted: Callable[[Tenant], bool]) -> Tenant | None:
@@ -126,6 +142,32 @@ class Tenants:
         if tenant.label != before.label:
             await self._directory.relabel(tenant, tenant.label)
         return tenant
+
+    @operation(Action.TENANTS_TENANT_SUSPEND)
+    async def suspend(self, act: Act, name: str, reason: str) -> Tenant:
+        """Serve a tenant no longer: nobody of it is recognised, nothing of it is found, its background work
+        waits. Its sessions end. Raises Invalid, Missing; Conflict for the installation's own."""
+        act.about(subject=name, detail=reason)
+        reason = checked_reason(reason)
+        tenant = await self.known(name)
+        if tenant.name == DEFAULT:
+            raise Conflict(
+                "The tenant of the installation cannot be suspended.",
+                remedy="Who could resume it signs in there.",
+            )
+        return await self._suspend(tenant, reason)
+
+    @operation(Action.TENANTS_TENANT_SUSPEND)
+    async def resume(self, act: Act, name: str) -> Tenant:
+        """Serve a suspended tenant again; people sign in anew. Raises Missing."""
+        act.about(subject=name, detail="resumed")
+        return await self._suspend(await self.known(name), None)
+
+    async def _suspend(self, tenant: Tenant, reason: str | None) -> Tenant:
+        # An entry of its own: nothing else that is changed at the same time is overwritten by a re-index.
+        await self._journal.append(tenant, "tenant", {"name": tenant.name, "suspension": reason})
+        await self._directory.suspend(tenant, reason)
+        return replace(tenant, suspended=reason is not None, suspension=reason or "")
 
     async def _note(self, tenant: Tenant) -> None:
         await self._journal.append(

@@ -6,11 +6,13 @@ import re
 
 from lightwell.access.context import Actor, ActorKind, Tenant
 from lightwell.access.roles import Role
-from lightwell.kernel.errors import Invalid
+from lightwell.kernel.errors import Invalid, Missing
 
 DEFAULT = "default"
 DEMO = "demo"
 LABEL_LIMIT = 100
+REASON_LIMIT = 200
+SUSPENSION = "suspension"  # what ended the sessions and openings of a suspended tenant
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 
@@ -26,11 +28,13 @@ def checked_name(name: str) -> str:
 
 
 def visible_to(actor: Actor, tenants: tuple[Tenant, ...]) -> tuple[Tenant, ...]:
-    """Those of the tenants that an actor may know of."""
+    """Those of the tenants that an actor may know of: a suspended one is there for who can resume it."""
     bound = actor.kind in (ActorKind.PERSON, ActorKind.PROGRAM)
-    if not bound or (Role.ADMIN in actor.roles and actor.home == DEFAULT):
+    ours = actor.kind in (ActorKind.OPERATOR, ActorKind.SYSTEM)
+    if ours or (bound and Role.ADMIN in actor.roles and actor.home == DEFAULT):
         return tenants
-    return tuple(tenant for tenant in tenants if tenant.name == actor.home)
+    served = (tenant for tenant in tenants if not tenant.suspended)
+    return tuple(tenant for tenant in served if not bound or tenant.name == actor.home)
 
 
 SETTLE, AS_RECEIVED, PIXEL_EXACT = SETTLINGS = ("settle", "as-received", "pixel-exact")
@@ -63,3 +67,19 @@ def checked_aet(title: str) -> str:
             remedy="Choose another AE title.",
         )
     return trimmed
+
+
+def checked_reason(text: str) -> str:
+    """Why a tenant is suspended: one printable line. Raises Invalid."""
+    trimmed = text.strip()
+    if not 1 <= len(trimmed) <= REASON_LIMIT or not trimmed.isprintable():
+        raise Invalid(
+            f"The reason is one line of 1 to {REASON_LIMIT} characters.",
+            remedy="Say why, for whoever resumes the tenant.",
+        )
+    return trimmed
+
+
+def no_such_tenant() -> Missing:
+    """The same of a tenant that is not there, that is suspended, and that is not the caller's."""
+    return Missing("There is no such tenant.", remedy="`lightwell tenant list` names them.")

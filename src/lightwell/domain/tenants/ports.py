@@ -19,5 +19,11 @@ class TenantDirectory(Protocol):
     async def relabel(self, tenant: Tenant, label: str) -> None:
         """Keep another name shown to people."""
 
+    async def suspend(self, tenant: Tenant, reason: str | None) -> None:
+        """Serve it no longer and end its sessions and what is open by break-glass; None: serve it again.
+
+        Every process hears of it at once, as of changed policies.
+        """
+
     async def choose_settling(self, tenant: Tenant, settling: str) -> None:
         """Keep how a tenant's quiet series are packed from now on."""

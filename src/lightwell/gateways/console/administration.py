@@ -121,6 +121,12 @@ class TenantChange(_Asked):
     settling: str | None = Field(default=None, max_length=20)
 
 
+class Suspension(_Asked):
+    """Why, for whoever resumes it."""
+
+    reason: str = Field(max_length=400)
+
+
 class Consent(_Asked):
     """For how long support is let in; 0 ends it."""
 
@@ -295,6 +301,18 @@ def _add_tenants(router: APIRouter, offices: Offices) -> None:
     @router.get("/tenants/details", summary="Tenants, and how each keeps its images")
     async def tenant_details(who: Who) -> list[TenantDetail]:
         return [tenant_detail(tenant) for tenant in await tenants.list(who)]
+
+    @router.put(
+        "/tenants/{name}/suspension", summary="Serve a tenant no longer", dependencies=CHANGE
+    )
+    async def suspend(who: Who, name: str, asked: Suspension) -> TenantDetail:
+        return tenant_detail(await tenants.suspend(who, name, asked.reason))
+
+    @router.delete(
+        "/tenants/{name}/suspension", summary="Serve a tenant again", dependencies=CHANGE
+    )
+    async def resume(who: Who, name: str) -> TenantDetail:
+        return tenant_detail(await tenants.resume(who, name))
 
     @router.patch("/tenant", summary="Name and settling of this tenant", dependencies=CHANGE)
     async def change_tenant(who: Who, asked: TenantChange) -> TenantDetail:

@@ -111,6 +111,7 @@ class TenantDetail(BaseModel):
     aet: str
     settling: str
     suspended: bool
+    suspension: str
 
 
 class ConsentView(BaseModel):
@@ -268,6 +269,7 @@ def tenant_detail(tenant: Tenant) -> TenantDetail:
         aet=tenant.aet,
         settling=tenant.settling,
         suspended=tenant.suspended,
+        suspension=tenant.suspension,
     )
 
 

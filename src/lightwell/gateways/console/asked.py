@@ -62,6 +62,8 @@ ASKED: Final[Mapping[str, Action | Open]] = MappingProxyType(
         "GET /api/v1/explain": Action.POLICY_DECISION_EXPLAIN,
         "POST /api/v1/tenants": Action.TENANTS_TENANT_CREATE,
         "GET /api/v1/tenants/details": Action.TENANTS_TENANT_LIST,
+        "PUT /api/v1/tenants/{name}/suspension": Action.TENANTS_TENANT_SUSPEND,
+        "DELETE /api/v1/tenants/{name}/suspension": Action.TENANTS_TENANT_SUSPEND,
         "PATCH /api/v1/tenant": Action.TENANTS_TENANT_CONFIGURE,
         "GET /api/v1/tenant/consent": Action.POLICY_RULE_LIST,
         "PUT /api/v1/tenant/consent": Action.TENANTS_SUPPORT_CONSENT,

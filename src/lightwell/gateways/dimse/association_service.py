@@ -157,6 +157,8 @@ class AssociationService:
             return caller
         if caller is Stranger.UNKNOWN_CALLED:
             return Turned(Rejection.CALLED_AE_NOT_RECOGNIZED, caller)
+        if caller is Stranger.SUSPENDED:  # machines keep what they have, and try again
+            return Turned(Rejection.TEMPORARY_CONGESTION, caller)
         return Turned(Rejection.CALLING_AE_NOT_RECOGNIZED, caller)
 
     def _reject(

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from lightwell.access.context import Tenant
 from lightwell.gateways.http.asgi import Answering, Application, Receive, Scope, Send, answer
-from lightwell.gateways.http.exchange import ClientGone, Exchange, SessionOver
+from lightwell.gateways.http.exchange import ClientGone, Exchange, Serves, SessionOver
 from lightwell.gateways.http.guard import DoorLimits, Guard
 from lightwell.gateways.http.identity import Caller, Identity
 from lightwell.gateways.http.problems import (
@@ -53,6 +53,7 @@ class Door:
         site: Site,
         identity: Identity | None = None,
         public_paths: tuple[str, ...] = (),
+        serves: Serves | None = None,
     ) -> None:
         self._table = RouteTable(routes)
         self._tenant_named = tenant_named
@@ -66,6 +67,7 @@ class Door:
         self._site = site
         self._identity = identity
         self._public_paths = public_paths
+        self._serves = serves
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -101,7 +103,14 @@ class Door:
             # What answers to anybody is the same below every tenant, also below one that is none.
             tenant = await self._tenant_of(None if public else name, caller)
             exchange = Exchange(
-                scope, receive, send, tenant=tenant, prefix=prefix, names=found.names, caller=caller
+                scope,
+                receive,
+                send,
+                tenant=tenant,
+                prefix=prefix,
+                names=found.names,
+                caller=caller,
+                serves=self._serves,
             )
             await found.route.handler(exchange)
         elif found:

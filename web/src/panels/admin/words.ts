@@ -164,6 +164,7 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'tenants:tenant:configure': 'Change how a tenant keeps its images',
   'tenants:tenant:create': 'Make tenants',
   'tenants:tenant:list': 'See the tenants',
+  'tenants:tenant:suspend': 'Suspend tenants, and resume them',
   'work:job:cancel': 'Cancel background work',
   'work:job:list': 'See background work',
   'work:job:retry': 'Retry background work',
