@@ -61,6 +61,7 @@ class Action(StrEnum):
     TENANTS_SUPPORT_CONSENT = "tenants:support:consent"  # let support in for a while, or ended that
     TENANTS_TENANT_CONFIGURE = "tenants:tenant:configure"  # chose how a tenant's images are kept
     TENANTS_TENANT_CREATE = "tenants:tenant:create"  # made a tenant
+    TENANTS_TENANT_LIMIT = "tenants:tenant:limit"  # said how much a tenant may keep
     TENANTS_TENANT_LIST = "tenants:tenant:list"  # read the list of tenants
     TENANTS_TENANT_SUSPEND = "tenants:tenant:suspend"  # suspended a tenant, or resumed it
     WORK_JOB_CANCEL = "work:job:cancel"  # ended background work before its time

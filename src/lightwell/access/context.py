@@ -41,6 +41,8 @@ class Tenant:
     demo: bool = False
     suspended: bool = False
     suspension: str = ""  # why it is suspended
+    quota_bytes: int | None = None  # that it may keep; None: no limit
+    quota_studies: int | None = None
     settling: str = "settle"  # how its quiet series are packed: or 'as-received', or 'pixel-exact'
 
 

@@ -48,6 +48,7 @@ def http_application(
     pool: DecoderPool,
     ready: Ready,
     metrics: Metrics,
+    tenant_metrics: Metrics | None = None,
     static: Path | None = None,
     limits: DoorLimits | None = None,
     sign_in: SignIn | None = None,
@@ -60,7 +61,8 @@ def http_application(
 ) -> Application:
     """The ASGI application of an HTTP process.
 
-    `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
+    `ready` says what is not ready, `metrics` the Prometheus text, `tenant_metrics` what of it names tenants.
+    `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
     works. `public_url`: the root that browsers know us by, without a slash at the end; None: loopback.
     `anonymous`: whoever presents nothing is let through as nobody in particular. `offices`: the rooms
@@ -74,7 +76,7 @@ def http_application(
     inner = _console(
         archive, tenants, jobs, offices, sign_in, identity, provider_sign_in, glass, public_url
     )
-    table = _table(archive, PoolRenderer(pool), inner, ready, metrics)
+    table = _table(archive, PoolRenderer(pool), inner, ready, metrics, tenant_metrics)
     door = Door(
         table,
         tenant_named=tenants.named,
@@ -112,11 +114,18 @@ def _console(
 
 
 def _table(
-    archive: Archive, renderer: Renderer, inner: FastAPI, ready: Ready, metrics: Metrics
+    archive: Archive,
+    renderer: Renderer,
+    inner: FastAPI,
+    ready: Ready,
+    metrics: Metrics,
+    tenant_metrics: Metrics | None = None,
 ) -> list[Route]:
     """The addresses of the route table; `/openapi.json` describes them and the framework's."""
     table: list[Route] = []
-    table += probe_routes(ready, metrics, lambda: document(table, inner.openapi(), ASKED))
+    table += probe_routes(
+        ready, metrics, lambda: document(table, inner.openapi(), ASKED), tenant_metrics
+    )
     table += dicomweb_routes(archive, renderer)
     return table
 

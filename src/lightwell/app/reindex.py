@@ -144,8 +144,15 @@ async def _restore_tenants(house: House) -> None:
         settling = body.get("settling")
         if settling in SETTLINGS:
             await directory.choose_settling(made, settling)
+        await directory.limit(
+            made, _number(body.get("quota_studies")), _number(body.get("quota_bytes"))
+        )
         if isinstance(reason := body.get("suspension"), str):
             await directory.suspend(made, reason)
+
+
+def _number(said: object) -> int | None:
+    return said if isinstance(said, int) else None
 
 
 def _is_name(name: str) -> bool:

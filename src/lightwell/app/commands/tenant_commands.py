@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,8 +18,10 @@ from lightwell.app.commands.options import (
     with_house,
 )
 from lightwell.app.wiring import House
-from lightwell.domain.tenants.model import DEFAULT, PIXEL_EXACT
+from lightwell.domain.tenants.model import DEFAULT, PIXEL_EXACT, parsed_size
+from lightwell.kernel.errors import Invalid
 
+NO_LIMIT = "none"
 NOT_KEPT = (
     "Of lossless compressed originals the pixel values are kept and the bytes are not: from their grace on"
     " nobody gets them in the syntax in which they came."
@@ -65,6 +68,50 @@ def settling(
     with_house(data, work, tenant=tenant)
 
 
+def _of(used: str, most: int | None, says: Callable[[int], str]) -> str:
+    return used if most is None else f"{used} of {says(most)}"
+
+
+@app.command()
+def quota(
+    name: str,
+    data: DataOption,
+    size: Annotated[str, typer.Option("--bytes", help="2TB, 500GiB, … or none.")] = "",
+    studies: Annotated[str, typer.Option(help="A number, or none.")] = "",
+) -> None:
+    """Say how much a tenant may keep; what is not said stays.
+
+    Beyond it new objects are refused (C-STORE A700, STOW-RS 507) and nothing of them is kept. What is there
+    stays, and is acknowledged when it comes again.
+    """
+    most = None if size in ("", NO_LIMIT) else parsed_size(size)
+    if studies not in ("", NO_LIMIT) and not studies.isdecimal():
+        raise Invalid(
+            f"{studies!r} is no number of studies.", remedy="For example 100000, or none."
+        )
+    many = int(studies) if studies.isdecimal() else None
+
+    async def work(house: House, context: Context) -> None:
+        before = await house.tenants.known(name)
+        changed = await house.tenants.limit(
+            context,
+            name,
+            studies=many if studies else before.quota_studies,
+            size=most if size else before.quota_bytes,
+        )
+        limits = [
+            "any number of studies"
+            if changed.quota_studies is None
+            else f"{changed.quota_studies} studies",
+            "any number of bytes"
+            if changed.quota_bytes is None
+            else f"{changed.quota_bytes} bytes",
+        ]
+        console.print(f"Tenant {name} may keep {' and '.join(limits)}.", highlight=False)
+
+    with_house(data, work)
+
+
 @app.command()
 def suspend(
     name: str,
@@ -99,7 +146,7 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
     """Show all tenants."""
 
     async def work(house: House, context: Context) -> None:
-        tenants = await house.tenants.list(context)
+        tenants, used = await house.tenants.list(context), await house.tenants.usage(context)
         if as_json:
             rows = [
                 {
@@ -110,15 +157,23 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
                     "settling": t.settling,
                     "suspended": t.suspended,
                     "suspension": t.suspension,
+                    "quota_bytes": t.quota_bytes,
+                    "quota_studies": t.quota_studies,
+                    "used_bytes": used[t.key].bytes,
+                    "used_studies": used[t.key].studies,
                 }
                 for t in tenants
             ]
             console.print_json(json.dumps(rows))
             return
-        table = Table("Name", "Label", "AE title", "Demo", "State")
+        table = Table("Name", "Label", "AE title", "Demo", "Studies", "MB", "State")
         for t in tenants:
             state = f"suspended: {t.suspension}" if t.suspended else ""
-            table.add_row(t.name, t.label, t.aet, "yes" if t.demo else "", state)
+            kept = used[t.key]
+            studies = _of(str(kept.studies), t.quota_studies, str)
+            size = _of(f"{kept.bytes / 1e6:.1f}", t.quota_bytes, lambda most: f"{most / 1e6:.0f}")
+            demo = "yes" if t.demo else ""
+            table.add_row(t.name, t.label, t.aet, demo, studies, size, state)
         console.print(table)
 
     with_house(data, work)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import uuid
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import asyncpg
 
@@ -17,7 +18,7 @@ from lightwell.backends.database.pool import Database
 from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.peers.model import Peer, PeerType
 from lightwell.domain.people.standing import standing_of
-from lightwell.domain.tenants.model import SUSPENSION
+from lightwell.domain.tenants.model import SUSPENSION, Usage
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict
 
@@ -47,6 +48,12 @@ _END_SESSIONS = """
 UPDATE session SET ended = now(), ended_by = $2 WHERE tenant = $1 AND ended IS NULL
 """
 
+_USAGE = """
+SELECT tenant, sum(studies) AS studies, sum(bytes) AS bytes FROM (
+  SELECT tenant, studies, bytes FROM tenant_usage UNION ALL SELECT tenant, studies, bytes FROM usage_delta) u
+GROUP BY tenant
+"""
+
 
 class PostgresTenants:
     """`domain.tenants.ports.TenantDirectory`; makes tenants as the work role."""
@@ -74,6 +81,8 @@ class PostgresTenants:
                     demo=r["demo"],
                     suspended=r["suspended"],
                     suspension=r["suspension"],
+                    quota_bytes=r["quota_bytes"],
+                    quota_studies=r["quota_studies"],
                     settling=r["settling"],
                 )
                 for r in rows
@@ -123,6 +132,23 @@ class PostgresTenants:
                 for sql in (_END_OPENINGS, _END_SESSIONS):
                     await connection.execute(sql, tenant.key, SUSPENSION)
             await tell_stale(connection, tenant.key, "")
+
+    async def limit(self, tenant: Tenant, studies: int | None, size: int | None) -> None:
+        """See the port."""
+        self._read_at = float("-inf")
+        async with self._work.session() as connection:
+            await connection.execute(
+                "UPDATE tenant SET quota_studies = $2, quota_bytes = $3 WHERE tenant = $1",
+                tenant.key,
+                studies,
+                size,
+            )
+
+    async def usage(self) -> Mapping[int, Usage]:
+        """See the port."""
+        async with self._work.session() as connection:
+            rows = await connection.fetch(_USAGE)
+        return {row["tenant"]: Usage(int(row["studies"]), int(row["bytes"])) for row in rows}
 
     async def choose_settling(self, tenant: Tenant, settling: str) -> None:
         """See the port."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from lightwell.access.context import Tenant
+from lightwell.backends.memory.index import allowance_of
 from lightwell.backends.memory.tables import MemoryDatabase
-from lightwell.domain.tenants.model import SUSPENSION
+from lightwell.domain.tenants.model import SUSPENSION, Usage
 from lightwell.kernel.errors import Conflict
 
 
@@ -63,6 +65,19 @@ class MemoryTenants:
                 shut = replace(opening.opening, ended=over, ended_by=by)
                 tables.openings.put(opened, replace(opening, opening=shut))
         tables.publish()
+
+    async def limit(self, tenant: Tenant, studies: int | None, size: int | None) -> None:
+        """See the port."""
+        self._database.quotas[tenant.key] = (studies, size)
+        self._change(tenant, quota_studies=studies, quota_bytes=size)
+
+    async def usage(self) -> Mapping[int, Usage]:
+        """See the port."""
+        found = {}
+        for key in self._database.tenants:
+            kept = allowance_of(self._database, key)
+            found[key] = Usage(kept.studies, kept.bytes)
+        return found
 
     def _change(self, tenant: Tenant, **changed: Any) -> None:
         self.tenant_list = tuple(

@@ -298,6 +298,7 @@ class MemoryDatabase:
 
     tenants: dict[int, TenantTables] = field(default_factory=dict)
     suspended: set[int] = field(default_factory=set)
+    quotas: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)  # studies, bytes
     _last: int = 0
 
     def of(self, tenant: int) -> TenantTables:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from lightwell.access.actions import Action
@@ -12,9 +12,11 @@ from lightwell.access.operation import Act, operation
 from lightwell.access.ports import Journal, PolicySource
 from lightwell.domain.tenants.model import (
     DEFAULT,
+    Usage,
     checked_aet,
     checked_label,
     checked_name,
+    checked_quota,
     checked_reason,
     checked_settling,
     no_such_tenant,
@@ -142,6 +144,32 @@ class Tenants:
         if tenant.label != before.label:
             await self._directory.relabel(tenant, tenant.label)
         return tenant
+
+    async def everyones_usage(self) -> Mapping[int, Usage]:
+        """What each tenant keeps, by its key: for the metrics page."""
+        return await self._directory.usage()
+
+    @operation(Action.TENANTS_TENANT_LIST)
+    async def usage(self, act: Act) -> Mapping[int, Usage]:
+        """What the tenants of `list` keep, by their keys."""
+        seen = visible_to(act.context.actor, await self._directory.tenants())
+        used = await self._directory.usage()
+        return {tenant.key: used.get(tenant.key, Usage()) for tenant in seen}
+
+    @operation(Action.TENANTS_TENANT_LIMIT)
+    async def limit(self, act: Act, name: str, *, studies: int | None, size: int | None) -> Tenant:
+        """Say how many studies and bytes a tenant may keep; None: no limit. What is there stays, whatever it
+        comes to, and is acknowledged when it comes again. Raises Invalid, Missing."""
+        act.about(subject=name, detail=f"studies: {studies}, bytes: {size}")
+        for number in (studies, size):
+            if number is not None:
+                checked_quota(number)
+        tenant = await self.known(name)
+        await self._journal.append(
+            tenant, "tenant", {"name": name, "quota_studies": studies, "quota_bytes": size}
+        )
+        await self._directory.limit(tenant, studies, size)
+        return replace(tenant, quota_studies=studies, quota_bytes=size)
 
     @operation(Action.TENANTS_TENANT_SUSPEND)
     async def suspend(self, act: Act, name: str, reason: str) -> Tenant:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from decimal import Decimal
 
 from lightwell.access.context import Actor, ActorKind, Tenant
 from lightwell.access.roles import Role
@@ -35,6 +37,38 @@ def visible_to(actor: Actor, tenants: tuple[Tenant, ...]) -> tuple[Tenant, ...]:
         return tenants
     served = (tenant for tenant in tenants if not tenant.suspended)
     return tuple(tenant for tenant in served if not bound or tenant.name == actor.home)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a tenant keeps: studies, and bytes as they lie in the store."""
+
+    studies: int = 0
+    bytes: int = 0
+
+
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?) ?([kMGTP]?i?)B?\Z")
+_UNITS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+QUOTA_LIMIT = 1 << 60  # bytes; what a database column holds, and more than anybody has
+
+
+def parsed_size(text: str) -> int:
+    """A number of bytes: `2TB`, `500 GiB`, `1000`. Raises Invalid."""
+    match = _SIZE.match(text.strip())
+    if match is None or match[2] == "i":
+        raise Invalid(f"{text!r} is no number of bytes.", remedy="For example 2TB, 500GiB or none.")
+    unit = match[2]
+    scale = (1024 if unit.endswith("i") else 1000) ** _UNITS[unit.removesuffix("i")]
+    return checked_quota(int(Decimal(match[1]) * scale))
+
+
+def checked_quota(limit: int) -> int:
+    """A number of bytes or studies that a tenant may keep. Raises Invalid."""
+    if not 0 <= limit <= QUOTA_LIMIT:
+        raise Invalid(
+            f"A quota is a number from 0 to {QUOTA_LIMIT}.", remedy="Leave it out for no limit."
+        )
+    return limit
 
 
 SETTLE, AS_RECEIVED, PIXEL_EXACT = SETTLINGS = ("settle", "as-received", "pixel-exact")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from lightwell.access.context import Tenant
+from lightwell.domain.tenants.model import Usage
 
 
 class TenantDirectory(Protocol):
@@ -24,6 +26,12 @@ class TenantDirectory(Protocol):
 
         Every process hears of it at once, as of changed policies.
         """
+
+    async def limit(self, tenant: Tenant, studies: int | None, size: int | None) -> None:
+        """Keep how many studies and bytes it may keep from now on; None: no limit."""
+
+    async def usage(self) -> Mapping[int, Usage]:
+        """What each tenant keeps, by its key."""
 
     async def choose_settling(self, tenant: Tenant, settling: str) -> None:
         """Keep how a tenant's quiet series are packed from now on."""

@@ -21,6 +21,7 @@ from lightwell.domain.peers.probe_api import PeerProbes
 from lightwell.domain.people.api import People
 from lightwell.domain.people.policy_api import Policies
 from lightwell.domain.tenants.api import Tenants
+from lightwell.domain.tenants.model import QUOTA_LIMIT
 from lightwell.gateways.console.administration_views import (
     ConsentView,
     DoorView,
@@ -125,6 +126,13 @@ class Suspension(_Asked):
     """Why, for whoever resumes it."""
 
     reason: str = Field(max_length=400)
+
+
+class Quota(_Asked):
+    """How many bytes and studies; null: no limit."""
+
+    bytes: int | None = Field(ge=0, le=QUOTA_LIMIT)
+    studies: int | None = Field(ge=0, le=QUOTA_LIMIT)
 
 
 class Consent(_Asked):
@@ -300,7 +308,8 @@ def _add_tenants(router: APIRouter, offices: Offices) -> None:
 
     @router.get("/tenants/details", summary="Tenants, and how each keeps its images")
     async def tenant_details(who: Who) -> list[TenantDetail]:
-        return [tenant_detail(tenant) for tenant in await tenants.list(who)]
+        used = await tenants.usage(who)
+        return [tenant_detail(each, used.get(each.key)) for each in await tenants.list(who)]
 
     @router.put(
         "/tenants/{name}/suspension", summary="Serve a tenant no longer", dependencies=CHANGE
@@ -313,6 +322,12 @@ def _add_tenants(router: APIRouter, offices: Offices) -> None:
     )
     async def resume(who: Who, name: str) -> TenantDetail:
         return tenant_detail(await tenants.resume(who, name))
+
+    @router.put("/tenants/{name}/quota", summary="How much a tenant may keep", dependencies=CHANGE)
+    async def limit(who: Who, name: str, asked: Quota) -> TenantDetail:
+        return tenant_detail(
+            await tenants.limit(who, name, studies=asked.studies, size=asked.bytes)
+        )
 
     @router.patch("/tenant", summary="Name and settling of this tenant", dependencies=CHANGE)
     async def change_tenant(who: Who, asked: TenantChange) -> TenantDetail:
