@@ -235,3 +235,107 @@ async def test_r01_who_may_suspend(place: Place, roles: set[Role], home: str, ma
         with pytest.raises(Refused):
             await place.tenants.suspend(asking, "clinic", WHY)
     assert (await place.tenants.known("clinic")).suspended is may
+
+
+# --- by what a tenant is called ------------------------------------------------------------------------
+
+
+async def test_further_titles_and_hosts_belong_to_one_tenant(place: Place) -> None:
+    await place.tenants.create(place.operator, "clinic", aet="CLINIC")
+    await place.tenants.create(place.operator, "north", aet="NORTH")
+    named = await place.tenants.name(
+        place.operator,
+        "clinic",
+        titles=["WARD", "CLINIC", " MR ROOM "],
+        hosts=["PACS.clinic.example."],
+    )
+    assert (named.titles, named.hosts) == (("MR ROOM", "WARD"), ("pacs.clinic.example",))
+    for title in ("CLINIC", "WARD", "MR ROOM"):
+        assert await place.tenants.called(title) == named
+    for header in ("pacs.clinic.example", "Pacs.Clinic.Example:8443", "pacs.clinic.example."):
+        assert await place.tenants.at(header) == named, header
+    for header in ("", "clinic.example", "[::1]:8042", "127.0.0.1", "pacs.clinic.example.evil"):
+        assert await place.tenants.at(header) is None, header
+    for taken in (
+        {"titles": ["WARD"], "hosts": []},
+        {"titles": ["CLINIC"], "hosts": ["new.example"]},
+        {"titles": ["LIGHTWELL"], "hosts": []},
+        {"titles": [], "hosts": ["pacs.clinic.example"]},
+    ):
+        with pytest.raises(Conflict, match="another tenant"):
+            await place.tenants.name(place.operator, "north", **taken)
+    with pytest.raises(Conflict, match="another tenant"):
+        await place.tenants.create(place.operator, "south", aet="WARD")
+    assert [t.name for t in await place.tenants.everyone()] == ["default", "clinic", "north"]
+    assert await place.tenants.known("north") == (await place.tenants.called("NORTH"))
+    await place.tenants.name(place.operator, "clinic", titles=[], hosts=[])
+    freed = await place.tenants.name(
+        place.operator, "north", titles=["WARD"], hosts=["pacs.clinic.example"]
+    )
+    assert await place.tenants.called("WARD") == freed
+    assert await place.tenants.at("pacs.clinic.example") == freed
+    assert await place.tenants.called("CLINIC") is not None  # its own stays
+
+
+async def test_a_host_of_a_suspended_tenant_leads_nowhere_else(place: Place) -> None:
+    await place.tenants.create(place.operator, "clinic", aet="CLINIC")
+    await place.tenants.name(place.operator, "clinic", titles=[], hosts=["clinic.example"])
+    await place.tenants.suspend(place.operator, "clinic", WHY)
+    with pytest.raises(Missing, match="no such tenant"):
+        await place.tenants.at("clinic.example")
+
+
+@pytest.mark.parametrize(
+    ("titles", "hosts"),
+    [
+        ([""], []),
+        (["SEVENTEEN LETTERS"], []),
+        (["A\\B"], []),
+        ([], [""]),
+        ([], ["localhost"]),
+        ([], ["a.localhost"]),
+        ([], ["127.0.0.1"]),
+        ([], ["::1"]),
+        ([], ["https://clinic.example"]),
+        ([], ["clinic.example:8443"]),
+        ([], ["-a.example"]),
+        ([], ["a..example"]),
+        ([], ["x" * 64 + ".example"]),
+        ([], [f"h{n}.example" for n in range(33)]),
+    ],
+)
+async def test_d12_what_is_no_title_and_no_host(
+    place: Place, titles: list[str], hosts: list[str]
+) -> None:
+    await place.tenants.create(place.operator, "clinic", aet="CLINIC")
+    with pytest.raises(Invalid):
+        await place.tenants.name(place.operator, "clinic", titles=titles, hosts=hosts)
+    assert (await place.tenants.known("clinic")).hosts == ()
+
+
+async def test_r01_who_may_name(place: Place) -> None:
+    clinic = await place.tenants.create(place.operator, "clinic", aet="CLINIC")
+    for home, where, may in (("clinic", clinic, False), ("default", place.first, True)):
+        admin = Actor(ActorKind.PERSON, "ada", home=home, roles=frozenset({Role.ADMIN}))
+        asking = Context(where, admin, channel="console")
+        if may:
+            await place.tenants.name(asking, "clinic", titles=["WARD"], hosts=[])
+        else:
+            with pytest.raises(Refused):
+                await place.tenants.name(asking, "clinic", titles=["WARD"], hosts=[])
+
+
+# --- how much it may keep ------------------------------------------------------------------------------
+
+
+async def test_a_quota_is_kept_and_taken_away(place: Place) -> None:
+    await place.tenants.create(place.operator, "clinic", aet="CLINIC")
+    for studies, size in ((5, 10**12), (0, None), (None, 0), (None, None)):
+        said = await place.tenants.limit(place.operator, "clinic", studies=studies, size=size)
+        assert await place.tenants.known("clinic") == said
+        assert (said.quota_studies, said.quota_bytes) == (studies, size)
+    for wrong in ({"studies": -1, "size": None}, {"studies": None, "size": 1 << 61}):
+        with pytest.raises(Invalid):
+            await place.tenants.limit(place.operator, "clinic", **wrong)
+    used = await place.tenants.usage(place.operator)
+    assert [(use.studies, use.bytes) for use in used.values()] == [(0, 0), (0, 0)]

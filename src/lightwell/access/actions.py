@@ -63,6 +63,7 @@ class Action(StrEnum):
     TENANTS_TENANT_CREATE = "tenants:tenant:create"  # made a tenant
     TENANTS_TENANT_LIMIT = "tenants:tenant:limit"  # said how much a tenant may keep
     TENANTS_TENANT_LIST = "tenants:tenant:list"  # read the list of tenants
+    TENANTS_TENANT_NAME = "tenants:tenant:name"  # said by which titles and hosts a tenant is called
     TENANTS_TENANT_SUSPEND = "tenants:tenant:suspend"  # suspended a tenant, or resumed it
     WORK_JOB_CANCEL = "work:job:cancel"  # ended background work before its time
     WORK_JOB_LIST = "work:job:list"  # read how background work is doing

@@ -86,6 +86,7 @@ def http_application(
         identity=identity,
         public_paths=() if identity is None else (PUBLIC, SIGN_OUT),
         serves=tenants.serves,
+        tenant_at=tenants.at,
     )
     return guarded(Forwarded(door, proxies) if proxies else door, limits)
 

@@ -8,6 +8,7 @@ left alone when they are there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -147,12 +148,18 @@ async def _restore_tenants(house: House) -> None:
         await directory.limit(
             made, _number(body.get("quota_studies")), _number(body.get("quota_bytes"))
         )
+        with contextlib.suppress(Conflict):  # it was given to another tenant since
+            await directory.name(made, _texts(body.get("titles")), _texts(body.get("hosts")))
         if isinstance(reason := body.get("suspension"), str):
             await directory.suspend(made, reason)
 
 
 def _number(said: object) -> int | None:
     return said if isinstance(said, int) else None
+
+
+def _texts(said: object) -> list[str]:
+    return [text for text in said if isinstance(text, str)] if isinstance(said, list) else []
 
 
 def _is_name(name: str) -> bool:

@@ -229,6 +229,9 @@ export interface TenantDetail {
   readonly aet: string;
   readonly settling: string;
   readonly suspended: boolean;
+  /** Further AE titles, and hosts whose addresses are this tenant's. */
+  readonly titles: readonly string[];
+  readonly hosts: readonly string[];
   /** Why it is suspended. */
   readonly suspension: string;
   /** How much it may keep; null: no limit. */
@@ -250,6 +253,8 @@ export function readTenant(value: unknown): TenantDetail {
     aet: text(o['aet']),
     settling: text(o['settling']),
     suspended: o['suspended'] === true,
+    titles: texts(o['titles']),
+    hosts: texts(o['hosts']),
     suspension: text(o['suspension']),
     quotaBytes: limit(o['quota_bytes']),
     quotaStudies: limit(o['quota_studies']),

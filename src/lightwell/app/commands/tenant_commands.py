@@ -18,7 +18,7 @@ from lightwell.app.commands.options import (
     with_house,
 )
 from lightwell.app.wiring import House
-from lightwell.domain.tenants.model import DEFAULT, PIXEL_EXACT, parsed_size
+from lightwell.domain.tenants.model import DEFAULT, PIXEL_EXACT, host_of, parsed_size
 from lightwell.kernel.errors import Invalid
 
 NO_LIMIT = "none"
@@ -66,6 +66,35 @@ def settling(
             console.print(NOT_KEPT)
 
     with_house(data, work, tenant=tenant)
+
+
+@app.command()
+def configure(
+    name: str,
+    data: DataOption,
+    aet: Annotated[list[str], typer.Option(help="A further AE title by which peers call it.")] = [],  # noqa: B006
+    without_aet: Annotated[list[str], typer.Option(help="One that is taken away.")] = [],  # noqa: B006
+    host: Annotated[list[str], typer.Option(help="A host whose addresses are this tenant's.")] = [],  # noqa: B006
+    without_host: Annotated[list[str], typer.Option(help="One that is taken away.")] = [],  # noqa: B006
+) -> None:
+    """Say by which further AE titles and by which hosts a tenant is called; each option may come again.
+
+    A title or host belongs to one tenant. The AE title it was made with stays its own.
+    """
+
+    async def work(house: House, context: Context) -> None:
+        before = await house.tenants.known(name)
+        gone = {host_of(text) for text in without_host}
+        changed = await house.tenants.name(
+            context,
+            name,
+            titles={*before.titles, *aet} - set(without_aet),
+            hosts={*before.hosts, *host} - gone,
+        )
+        called = ", ".join((changed.aet, *changed.titles, *changed.hosts))
+        console.print(f"Tenant {name} is called {called}.", highlight=False)
+
+    with_house(data, work)
 
 
 def _of(used: str, most: int | None, says: Callable[[int], str]) -> str:
@@ -157,6 +186,8 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
                     "settling": t.settling,
                     "suspended": t.suspended,
                     "suspension": t.suspension,
+                    "titles": t.titles,
+                    "hosts": t.hosts,
                     "quota_bytes": t.quota_bytes,
                     "quota_studies": t.quota_studies,
                     "used_bytes": used[t.key].bytes,
@@ -166,14 +197,15 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
             ]
             console.print_json(json.dumps(rows))
             return
-        table = Table("Name", "Label", "AE title", "Demo", "Studies", "MB", "State")
+        table = Table("Name", "Label", "Called", "Demo", "Studies", "MB", "State")
         for t in tenants:
             state = f"suspended: {t.suspension}" if t.suspended else ""
             kept = used[t.key]
             studies = _of(str(kept.studies), t.quota_studies, str)
             size = _of(f"{kept.bytes / 1e6:.1f}", t.quota_bytes, lambda most: f"{most / 1e6:.0f}")
             demo = "yes" if t.demo else ""
-            table.add_row(t.name, t.label, t.aet, demo, studies, size, state)
+            called = ", ".join((t.aet, *t.titles, *t.hosts))
+            table.add_row(t.name, t.label, called, demo, studies, size, state)
         console.print(table)
 
     with_house(data, work)

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 
@@ -81,6 +81,8 @@ class PostgresTenants:
                     demo=r["demo"],
                     suspended=r["suspended"],
                     suspension=r["suspension"],
+                    titles=tuple(r["titles"]),
+                    hosts=tuple(r["hosts"]),
                     quota_bytes=r["quota_bytes"],
                     quota_studies=r["quota_studies"],
                     settling=r["settling"],
@@ -132,6 +134,30 @@ class PostgresTenants:
                 for sql in (_END_OPENINGS, _END_SESSIONS):
                     await connection.execute(sql, tenant.key, SUSPENSION)
             await tell_stale(connection, tenant.key, "")
+
+    async def name(self, tenant: Tenant, titles: Sequence[str], hosts: Sequence[str]) -> None:
+        """See the port."""
+        self._read_at = float("-inf")
+        kinds = ["aet"] * len(titles) + ["host"] * len(hosts)
+        try:
+            async with self._work.session() as connection, connection.transaction():
+                await connection.execute(
+                    "DELETE FROM tenant_name WHERE tenant = $1 AND NOT (kind = 'aet' AND name = $2)",
+                    tenant.key,
+                    tenant.aet,
+                )
+                await connection.execute(
+                    "INSERT INTO tenant_name (tenant, kind, name)"
+                    " SELECT $1, u.kind, u.name FROM unnest($2::text[], $3::text[]) u(kind, name)",
+                    tenant.key,
+                    kinds,
+                    [*titles, *hosts],
+                )
+        except asyncpg.UniqueViolationError as error:
+            raise Conflict(
+                "One of these AE titles and hosts belongs to another tenant.",
+                remedy="Take it away there first.",
+            ) from error
 
     async def limit(self, tenant: Tenant, studies: int | None, size: int | None) -> None:
         """See the port."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ class MemoryTenants:
         for tenant in self.tenant_list:
             if tenant.name == name:
                 return tenant
-        if any(tenant.aet == aet for tenant in self.tenant_list):
+        if any(aet in (tenant.aet, *tenant.titles) for tenant in self.tenant_list):
             raise Conflict(
                 f"The AE title {aet!r} belongs to another tenant.", remedy="Choose another."
             )
@@ -65,6 +65,19 @@ class MemoryTenants:
                 shut = replace(opening.opening, ended=over, ended_by=by)
                 tables.openings.put(opened, replace(opening, opening=shut))
         tables.publish()
+
+    async def name(self, tenant: Tenant, titles: Sequence[str], hosts: Sequence[str]) -> None:
+        """See the port."""
+        for other in self.tenant_list:
+            theirs = {other.aet, *other.titles}
+            if other.key != tenant.key and (
+                theirs.intersection(titles) or set(other.hosts).intersection(hosts)
+            ):
+                raise Conflict(
+                    "One of these AE titles and hosts belongs to another tenant.",
+                    remedy="Take it away there first.",
+                )
+        self._change(tenant, titles=tuple(titles), hosts=tuple(hosts))
 
     async def limit(self, tenant: Tenant, studies: int | None, size: int | None) -> None:
         """See the port."""

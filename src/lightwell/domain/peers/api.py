@@ -107,7 +107,7 @@ class Peers:
         checked_aet(peer.aet)
         checked_host(peer.host)
         checked_grants(peer.allow)
-        if peer.aet == act.context.tenant.aet:
+        if peer.aet in (act.context.tenant.aet, *act.context.tenant.titles):
             raise Conflict("That is our own AE title.", remedy="Give the other machine's title.")
         act.about(subject=peer.aet, detail=" ".join(sorted(peer.grants)))
         if new and await self._book.peer(act.context.tenant, peer.aet) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from lightwell.access.actions import Action
@@ -14,11 +14,14 @@ from lightwell.domain.tenants.model import (
     DEFAULT,
     Usage,
     checked_aet,
+    checked_host,
     checked_label,
     checked_name,
+    checked_names,
     checked_quota,
     checked_reason,
     checked_settling,
+    host_of,
     no_such_tenant,
     visible_to,
 )
@@ -70,7 +73,18 @@ class Tenants:
 
     async def called(self, aet: str) -> Tenant | None:
         """The tenant peers call by this AE title, also a suspended one; None when nobody answers to it."""
-        return await self._find(lambda tenant: tenant.aet == aet)
+        return await self._find(lambda tenant: tenant.aet == aet or aet in tenant.titles)
+
+    async def at(self, header: str) -> Tenant | None:
+        """The tenant of a Host header; None where nobody has it. Raises Missing for one that is suspended:
+        what was meant for it must not come to another. From memory, for each request."""
+        host = host_of(header)
+        for tenant in await self._directory.tenants():
+            if host in tenant.hosts:
+                if tenant.suspended:
+                    raise no_such_tenant()
+                return tenant
+        return None
 
     async def _find(self, wanted: Callable[[Tenant], bool]) -> Tenant | None:
         """A tenant that was made a moment ago by another process is found, too."""
@@ -170,6 +184,22 @@ class Tenants:
         )
         await self._directory.limit(tenant, studies, size)
         return replace(tenant, quota_studies=studies, quota_bytes=size)
+
+    @operation(Action.TENANTS_TENANT_NAME)
+    async def name(
+        self, act: Act, name: str, *, titles: Iterable[str], hosts: Iterable[str]
+    ) -> Tenant:
+        """Say by which further AE titles and by which hosts a tenant is called. Each belongs to one tenant.
+        Raises Conflict for another's, Invalid, Missing."""
+        tenant = await self.known(name)
+        wanted = checked_names(titles, checked_aet), checked_names(hosts, checked_host)
+        others = tuple(title for title in wanted[0] if title != tenant.aet)
+        act.about(subject=name, detail=f"titles: {' '.join(others)}, hosts: {' '.join(wanted[1])}")
+        await self._directory.name(tenant, others, wanted[1])
+        await self._journal.append(
+            tenant, "tenant", {"name": name, "titles": list(others), "hosts": list(wanted[1])}
+        )
+        return replace(tenant, titles=others, hosts=wanted[1])
 
     @operation(Action.TENANTS_TENANT_SUSPEND)
     async def suspend(self, act: Act, name: str, reason: str) -> Tenant:

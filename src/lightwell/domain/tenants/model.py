@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -101,6 +102,38 @@ def checked_aet(title: str) -> str:
             remedy="Choose another AE title.",
         )
     return trimmed
+
+
+NAMES_LIMIT = 32  # titles, and hosts, of one tenant
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")  # RFC 1123 2.1
+_ADDRESS = re.compile(r"[0-9.]+\Z")
+
+
+def checked_host(text: str) -> str:
+    """A host name of web addresses, folded. Raises Invalid, also for addresses and this machine's own name:
+    by them the installation itself is reached."""
+    name = text.strip().lower().removesuffix(".")
+    ours = name == "localhost" or name.endswith(".localhost") or _ADDRESS.match(name)
+    if len(name) > 253 or not _HOST.match(name) or ours:
+        raise Invalid(
+            f"{text[:100]!r} is no host name that a tenant can have.",
+            remedy="Give a name like pacs.clinic.example, without scheme and port.",
+        )
+    return name
+
+
+def host_of(header: str) -> str:
+    """The name in a Host header (RFC 9110 7.2), folded; whatever else comes gives what no tenant has."""
+    return header.strip().lower().partition(":")[0].removesuffix(".")
+
+
+def checked_names(texts: Iterable[str], check: Callable[[str], str]) -> tuple[str, ...]:
+    """Several names, each once, in order. Raises Invalid."""
+    names = tuple(sorted({check(text) for text in texts}))
+    if len(names) > NAMES_LIMIT:
+        raise Invalid(f"A tenant has at most {NAMES_LIMIT} of them.")
+    return names
 
 
 def checked_reason(text: str) -> str:

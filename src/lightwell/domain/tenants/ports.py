@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from lightwell.access.context import Tenant
@@ -26,6 +26,10 @@ class TenantDirectory(Protocol):
 
         Every process hears of it at once, as of changed policies.
         """
+
+    async def name(self, tenant: Tenant, titles: Sequence[str], hosts: Sequence[str]) -> None:
+        """Keep by what it is called besides its first title. Raises Conflict when one of them is another's;
+        then nothing is changed."""
 
     async def limit(self, tenant: Tenant, studies: int | None, size: int | None) -> None:
         """Keep how many studies and bytes it may keep from now on; None: no limit."""

@@ -21,7 +21,7 @@ from lightwell.domain.peers.probe_api import PeerProbes
 from lightwell.domain.people.api import People
 from lightwell.domain.people.policy_api import Policies
 from lightwell.domain.tenants.api import Tenants
-from lightwell.domain.tenants.model import QUOTA_LIMIT
+from lightwell.domain.tenants.model import NAMES_LIMIT, QUOTA_LIMIT
 from lightwell.gateways.console.administration_views import (
     ConsentView,
     DoorView,
@@ -126,6 +126,13 @@ class Suspension(_Asked):
     """Why, for whoever resumes it."""
 
     reason: str = Field(max_length=400)
+
+
+class Names(_Asked):
+    """All further AE titles, all hosts: what is not named is taken away."""
+
+    titles: Annotated[list[Word], Field(max_length=NAMES_LIMIT)]
+    hosts: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=NAMES_LIMIT)]
 
 
 class Quota(_Asked):
@@ -328,6 +335,10 @@ def _add_tenants(router: APIRouter, offices: Offices) -> None:
         return tenant_detail(
             await tenants.limit(who, name, studies=asked.studies, size=asked.bytes)
         )
+
+    @router.put("/tenants/{name}/names", summary="By what a tenant is called", dependencies=CHANGE)
+    async def name(who: Who, name: str, asked: Names) -> TenantDetail:
+        return tenant_detail(await tenants.name(who, name, titles=asked.titles, hosts=asked.hosts))
 
     @router.patch("/tenant", summary="Name and settling of this tenant", dependencies=CHANGE)
     async def change_tenant(who: Who, asked: TenantChange) -> TenantDetail:

@@ -113,6 +113,8 @@ class TenantDetail(BaseModel):
     settling: str
     suspended: bool
     suspension: str
+    titles: list[str]
+    hosts: list[str]
     quota_bytes: int | None
     quota_studies: int | None
     used_bytes: int | None
@@ -275,6 +277,8 @@ def tenant_detail(tenant: Tenant, used: Usage | None = None) -> TenantDetail:
         settling=tenant.settling,
         suspended=tenant.suspended,
         suspension=tenant.suspension,
+        titles=list(tenant.titles),
+        hosts=list(tenant.hosts),
         quota_bytes=tenant.quota_bytes,
         quota_studies=tenant.quota_studies,
         used_bytes=used.bytes if used else None,

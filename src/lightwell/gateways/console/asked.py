@@ -65,6 +65,7 @@ ASKED: Final[Mapping[str, Action | Open]] = MappingProxyType(
         "PUT /api/v1/tenants/{name}/suspension": Action.TENANTS_TENANT_SUSPEND,
         "DELETE /api/v1/tenants/{name}/suspension": Action.TENANTS_TENANT_SUSPEND,
         "PUT /api/v1/tenants/{name}/quota": Action.TENANTS_TENANT_LIMIT,
+        "PUT /api/v1/tenants/{name}/names": Action.TENANTS_TENANT_NAME,
         "PATCH /api/v1/tenant": Action.TENANTS_TENANT_CONFIGURE,
         "GET /api/v1/tenant/consent": Action.POLICY_RULE_LIST,
         "PUT /api/v1/tenant/consent": Action.TENANTS_SUPPORT_CONSENT,

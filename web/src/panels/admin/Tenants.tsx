@@ -288,12 +288,12 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
         />
       )}
       {several && (
-        <SearchBar label="Search name, AE title" value={words} onChange={setWords} count={tenants.value ? plural(all.length, 'tenant') : ''} />
+        <SearchBar label="Search name, AE title, host" value={words} onChange={setWords} count={tenants.value ? plural(all.length, 'tenant') : ''} />
       )}
       <List
         label="Tenants"
         loaded={tenants}
-        shown={all.filter((each) => matches(words.trim(), each.name, each.label, each.aet))}
+        shown={all.filter((each) => matches(words.trim(), each.name, each.label, each.aet, ...each.titles, ...each.hosts))}
         keyOf={(each) => each.name}
         words={words.trim()}
         clear={() => setWords('')}
@@ -315,7 +315,7 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
               </>
             }
             faded={each.suspended}
-            middle={<span className="mono">{each.aet}</span>}
+            middle={<Line text={[each.aet, ...each.titles, ...each.hosts].join(', ')} className="mono" />}
             meta={
               <span className="quiet">
                 {used(formatCount(each.usedStudies), each.quotaStudies === null ? null : formatCount(each.quotaStudies))} studies,{' '}

@@ -165,6 +165,7 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'tenants:tenant:create': 'Make tenants',
   'tenants:tenant:limit': 'Say how much tenants may keep',
   'tenants:tenant:list': 'See the tenants',
+  'tenants:tenant:name': 'Say by what tenants are called',
   'tenants:tenant:suspend': 'Suspend tenants, and resume them',
   'work:job:cancel': 'Cancel background work',
   'work:job:list': 'See background work',
