@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,8 +16,10 @@ from lightwell.app.commands.options import (
     JsonOption,
     TenantOption,
     console,
+    notes,
     with_house,
 )
+from lightwell.app.export import Exported, export_tenant
 from lightwell.app.wiring import House
 from lightwell.domain.tenants.model import DEFAULT, PIXEL_EXACT, host_of, parsed_size
 from lightwell.kernel.errors import Invalid
@@ -139,6 +142,28 @@ def quota(
         console.print(f"Tenant {name} may keep {' and '.join(limits)}.", highlight=False)
 
     with_house(data, work)
+
+
+@app.command()
+def export(
+    name: str, folder: Annotated[Path, typer.Argument(help="A new or empty one.")], data: DataOption
+) -> None:
+    """Write everything a tenant keeps into a folder: plain DICOM files, decisions, people without secrets.
+
+    Interrupted, it goes on when it is asked for again. `lightwell import FOLDER/objects` takes them back.
+    """
+
+    async def work(house: House, context: Context) -> Exported:
+        return await export_tenant(house, context, name, folder)
+
+    done = with_house(data, work)
+    notes.print(
+        f"{done.objects} objects ({done.written} written now), {done.bytes} bytes.", highlight=False
+    )
+    for text in done.damaged:
+        notes.print(text, highlight=False)
+    if done.damaged:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -185,6 +185,12 @@ class Tenants:
         await self._directory.limit(tenant, studies, size)
         return replace(tenant, quota_studies=studies, quota_bytes=size)
 
+    @operation(Action.TENANTS_TENANT_EXPORT)
+    async def export(self, act: Act, name: str) -> Tenant:
+        """The tenant, suspended or not, for whoever writes it out from here. Raises Missing."""
+        act.about(subject=name)
+        return await self.known(name)
+
     @operation(Action.TENANTS_TENANT_NAME)
     async def name(
         self, act: Act, name: str, *, titles: Iterable[str], hosts: Iterable[str]
