@@ -337,6 +337,32 @@ def test_a_tenant_is_made_named_and_lets_support_in(
     expect(named.get_by_text("Support is not let in.")).to_be_visible()
 
 
+def test_a_tenant_is_limited_suspended_and_resumed(
+    server: Server, as_roles: Callable[..., Page]
+) -> None:
+    page = as_roles("admin", tenant="default")
+    page.goto(f"{server.url}/admin/tenants")
+    page.get_by_role("button", name="Make a tenant").click()
+    page.get_by_label("Name", exact=True).fill("east")
+    page.get_by_label("AE title", exact=True).fill("EAST")
+    page.get_by_role("button", name="Make the tenant").click()
+    east = row(page, "EAST")
+    east.get_by_role("button", name="Quota of east").click()
+    page.get_by_label("Bytes").fill("2 TB")
+    page.get_by_role("button", name="Save", exact=True).first.click()
+    expect(east.get_by_text("0 B of 2.0 TB")).to_be_visible()
+    east.get_by_role("button", name="Suspend east").click()
+    page.get_by_label("Why").fill("the contract has ended")
+    picture(page, "tenants-suspend")
+    page.get_by_role("button", name="Suspend east").last.click()
+    expect(east.get_by_text("the contract has ended")).to_be_visible()
+    expect(east.get_by_role("button", name="Go to east")).to_have_count(0)
+    picture(page, "tenants-suspended")
+    east.get_by_role("button", name="Resume east").click()
+    page.get_by_role("button", name="Resume east").last.click()
+    expect(east.get_by_role("button", name="Go to east")).to_be_visible()
+
+
 def test_who_may_not_sees_no_way_in(
     server: Server, as_roles: Callable[..., Page], chromium: Any, watched: Watched
 ) -> None:

@@ -61,7 +61,11 @@ class Action(StrEnum):
     TENANTS_SUPPORT_CONSENT = "tenants:support:consent"  # let support in for a while, or ended that
     TENANTS_TENANT_CONFIGURE = "tenants:tenant:configure"  # chose how a tenant's images are kept
     TENANTS_TENANT_CREATE = "tenants:tenant:create"  # made a tenant
+    TENANTS_TENANT_EXPORT = "tenants:tenant:export"  # wrote out all that a tenant keeps
+    TENANTS_TENANT_LIMIT = "tenants:tenant:limit"  # said how much a tenant may keep
     TENANTS_TENANT_LIST = "tenants:tenant:list"  # read the list of tenants
+    TENANTS_TENANT_NAME = "tenants:tenant:name"  # said by which titles and hosts a tenant is called
+    TENANTS_TENANT_SUSPEND = "tenants:tenant:suspend"  # suspended a tenant, or resumed it
     WORK_JOB_CANCEL = "work:job:cancel"  # ended background work before its time
     WORK_JOB_LIST = "work:job:list"  # read how background work is doing
     WORK_JOB_RETRY = "work:job:retry"  # had failed background work done again

@@ -40,6 +40,11 @@ class Tenant:
     region: str = "local"
     demo: bool = False
     suspended: bool = False
+    suspension: str = ""  # why it is suspended
+    quota_bytes: int | None = None  # that it may keep; None: no limit
+    quota_studies: int | None = None
+    titles: tuple[str, ...] = ()  # further AE titles by which peers call it
+    hosts: tuple[str, ...] = ()  # web addresses that are this tenant's without a path
     settling: str = "settle"  # how its quiet series are packed: or 'as-received', or 'pixel-exact'
 
 

@@ -59,13 +59,15 @@ class Decision:
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What is in force for a tenant at this moment. `consent`: it lets support staff in, as `consent_by` has
-    decided; `sensitive`: some study is marked so."""
+    decided; `sensitive`: some study is marked so; `suspended`: since its context was made, perhaps, as of a
+    long association."""
 
     denials: tuple[Denial, ...] = ()
     policies: PolicySet = SHIPPED
     consent: bool = False
     sensitive: bool = False
     consent_by: str = ""
+    suspended: bool = False
 
 
 SHIPPED_RULES = Rules()
@@ -172,14 +174,14 @@ def _question(
 
 
 def question_of(
-    context: Context, action: Action, *, consent: bool = False, study: Facts = ORDINARY
+    context: Context, action: Action, rules: Rules = SHIPPED_RULES, study: Facts = ORDINARY
 ) -> Question:
     """The act as policies see it. `study`: what is so of the study that it is about, if it is about one."""
     tenant = context.tenant
     return _question(
         context.actor,
         action,
-        (tenant.name, tenant.demo, tenant.suspended, consent),
+        (tenant.name, tenant.demo, tenant.suspended or rules.suspended, rules.consent),
         (context.channel, context.purpose, network(context.origin), context.stepped_up),
         study if action in ABOUT_STUDIES else None,
     )
@@ -195,7 +197,7 @@ def decide(
     denied = _denied(context, action, rules)
     if denied is not None:
         return denied
-    answer = rules.policies.answer(question_of(context, action, consent=rules.consent, study=study))
+    answer = rules.policies.answer(question_of(context, action, rules, study))
     return Decision(answer.allowed, _said(answer, context, action, rules.policies), answer.policies)
 
 
@@ -219,7 +221,7 @@ def look(
     if denied is not None:
         return denied, Sight((), standing)
     varying = standing.varying(sensitive=rules.sensitive)
-    asked = question_of(context, action, consent=rules.consent, study=frozenset())
+    asked = question_of(context, action, rules, frozenset())
     decision, kinds = rules.policies.summed_up(
         asked, varying, lambda _anybody: _looked(context, action, rules, varying)
     )

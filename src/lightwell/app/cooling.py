@@ -92,7 +92,11 @@ class CoolingDuty:
             for key, study_uid, series_uid in due:
                 place = (key, study_uid, series_uid)
                 tenant = next((t for t in await house.tenants.everyone() if t.key == key), None)
-                if tenant is None or self._later.get(place, 0.0) > time.monotonic():
+                if (
+                    tenant is None
+                    or tenant.suspended
+                    or self._later.get(place, 0.0) > time.monotonic()
+                ):
                     continue
                 act = cooling.recall if back else cooling.cool
                 try:

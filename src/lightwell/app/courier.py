@@ -29,6 +29,8 @@ async def deliver_commitments(house: House) -> int:
     queue, courier = CommitmentQueue(house.database), CommitmentCourier()
     tenants = await house.tenants.everyone()
     for tenant in tenants:
+        if tenant.suspended:
+            continue
         context = system_context(tenant)
         for request in await house.index.due_commitments(tenant, AT_ONCE):
             peer = await house.peers.destination(context, request.peer)

@@ -25,6 +25,7 @@ log = logging.getLogger("lightwell.heartbeat")
 
 PERIOD_SECONDS = 2.0
 STALE_SECONDS = 7.0
+USAGE = "usage"  # a fact of `work`: by tenant, studies and bytes kept, and how many may be
 WEB = "web"  # a fact of each HTTP worker: the URL by which people reach it
 CPU = "cpu_seconds"  # in every beat: processor time of the process since its start
 

@@ -51,6 +51,7 @@ def http_application(
     ready: Ready,
     metrics: Metrics,
     sign_in: SignIn,
+    tenant_metrics: Metrics | None = None,
     static: Path | None = None,
     limits: DoorLimits | None = None,
     provider_sign_in: ProviderSignIn | None = None,
@@ -62,7 +63,8 @@ def http_application(
 ) -> Application:
     """The ASGI application of an HTTP process.
 
-    `ready` says what is not ready, `metrics` the Prometheus text. `static` is the folder of the built
+    `ready` says what is not ready, `metrics` the Prometheus text, `tenant_metrics` what of it names tenants.
+    `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
     works. `public_url`: the root that browsers know us by, without a slash at the end; None: loopback.
     `offices`: the rooms behind the administration pages; without them there are none.
@@ -82,7 +84,7 @@ def http_application(
         machines,
         public_url,
     )
-    table = _table(archive, PoolRenderer(pool), inner, ready, metrics)
+    table = _table(archive, PoolRenderer(pool), inner, ready, metrics, tenant_metrics)
     door = Door(
         table,
         tenant_named=tenants.named,
@@ -91,6 +93,8 @@ def http_application(
         site=Site(load(static or Path(str(files("lightwell.app") / STATIC)))),
         identity=identity,
         public_paths=(PUBLIC, SIGN_OUT, TOKEN),
+        serves=tenants.serves,
+        tenant_at=tenants.at,
     )
     return guarded(Forwarded(door, proxies) if proxies else door, limits)
 
@@ -121,11 +125,18 @@ def _console(
 
 
 def _table(
-    archive: Archive, renderer: Renderer, inner: FastAPI, ready: Ready, metrics: Metrics
+    archive: Archive,
+    renderer: Renderer,
+    inner: FastAPI,
+    ready: Ready,
+    metrics: Metrics,
+    tenant_metrics: Metrics | None = None,
 ) -> list[Route]:
     """The addresses of the route table; `/openapi.json` describes them and the framework's."""
     table: list[Route] = []
-    table += probe_routes(ready, metrics, lambda: document(table, inner.openapi(), ASKED))
+    table += probe_routes(
+        ready, metrics, lambda: document(table, inner.openapi(), ASKED), tenant_metrics
+    )
     table += dicomweb_routes(archive, renderer)
     return table
 

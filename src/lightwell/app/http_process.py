@@ -80,6 +80,7 @@ class Worker:
             pool=self._pool,
             ready=readiness.problems,
             metrics=numbers.text,
+            tenant_metrics=numbers.tenants_text,
             sign_in=house.sign_in,
             provider_sign_in=house.provider_sign_in,
             public_url=generation.settings.public_url,

@@ -13,7 +13,7 @@ from prometheus_client.core import CollectorRegistry, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from lightwell.app.heartbeat import PERIOD_SECONDS, STALE_SECONDS, Beat, beats
+from lightwell.app.heartbeat import PERIOD_SECONDS, STALE_SECONDS, USAGE, Beat, beats
 from lightwell.app.settings import Endpoint
 from lightwell.app.wiring import House
 from lightwell.kernel.errors import LightwellError
@@ -107,6 +107,12 @@ class Numbers(Collector):
         """The exposition text."""
         return generate_latest(self._registry)
 
+    def tenants_text(self) -> bytes:
+        """What each tenant keeps and may, as exposition text: for who may know which tenants there are."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_TenantNumbers(self._heard))
+        return generate_latest(registry)
+
     def collect(self) -> Iterable[Metric]:
         """See prometheus_client: one family a number, one sample a process."""
         age = GaugeMetricFamily(
@@ -124,3 +130,31 @@ class Numbers(Collector):
                     families[name] = family
                 family.add_metric([beat.name], value)
         return [age, *families.values()]
+
+
+_OF_TENANTS = (
+    ("studies", "Studies that a tenant keeps."),
+    ("stored_bytes", "Bytes that a tenant keeps, as they lie in the store."),
+    ("quota_studies", "Studies that a tenant may keep; no sample: no limit."),
+    ("quota_bytes", "Bytes that a tenant may keep; no sample: no limit."),
+)
+
+
+class _TenantNumbers(Collector):
+    """The use of quotas as `work` last told it, labelled with the tenant."""
+
+    def __init__(self, heard: list[Beat]) -> None:
+        self._heard = heard
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client."""
+        families = [
+            GaugeMetricFamily(f"lightwell_tenant_{name}", says, labels=["tenant"])
+            for name, says in _OF_TENANTS
+        ]
+        for beat in self._heard:
+            for tenant, numbers in beat.facts.get(USAGE, {}).items():
+                for family, value in zip(families, numbers, strict=True):
+                    if value is not None:
+                        family.add_metric([tenant], value)
+        return families

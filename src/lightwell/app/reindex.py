@@ -8,6 +8,7 @@ left alone when they are there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -144,6 +145,21 @@ async def _restore_tenants(house: House) -> None:
         settling = body.get("settling")
         if settling in SETTLINGS:
             await directory.choose_settling(made, settling)
+        await directory.limit(
+            made, _number(body.get("quota_studies")), _number(body.get("quota_bytes"))
+        )
+        with contextlib.suppress(Conflict):  # it was given to another tenant since
+            await directory.name(made, _texts(body.get("titles")), _texts(body.get("hosts")))
+        if isinstance(reason := body.get("suspension"), str):
+            await directory.suspend(made, reason)
+
+
+def _number(said: object) -> int | None:
+    return said if isinstance(said, int) else None
+
+
+def _texts(said: object) -> list[str]:
+    return [text for text in said if isinstance(text, str)] if isinstance(said, list) else []
 
 
 def _is_name(name: str) -> bool:
@@ -155,12 +171,12 @@ def _is_name(name: str) -> bool:
 
 
 async def _tenant_entry(house: House, region: str, name: str) -> dict[str, Any]:
-    """What the journal last said of a tenant; nothing when its journal is lost."""
+    """What the journal last said of each thing about a tenant; nothing when its journal is lost."""
     nobody = Tenant(key=0, name=name, label=name, aet="", region=region)
     body: dict[str, Any] = {}
     async for entry in house.journal.entries(nobody):
         if entry.kind == "tenant":
-            body = entry.body
+            body |= entry.body
     return body
 
 

@@ -15,7 +15,7 @@ import uvloop
 from lightwell.app.cooling import CoolingDuty
 from lightwell.app.courier import deliver_commitments
 from lightwell.app.generation import Generation, await_generation, die_with_parent
-from lightwell.app.heartbeat import Heart
+from lightwell.app.heartbeat import USAGE, Heart
 from lightwell.app.logs import log_to_file
 from lightwell.app.memory import keep_memory
 from lightwell.app.wiring import House, open_house, start_listening
@@ -30,6 +30,7 @@ from lightwell.backends.database.chores import (
     glass_queue,
     refresh_statistics,
     roll_up_deltas,
+    roll_up_usage,
 )
 from lightwell.backends.database.pool import FAILURES
 from lightwell.backends.database.sequencer import Sequencer
@@ -92,6 +93,19 @@ async def _count_queue(house: House, queue: dict[str, int]) -> int:
     return 0
 
 
+async def _count_usage(house: House, usage: dict[str, list[int | None]]) -> int:
+    """What each tenant keeps and may, for alerts."""
+    used = await house.tenants.everyones_usage()
+    found = {
+        tenant.name: [kept.studies, kept.bytes, tenant.quota_studies, tenant.quota_bytes]
+        for tenant in await house.tenants.everyone()
+        if (kept := used.get(tenant.key)) is not None
+    }
+    usage.clear()
+    usage.update(found)
+    return 0
+
+
 async def _sweep(house: House) -> int:
     await asyncio.to_thread(house.blobs.sweep, STAGING_AGE_SECONDS)
     return 0
@@ -116,8 +130,13 @@ async def run(generation: Generation) -> None:
     house = open_house(generation.settings, generation.info, examine=False)
     sequencer = Sequencer(generation.info)
     queue: dict[str, int] = {}  # of what was opened in emergencies; kept fresh by a chore
+    usage: dict[str, list[int | None]] = {}  # of tenants; kept fresh by a chore
     heart = Heart(
-        house, generation.name, "work", lambda: {"sequencer_steps": sequencer.steps, **queue}
+        house,
+        generation.name,
+        "work",
+        lambda: {"sequencer_steps": sequencer.steps, **queue},
+        lambda: {USAGE: usage},
     )
     start_listening(house)
     await heart.start()
@@ -129,12 +148,14 @@ async def run(generation: Generation) -> None:
         sequencer.run(stop),
         every(0.5, "inline objects", lambda: _flush(house), stop, full=INLINE_BATCH),
         every(5.0, "counters", lambda: roll_up_deltas(house.work), stop, full=DELTA_BATCH),
+        every(5.0, "quotas", lambda: roll_up_usage(house.work), stop, full=DELTA_BATCH),
         every(1.0, "statistics", lambda: _analyse(house), stop),
         every(30.0, "leases", lambda: close_leases(house.work), stop),
         every(5.0, "what was packed", lambda: _clear(house), stop, full=GONE_BATCH),
         every(60.0, "cool store", CoolingDuty(house).step, stop),
         every(1.0, "commitments", lambda: deliver_commitments(house), stop),
         every(60.0, "tries to sign in", lambda: forget_sign_ins(house.work), stop),
+        every(15.0, "use of quotas", lambda: _count_usage(house, usage), stop),
         every(15.0, "review queue", lambda: _count_queue(house, queue), stop),
         every(3600.0, "staging", lambda: _sweep(house), stop),
         *durable.tasks(stop),

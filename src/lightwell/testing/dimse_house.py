@@ -12,7 +12,7 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from lightwell.backends.blobs.local import LocalStore
 from lightwell.backends.identity.hashing import Argon2Hasher
 from lightwell.backends.identity.openid import OpenIdConnect
 from lightwell.backends.memory.committer import MemoryCommitter
+from lightwell.backends.memory.directories import MemoryTenants
 from lightwell.backends.memory.index import MemoryIndex
 from lightwell.backends.memory.people import MemoryPeople, MemoryTries
 from lightwell.backends.memory.tables import MemoryDatabase
@@ -65,32 +66,13 @@ HOSPITAL = Tenant(key=1, name="default", label="Hospital A", aet="LIGHTWELL")
 NEIGHBOUR = Tenant(key=2, name="other", label="Hospital B", aet="OTHER")
 
 
-@dataclass
-class _Directory:
+class _Directory(MemoryTenants):
     """Tenants, peers, policy and journal as lists that a test may read and change."""
 
-    tenant_list: tuple[Tenant, ...] = (HOSPITAL, NEIGHBOUR)
-    peer_list: dict[tuple[int, str], Peer] = field(default_factory=dict)
-    denial_list: list[Denial] = field(default_factory=list)
-
-    async def tenants(self, *, fresh: bool = False) -> tuple[Tenant, ...]:
-        return self.tenant_list
-
-    async def create(self, name: str, label: str, aet: str, *, region: str, demo: bool) -> Tenant:
-        made = Tenant(len(self.tenant_list) + 1, name, label, aet, region, demo)
-        self.tenant_list += (made,)
-        return made
-
-    async def relabel(self, tenant: Tenant, label: str) -> None:
-        self.tenant_list = tuple(
-            replace(one, label=label) if one.key == tenant.key else one for one in self.tenant_list
-        )
-
-    async def choose_settling(self, tenant: Tenant, settling: str) -> None:
-        self.tenant_list = tuple(
-            replace(one, settling=settling) if one.key == tenant.key else one
-            for one in self.tenant_list
-        )
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database, (HOSPITAL, NEIGHBOUR))
+        self.peer_list: dict[tuple[int, str], Peer] = {}
+        self.denial_list: list[Denial] = []
 
     async def peer(self, tenant: Tenant, aet: str) -> Peer | None:
         return self.peer_list.get((tenant.key, aet))
@@ -113,7 +95,8 @@ class _Directory:
         return NOBODY
 
     async def in_force(self, tenant: Tenant) -> Rules:
-        return Rules(tuple(self.denial_list))
+        shut = tenant.key in self._database.suspended
+        return Rules(tuple(self.denial_list), suspended=shut)
 
     async def append(self, tenant: Tenant, kind: str, body: dict[str, Any]) -> None:
         """No test of this door asks what is in the journal."""
@@ -156,7 +139,8 @@ class Rooming:
 async def memory_rooms(folder: Path, blobs: BlobStore | None = None) -> Rooming:
     """Rooms on the memory twins; objects lie below *folder* unless *blobs* is given."""
     store = blobs or LocalStore(folder)
-    database, directory, clock = MemoryDatabase(), _Directory(), SystemClock()
+    database, clock = MemoryDatabase(), SystemClock()
+    directory = _Directory(database)
     committer, coder = _ToldCommitter(database), InlineFrameCoder()
     tenants = Tenants(directory, directory, directory, committer, clock)
     peers = Peers(directory, directory, tenants, directory, directory, committer, clock)

@@ -223,7 +223,7 @@ class FeedStore(Protocol):
     """The feed, the position and the rows of one consumer. All methods raise Unavailable."""
 
     async def news(self) -> list[News]:
-        """Tenants with changes not dealt with."""
+        """Tenants with changes not dealt with; a suspended one's wait."""
 
     async def page(self, tenant: int, after: int, limit: int) -> Sequence[Change]:
         """The changes after a place, in order, without a gap."""
@@ -233,7 +233,8 @@ class FeedStore(Protocol):
         is there already keeps its first place and moves on. Raises Conflict when the position is another."""
 
     async def start_due(self, but: Collection[int]) -> int:
-        """Start what is due, of all tenants but these, unless its key has an unfinished run; how many."""
+        """Start what is due, unless its key has an unfinished run, of all tenants but these and suspended
+        ones; how many."""
 
 
 class Dispatcher:

@@ -192,6 +192,27 @@ async def test_a_full_store_is_507_and_recovers(house: Any) -> None:
     assert (await house.post(*files)).status_code == 200
 
 
+async def test_a_reached_quota_is_507_or_the_reason_of_an_instance(house: Any) -> None:
+    big = a_study("P3").with_series("CT", instances=3, rows=256, columns=256)
+    files = [built.part10 for built in big.objects()]
+    other = a_study("P4").with_series("CT", rows=256, columns=256).only()
+    house.database.quotas[1] = (1, None)
+    assert (await house.post(files[0])).status_code == 200
+    refused = await house.post(other.part10)
+    assert refused.status_code == 507
+    assert reasons(refused.json(), "00081198") == [0xA700]
+    part = await house.post(
+        files[0], files[1], other.part10
+    )  # a repeat, a study that is, a new one
+    assert part.status_code == 202
+    assert reasons(part.json(), "00081198") == [0xA700]
+    house.database.quotas[1] = (None, 0)
+    assert (await house.post(files[2])).status_code == 507
+    assert (await house.post(files[1])).status_code == 200
+    house.database.quotas.clear()
+    assert (await house.post(files[2], other.part10)).status_code == 200
+
+
 async def test_policy_is_asked_before_the_body(house: Any) -> None:
     house.policy.rules = (Denial("*", "archive:instance:store", "no uploads today"),)
     taken = 0

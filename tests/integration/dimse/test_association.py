@@ -21,11 +21,18 @@ from lightwell.domain.peers.model import PeerType
 from lightwell.gateways.dimse.limits import DimseLimits
 from lightwell.gateways.dimse.server import tls_context
 from lightwell.testing.channel import ChannelError
-from lightwell.testing.dimse_house import HOSPITAL, LOOPBACK, DimseHouse, MakeHouse
+from lightwell.testing.dimse_house import (
+    HOSPITAL,
+    LOOPBACK,
+    NEIGHBOUR,
+    DimseHouse,
+    MakeHouse,
+)
 from lightwell.testing.scu import VERIFICATION, Rejected, Scu
 from lightwell.wire.dimse import pdu as pdus
 from lightwell.wire.dimse.pdu import AssociateRJ, AssociateRQ, PresentationContext, Rejection
 from lightwell.wire.dimse.proposal import propose_service
+from lightwell.wire.dimse.status import NOT_AUTHORIZED
 from lightwell.wire.dimse.syntaxes import EXPLICIT_LE, IMPLICIT_LE
 
 ECHO = propose_service(VERIFICATION)
@@ -129,6 +136,24 @@ def test_d07_the_right_title_from_another_address(house: DimseHouse) -> None:
         _scu(house, source_address=("127.0.0.2", 0))
     assert caught.value.rejection == Rejection.CALLING_AE_NOT_RECOGNIZED
     assert house.audit()[-1].origin == "127.0.0.2"
+
+
+def test_d06_a_suspended_tenant_says_later_and_ends_what_is_under_way(house: DimseHouse) -> None:
+    directory = house.rooming.directory
+    assert directory is not None
+    house.add_peer("LW_THEIRS", tenant=NEIGHBOUR)
+    with _scu(house, "LW_THEIRS", called_ae="OTHER") as scu:
+        assert scu.echo() == 0
+        house.run(directory.suspend(NEIGHBOUR, "the contract has ended"))
+        assert scu.echo() == NOT_AUTHORIZED
+    for calling in ("LW_THEIRS", "NOBODY"):
+        with pytest.raises(Rejected) as caught:
+            _scu(house, calling, called_ae="OTHER")
+        assert caught.value.rejection == Rejection.TEMPORARY_CONGESTION
+    assert house.audit(NEIGHBOUR)[-1].outcome == "refused"
+    assert _echo(house) == 0
+    house.run(directory.suspend(NEIGHBOUR, None))
+    assert _echo(house, "LW_THEIRS", called_ae="OTHER") == 0
 
 
 def test_a_change_of_a_peer_acts_on_its_next_association(house: DimseHouse) -> None:

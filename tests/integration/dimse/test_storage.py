@@ -18,7 +18,15 @@ from lightwell.domain.peers.model import PeerType
 from lightwell.testing import encoding as enc
 from lightwell.testing.builders import BuiltInstance, a_study
 from lightwell.testing.channel import ChannelError
-from lightwell.testing.dimse_house import LOOPBACK, DimseHouse, MakeHouse, fetch, keys, store
+from lightwell.testing.dimse_house import (
+    HOSPITAL,
+    LOOPBACK,
+    DimseHouse,
+    MakeHouse,
+    fetch,
+    keys,
+    store,
+)
 from lightwell.testing.scu import STUDY_ROOT_FIND, VERIFICATION, Scu
 from lightwell.wire.dimse.commands import c_store_rq
 from lightwell.wire.dimse.proposal import number, propose
@@ -254,6 +262,31 @@ def test_a_full_store_says_so_and_recovers_by_itself(make_house: MakeHouse) -> N
         blobs.capacity = None
         assert [_put(scu, one) for one in study] == [SUCCESS] * 4
     assert _totals(house) == (4, 0, 0)
+
+
+def test_a_reached_quota_says_so_keeps_nothing_and_knows_what_is_there(house: DimseHouse) -> None:
+    study = a_study().with_series("CT", instances=3, rows=BIG, columns=BIG).objects()
+    other = a_study("P2").with_series("CT").only()
+    directory = house.rooming.directory
+    assert directory is not None
+    with _scu(house, study[0]) as scu:
+        assert _put(scu, study[0]) == SUCCESS
+        kept = _bytes(house)
+        house.rooming.archive._keeper._allowances._known.clear()  # a second later
+        house.run(directory.limit(HOSPITAL, None, kept))
+        assert [_put(scu, one) for one in study] == [SUCCESS, OUT_OF_RESOURCES, OUT_OF_RESOURCES]
+        assert _put(scu, other) == OUT_OF_RESOURCES
+        assert scu.store(CT, "1.2.3.4.5", EXPLICIT_LE, (b"\xff" * 500,)).status == OUT_OF_RESOURCES
+        house.run(directory.limit(HOSPITAL, 1, None))
+        assert _put(scu, study[1]) == SUCCESS  # of a study that is there
+        assert _put(scu, other) == OUT_OF_RESOURCES
+        house.run(directory.limit(HOSPITAL, None, None))
+        assert _put(scu, other) == SUCCESS
+    assert _totals(house) == (3, 0, 0)
+
+
+def _bytes(house: DimseHouse) -> int:
+    return house.run(house.rooming.archive.totals(house.context)).bytes
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,20 @@ export interface TenantDetail {
   readonly aet: string;
   readonly settling: string;
   readonly suspended: boolean;
+  /** Further AE titles, and hosts whose addresses are this tenant's. */
+  readonly titles: readonly string[];
+  readonly hosts: readonly string[];
+  /** Why it is suspended. */
+  readonly suspension: string;
+  /** How much it may keep; null: no limit. */
+  readonly quotaBytes: number | null;
+  readonly quotaStudies: number | null;
+  /** How much it keeps. */
+  readonly usedBytes: number;
+  readonly usedStudies: number;
 }
+
+const limit = (value: unknown): number | null => (typeof value === 'number' ? value : null);
 
 export function readTenant(value: unknown): TenantDetail {
   const o = object(value);
@@ -240,6 +253,13 @@ export function readTenant(value: unknown): TenantDetail {
     aet: text(o['aet']),
     settling: text(o['settling']),
     suspended: o['suspended'] === true,
+    titles: texts(o['titles']),
+    hosts: texts(o['hosts']),
+    suspension: text(o['suspension']),
+    quotaBytes: limit(o['quota_bytes']),
+    quotaStudies: limit(o['quota_studies']),
+    usedBytes: count(o['used_bytes']),
+    usedStudies: count(o['used_studies']),
   };
 }
 
@@ -249,6 +269,12 @@ export const addTenant = async (tenant: Place, body: { name: string; label: stri
   readTenant(await ask('POST', tenant, '/tenants', body, 'Making the tenant'));
 export const changeTenant = async (tenant: Place, body: { label?: string; settling?: string }): Promise<TenantDetail> =>
   readTenant(await ask('PATCH', tenant, '/tenant', body, 'Changing the tenant'));
+export const suspendTenant = async (tenant: Place, name: string, reason: string): Promise<TenantDetail> =>
+  readTenant(await ask('PUT', tenant, `/tenants/${segment(name)}/suspension`, { reason }, 'Suspending the tenant'));
+export const resumeTenant = async (tenant: Place, name: string): Promise<TenantDetail> =>
+  readTenant(await change('DELETE', `${consoleRoot(tenant)}/tenants/${segment(name)}/suspension`, null, 'Resuming the tenant', readJson));
+export const limitTenant = async (tenant: Place, name: string, most: { bytes: number | null; studies: number | null }): Promise<TenantDetail> =>
+  readTenant(await ask('PUT', tenant, `/tenants/${segment(name)}/quota`, most, 'Changing the quota'));
 export const fetchConsent = async (tenant: Place, options?: RequestOptions): Promise<number | null> =>
   instant(object(await read(tenant, '/tenant/consent', 'Looking whether support is let in', options))['until']);
 /** Let support in for some hours; 0 ends it. Until when it is in. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readExplained, readKey, readPeer, readPerson, type Decision } from '../../src/client/admin';
+import { readExplained, readKey, readPeer, readPerson, readTenant, type Decision } from '../../src/client/admin';
 import {
   actionText,
   agentText,
@@ -10,6 +10,7 @@ import {
   keyState,
   linkAddress,
   matches,
+  parsedBytes,
   reasonText,
   roomOf,
   wordsOf,
@@ -127,5 +128,32 @@ describe('answers of the server', () => {
     const explained = readExplained({ decisions: [{ action: 'a:b:c', allowed: 1 }], policies: [{ name: 'p', effect: 'odd' }] });
     expect(explained.decisions[0]?.allowed).toBe(false);
     expect(explained.policies.get('p')?.effect).toBe('forbid');
+  });
+});
+
+describe('a number of bytes as it is typed', () => {
+  it.each([
+    ['2 TB', 2e12],
+    ['500GB', 5e11],
+    ['1.5 kB', 1500],
+    [' 7 ', 7],
+    ['0', 0],
+    ['', null],
+    ['-1', null],
+    ['2 parsecs', null],
+    ['1e9', null],
+  ])('%s', (text, bytes) => {
+    expect(parsedBytes(text)).toBe(bytes);
+  });
+
+  it('comes back from what is shown', () => {
+    for (const bytes of [1e3, 12e6, 2e12]) expect(parsedBytes(formatBytes(bytes))).toBe(bytes);
+  });
+});
+
+describe('a tenant as the API tells it', () => {
+  it('has no limit where none is said', () => {
+    const told = readTenant({ name: 'clinic', suspended: true, suspension: 'why', quota_bytes: null, quota_studies: 0, used_bytes: 5 });
+    expect(told).toMatchObject({ label: 'clinic', suspension: 'why', quotaBytes: null, quotaStudies: 0, usedBytes: 5, usedStudies: 0 });
   });
 });

@@ -27,7 +27,7 @@ from lightwell.app.settings import (
 )
 from lightwell.app.wiring import House, furnish, open_house
 from lightwell.domain.tenants.model import DEFAULT
-from lightwell.kernel.errors import Invalid, Missing
+from lightwell.kernel.errors import Conflict, Invalid, Missing
 
 DataOption = Annotated[
     Path, typer.Option("--data", envvar="LIGHTWELL_DATA", help="The data folder.")
@@ -124,7 +124,12 @@ def with_house(
         try:
             if founds:
                 await check_bound(house)
-            owner = await house.tenants.named(tenant)
+            owner = await house.tenants.known(tenant)
+            if owner.suspended:
+                raise Conflict(
+                    f"The tenant {tenant} is suspended.",
+                    remedy=f"`lightwell tenant resume {tenant}` serves it again.",
+                )
             return await work(house, house.operator(owner, user_name()))
         finally:
             await house.close()

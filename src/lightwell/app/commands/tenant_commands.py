@@ -1,8 +1,10 @@
-"""`lightwell tenant`: make and list tenants."""
+"""`lightwell tenant`: make, list, suspend and resume tenants."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,11 +16,15 @@ from lightwell.app.commands.options import (
     JsonOption,
     TenantOption,
     console,
+    notes,
     with_house,
 )
+from lightwell.app.export import Exported, export_tenant
 from lightwell.app.wiring import House
-from lightwell.domain.tenants.model import DEFAULT, PIXEL_EXACT
+from lightwell.domain.tenants.model import DEFAULT, PIXEL_EXACT, host_of, parsed_size
+from lightwell.kernel.errors import Invalid
 
+NO_LIMIT = "none"
 NOT_KEPT = (
     "Of lossless compressed originals the pixel values are kept and the bytes are not: from their grace on"
     " nobody gets them in the syntax in which they came."
@@ -65,12 +71,136 @@ def settling(
     with_house(data, work, tenant=tenant)
 
 
+@app.command()
+def configure(
+    name: str,
+    data: DataOption,
+    aet: Annotated[list[str], typer.Option(help="A further AE title by which peers call it.")] = [],  # noqa: B006
+    without_aet: Annotated[list[str], typer.Option(help="One that is taken away.")] = [],  # noqa: B006
+    host: Annotated[list[str], typer.Option(help="A host whose addresses are this tenant's.")] = [],  # noqa: B006
+    without_host: Annotated[list[str], typer.Option(help="One that is taken away.")] = [],  # noqa: B006
+) -> None:
+    """Say by which further AE titles and by which hosts a tenant is called; each option may come again.
+
+    A title or host belongs to one tenant. The AE title it was made with stays its own.
+    """
+
+    async def work(house: House, context: Context) -> None:
+        before = await house.tenants.known(name)
+        gone = {host_of(text) for text in without_host}
+        changed = await house.tenants.name(
+            context,
+            name,
+            titles={*before.titles, *aet} - set(without_aet),
+            hosts={*before.hosts, *host} - gone,
+        )
+        called = ", ".join((changed.aet, *changed.titles, *changed.hosts))
+        console.print(f"Tenant {name} is called {called}.", highlight=False)
+
+    with_house(data, work)
+
+
+def _of(used: str, most: int | None, says: Callable[[int], str]) -> str:
+    return used if most is None else f"{used} of {says(most)}"
+
+
+@app.command()
+def quota(
+    name: str,
+    data: DataOption,
+    size: Annotated[str, typer.Option("--bytes", help="2TB, 500GiB, … or none.")] = "",
+    studies: Annotated[str, typer.Option(help="A number, or none.")] = "",
+) -> None:
+    """Say how much a tenant may keep; what is not said stays.
+
+    Beyond it new objects are refused (C-STORE A700, STOW-RS 507) and nothing of them is kept. What is there
+    stays, and is acknowledged when it comes again.
+    """
+    most = None if size in ("", NO_LIMIT) else parsed_size(size)
+    if studies not in ("", NO_LIMIT) and not studies.isdecimal():
+        raise Invalid(
+            f"{studies!r} is no number of studies.", remedy="For example 100000, or none."
+        )
+    many = int(studies) if studies.isdecimal() else None
+
+    async def work(house: House, context: Context) -> None:
+        before = await house.tenants.known(name)
+        changed = await house.tenants.limit(
+            context,
+            name,
+            studies=many if studies else before.quota_studies,
+            size=most if size else before.quota_bytes,
+        )
+        limits = [
+            "any number of studies"
+            if changed.quota_studies is None
+            else f"{changed.quota_studies} studies",
+            "any number of bytes"
+            if changed.quota_bytes is None
+            else f"{changed.quota_bytes} bytes",
+        ]
+        console.print(f"Tenant {name} may keep {' and '.join(limits)}.", highlight=False)
+
+    with_house(data, work)
+
+
+@app.command()
+def export(
+    name: str, folder: Annotated[Path, typer.Argument(help="A new or empty one.")], data: DataOption
+) -> None:
+    """Write everything a tenant keeps into a folder: plain DICOM files, decisions, people without secrets.
+
+    Interrupted, it goes on when it is asked for again. `lightwell import FOLDER/objects` takes them back.
+    """
+
+    async def work(house: House, context: Context) -> Exported:
+        return await export_tenant(house, context, name, folder)
+
+    done = with_house(data, work)
+    notes.print(
+        f"{done.objects} objects ({done.written} written now), {done.bytes} bytes.", highlight=False
+    )
+    for text in done.damaged:
+        notes.print(text, highlight=False)
+    if done.damaged:
+        raise typer.Exit(1)
+
+
+@app.command()
+def suspend(
+    name: str,
+    data: DataOption,
+    reason: Annotated[str, typer.Option(help="Why: shown to whoever may resume it.")],
+) -> None:
+    """Serve a tenant no longer: nobody of it is recognised, its machines are told to try again later.
+
+    Nothing is deleted. Its sessions end within five seconds, its background work waits.
+    """
+
+    async def work(house: House, context: Context) -> None:
+        tenant = await house.tenants.suspend(context, name, reason)
+        console.print(f"Tenant {tenant.name} is suspended.", highlight=False)
+
+    with_house(data, work)
+
+
+@app.command()
+def resume(name: str, data: DataOption) -> None:
+    """Serve a suspended tenant again. Its people sign in anew."""
+
+    async def work(house: House, context: Context) -> None:
+        tenant = await house.tenants.resume(context, name)
+        console.print(f"Tenant {tenant.name} is served again.", highlight=False)
+
+    with_house(data, work)
+
+
 @app.command("list")
 def list_(data: DataOption, as_json: JsonOption = False) -> None:
     """Show all tenants."""
 
     async def work(house: House, context: Context) -> None:
-        tenants = await house.tenants.list(context)
+        tenants, used = await house.tenants.list(context), await house.tenants.usage(context)
         if as_json:
             rows = [
                 {
@@ -79,14 +209,28 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
                     "aet": t.aet,
                     "demo": t.demo,
                     "settling": t.settling,
+                    "suspended": t.suspended,
+                    "suspension": t.suspension,
+                    "titles": t.titles,
+                    "hosts": t.hosts,
+                    "quota_bytes": t.quota_bytes,
+                    "quota_studies": t.quota_studies,
+                    "used_bytes": used[t.key].bytes,
+                    "used_studies": used[t.key].studies,
                 }
                 for t in tenants
             ]
             console.print_json(json.dumps(rows))
             return
-        table = Table("Name", "Label", "AE title", "Demo")
+        table = Table("Name", "Label", "Called", "Demo", "Studies", "MB", "State")
         for t in tenants:
-            table.add_row(t.name, t.label, t.aet, "yes" if t.demo else "")
+            state = f"suspended: {t.suspension}" if t.suspended else ""
+            kept = used[t.key]
+            studies = _of(str(kept.studies), t.quota_studies, str)
+            size = _of(f"{kept.bytes / 1e6:.1f}", t.quota_bytes, lambda most: f"{most / 1e6:.0f}")
+            demo = "yes" if t.demo else ""
+            called = ", ".join((t.aet, *t.titles, *t.hosts))
+            table.add_row(t.name, t.label, called, demo, studies, size, state)
         console.print(table)
 
     with_house(data, work)

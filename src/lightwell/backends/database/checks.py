@@ -119,6 +119,17 @@ SELECT format('study %s: %s images, %s bytes, %s rejected counted; there are %s,
               study_uid, n, bytes, r, n_true, bytes_true, r_true) AS finding
 FROM x WHERE (n, bytes, r) IS DISTINCT FROM (n_true, bytes_true, r_true)
 """
+_USAGE_MISCOUNTED = """
+SELECT format('tenant: %s studies and %s bytes counted for its quota; there are %s, %s',
+              u.studies, u.bytes, c.studies, c.bytes) AS finding
+FROM (SELECT coalesce(sum(studies), 0) AS studies, coalesce(sum(bytes), 0) AS bytes FROM (
+        SELECT studies, bytes FROM tenant_usage WHERE tenant = $1
+        UNION ALL SELECT studies, bytes FROM usage_delta WHERE tenant = $1) a) u,
+     (SELECT (SELECT count(*) FROM study WHERE tenant = $1) AS studies,
+        coalesce((SELECT sum(length) FROM instance WHERE tenant = $1), 0)
+        + coalesce((SELECT sum(length) FROM qc_item WHERE tenant = $1 AND resolved IS NULL), 0) AS bytes) c
+WHERE (u.studies, u.bytes) IS DISTINCT FROM (c.studies, c.bytes)
+"""
 _SERIES_MISCOUNTED = """
 WITH d AS (SELECT series_key, sum(n) AS n, sum(rejected) AS rejected
            FROM study_delta WHERE tenant = $1 GROUP BY 1),
@@ -270,7 +281,7 @@ class PostgresLedger:
         """See the port."""
         studies = await self._ask(tenant, _STUDIES_MISCOUNTED, "studies")
         series = await self._ask(tenant, _SERIES_MISCOUNTED, None)
-        return studies + series
+        return studies + series + await self._ask(tenant, _USAGE_MISCOUNTED, None)
 
     async def seen_twice(self, tenant: Tenant) -> Found:
         """See the port."""

@@ -166,6 +166,28 @@ async def roll_up_deltas(work: Database, *, limit: int = DELTA_BATCH) -> int:
     return done
 
 
+async def roll_up_usage(work: Database, *, limit: int = DELTA_BATCH) -> int:
+    """Add finished counts to what each tenant keeps, and remove them, in one transaction."""
+    async with work.session() as connection:
+        done: int = await connection.fetchval(
+            """
+            WITH gone AS (
+              DELETE FROM usage_delta WHERE (tenant, id) IN
+                (SELECT tenant, id FROM usage_delta ORDER BY tenant, id LIMIT $1 FOR UPDATE SKIP LOCKED)
+              RETURNING tenant, studies, bytes
+            ), summed AS (
+              INSERT INTO tenant_usage (tenant, studies, bytes)
+              SELECT tenant, sum(studies), sum(bytes) FROM gone GROUP BY tenant ORDER BY tenant
+              ON CONFLICT (tenant) DO UPDATE SET
+                studies = tenant_usage.studies + excluded.studies, bytes = tenant_usage.bytes + excluded.bytes
+            )
+            SELECT count(*) FROM gone
+            """,
+            limit,
+        )
+    return done
+
+
 async def close_leases(work: Database) -> int:
     """End the leases whose holders did not: a process that died leaves them open until they expire."""
     async with work.session() as connection:

@@ -20,6 +20,8 @@ REBUILT = (
     "overlay",
     "rejection",
     "study_delta",
+    "usage_delta",
+    "tenant_usage",
     "lease",
 )
 LOCK_TIMEOUT = "10s"

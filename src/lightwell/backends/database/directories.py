@@ -6,6 +6,7 @@ import asyncio
 import socket
 import uuid
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 
@@ -14,8 +15,10 @@ from lightwell.access.context import Actor, Tenant
 from lightwell.access.policy import Denial, Rules
 from lightwell.access.sight import NOBODY, Standing
 from lightwell.backends.database.pool import Database
+from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.peers.model import Peer, PeerType
 from lightwell.domain.people.standing import standing_of
+from lightwell.domain.tenants.model import SUSPENSION, Usage
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict
 
@@ -35,6 +38,20 @@ SELECT who.id,
   ARRAY(SELECT ARRAY[l.kind, l.value] FROM person_limit l
         WHERE l.tenant = $1 AND l.person_id = who.id) AS limits
 FROM who
+"""
+
+_END_OPENINGS = """
+UPDATE opening SET ended = least(until, now()), ended_by = CASE WHEN until <= now() THEN 'time' ELSE $2 END
+WHERE tenant = $1 AND ended IS NULL
+"""
+_END_SESSIONS = """
+UPDATE session SET ended = now(), ended_by = $2 WHERE tenant = $1 AND ended IS NULL
+"""
+
+_USAGE = """
+SELECT tenant, sum(studies) AS studies, sum(bytes) AS bytes FROM (
+  SELECT tenant, studies, bytes FROM tenant_usage UNION ALL SELECT tenant, studies, bytes FROM usage_delta) u
+GROUP BY tenant
 """
 
 
@@ -63,6 +80,11 @@ class PostgresTenants:
                     region=r["region"],
                     demo=r["demo"],
                     suspended=r["suspended"],
+                    suspension=r["suspension"],
+                    titles=tuple(r["titles"]),
+                    hosts=tuple(r["hosts"]),
+                    quota_bytes=r["quota_bytes"],
+                    quota_studies=r["quota_studies"],
                     settling=r["settling"],
                 )
                 for r in rows
@@ -97,6 +119,62 @@ class PostgresTenants:
             await connection.execute(
                 "UPDATE tenant SET label = $2 WHERE tenant = $1", tenant.key, label
             )
+
+    async def suspend(self, tenant: Tenant, reason: str | None) -> None:
+        """See the port."""
+        self._read_at = float("-inf")
+        async with self._work.session() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE tenant SET suspended = $2, suspension = $3 WHERE tenant = $1",
+                tenant.key,
+                reason is not None,
+                reason or "",
+            )
+            if reason is not None:
+                for sql in (_END_OPENINGS, _END_SESSIONS):
+                    await connection.execute(sql, tenant.key, SUSPENSION)
+            await tell_stale(connection, tenant.key, "")
+
+    async def name(self, tenant: Tenant, titles: Sequence[str], hosts: Sequence[str]) -> None:
+        """See the port."""
+        self._read_at = float("-inf")
+        kinds = ["aet"] * len(titles) + ["host"] * len(hosts)
+        try:
+            async with self._work.session() as connection, connection.transaction():
+                await connection.execute(
+                    "DELETE FROM tenant_name WHERE tenant = $1 AND NOT (kind = 'aet' AND name = $2)",
+                    tenant.key,
+                    tenant.aet,
+                )
+                await connection.execute(
+                    "INSERT INTO tenant_name (tenant, kind, name)"
+                    " SELECT $1, u.kind, u.name FROM unnest($2::text[], $3::text[]) u(kind, name)",
+                    tenant.key,
+                    kinds,
+                    [*titles, *hosts],
+                )
+        except asyncpg.UniqueViolationError as error:
+            raise Conflict(
+                "One of these AE titles and hosts belongs to another tenant.",
+                remedy="Take it away there first.",
+            ) from error
+
+    async def limit(self, tenant: Tenant, studies: int | None, size: int | None) -> None:
+        """See the port."""
+        self._read_at = float("-inf")
+        async with self._work.session() as connection:
+            await connection.execute(
+                "UPDATE tenant SET quota_studies = $2, quota_bytes = $3 WHERE tenant = $1",
+                tenant.key,
+                studies,
+                size,
+            )
+
+    async def usage(self) -> Mapping[int, Usage]:
+        """See the port."""
+        async with self._work.session() as connection:
+            rows = await connection.fetch(_USAGE)
+        return {row["tenant"]: Usage(int(row["studies"]), int(row["bytes"])) for row in rows}
 
     async def choose_settling(self, tenant: Tenant, settling: str) -> None:
         """See the port."""
@@ -197,7 +275,8 @@ class PostgresPolicy:
             states = await connection.fetchrow(
                 "SELECT (SELECT author FROM support_consent WHERE tenant = $1 AND until > now())"
                 " AS consent,"
-                " EXISTS (SELECT 1 FROM sensitive_study WHERE tenant = $1) AS sensitive",
+                " EXISTS (SELECT 1 FROM sensitive_study WHERE tenant = $1) AS sensitive,"
+                " EXISTS (SELECT 1 FROM tenant WHERE tenant = $1 AND suspended) AS suspended",
                 tenant.key,
             )
         assert states is not None  # a SELECT without FROM gives exactly one row
@@ -207,6 +286,7 @@ class PostgresPolicy:
             states["consent"] is not None,
             states["sensitive"],
             states["consent"] or "",
+            states["suspended"],
         )
         if before == self._forgotten:
             self._cached[tenant.key] = (now, rules)

@@ -30,7 +30,7 @@ CROSS JOIN LATERAL (
   SELECT first_seq + n - 1 AS last FROM feed_batch b WHERE b.tenant = t.tenant
   ORDER BY first_seq DESC LIMIT 1
 ) l
-WHERE l.last > coalesce(p.seq, 0) ORDER BY t.tenant
+WHERE NOT t.suspended AND l.last > coalesce(p.seq, 0) ORDER BY t.tenant
 """
 # Batches of a tenant follow each other without a gap, in places and in transaction ids. So a page is a
 # stretch of transaction ids, and places are counted from its first batch on.
@@ -81,7 +81,8 @@ FROM work_run r WHERE r.tenant = $1 AND r.run_id = $2 AND r.state IN ('waiting',
 _DUE = """
 WITH ready AS (
   SELECT tenant, workflow, key, arguments, first_seq FROM due_work d
-  WHERE due <= now() AND NOT tenant = ANY($1::int[]) AND NOT EXISTS (
+  WHERE due <= now() AND NOT tenant = ANY($1::int[])
+    AND NOT EXISTS (SELECT FROM tenant t WHERE t.tenant = d.tenant AND t.suspended) AND NOT EXISTS (
     SELECT FROM work_run r WHERE r.tenant = d.tenant AND r.workflow = d.workflow AND r.key = d.key
       AND r.state IN ('waiting', 'running'))
   ORDER BY due LIMIT $2

@@ -12,7 +12,9 @@ RETENTION_DAYS = 30
 # A schedule that was missed several times is made up for once, at the time that was due first.
 _SCHEDULED = """
 WITH late AS (
-  SELECT * FROM work_schedule WHERE due <= now() ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED
+  SELECT * FROM work_schedule w WHERE due <= now()
+    AND NOT EXISTS (SELECT FROM tenant t WHERE t.tenant = w.tenant AND t.suspended)
+  ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED
 ), moved AS (
   UPDATE work_schedule s
   SET due = l.due + l.every * (1 + floor(extract(epoch FROM now() - l.due) / extract(epoch FROM l.every)))
@@ -23,8 +25,9 @@ SELECT tenant, name || ':' || extract(epoch FROM due)::bigint, workflow, argumen
 ON CONFLICT (tenant, run_id) DO NOTHING
 """
 _NEW = """
-SELECT tenant, run_id, workflow, arguments::text AS arguments FROM work_run
-WHERE state = 'waiting' AND NOT handed AND asked IS NULL ORDER BY created LIMIT $1
+SELECT tenant, run_id, workflow, arguments::text AS arguments FROM work_run r
+WHERE state = 'waiting' AND NOT handed AND asked IS NULL
+  AND NOT EXISTS (SELECT FROM tenant t WHERE t.tenant = r.tenant AND t.suspended) ORDER BY created LIMIT $1
 """
 _ASKED = """
 SELECT tenant, run_id, asked, state, handed FROM work_run WHERE asked IS NOT NULL ORDER BY updated LIMIT $1

@@ -14,6 +14,7 @@ from lightwell.backends.database.index_find import PLANNING, PostgresCandidates,
 from lightwell.backends.database.pool import FAILURES, Database, translated
 from lightwell.domain.archive import finding
 from lightwell.domain.archive.model import (
+    Allowance,
     AsideItem,
     Attributes,
     CommitmentRow,
@@ -148,6 +149,10 @@ class PostgresIndex:
     async def totals(self, tenant: Tenant, sight: Sight = EVERYTHING) -> Totals:
         async with self._reading(tenant, "" if sight.everything else PLANNING) as connection:
             return await index_read.totals(connection, tenant, sight)
+
+    async def allowance(self, tenant: Tenant) -> Allowance:
+        async with self._reading(tenant) as connection:
+            return await index_read.allowance(connection, tenant)
 
     async def due_commitments(self, tenant: Tenant, limit: int) -> list[CommitmentRow]:
         async with self._reading(tenant) as connection:

@@ -19,6 +19,7 @@ from lightwell.backends.database.sighting import facts_of, seen_of
 from lightwell.domain.archive.finding import SeriesEntry, layered, present
 from lightwell.domain.archive.keys import is_packed
 from lightwell.domain.archive.model import (
+    Allowance,
     AsideItem,
     Attributes,
     CommitmentRow,
@@ -497,6 +498,14 @@ _KINDS = "SELECT q.kind, count(*) AS n FROM qc_item q WHERE q.tenant = $1 AND q.
 _MODALITIES = (
     "SELECT modality, count(*) AS n FROM series WHERE tenant = $1 GROUP BY modality ORDER BY 1"
 )
+_ALLOWANCE = (
+    "SELECT t.quota_studies, t.quota_bytes, coalesce(u.studies, 0) + d.studies AS studies,"
+    " coalesce(u.bytes, 0) + d.bytes AS bytes"
+    " FROM tenant t LEFT JOIN tenant_usage u ON u.tenant = t.tenant,"
+    "  (SELECT coalesce(sum(studies), 0)::bigint AS studies, coalesce(sum(bytes), 0)::bigint AS bytes"
+    "   FROM usage_delta WHERE tenant = $1) d"
+    " WHERE t.tenant = $1"
+)
 # The same of the studies that somebody sees.
 _SEEN = (
     "WITH seen AS MATERIALIZED (SELECT s.study_key, s.patient_key, s.n_instances, s.n_bytes, s.n_rejected"
@@ -520,6 +529,14 @@ _SEEN_MODALITIES = (
     _SEEN + " SELECT e.modality, count(*) AS n FROM seen"
     " JOIN series e ON e.tenant = $1 AND e.study_key = seen.study_key GROUP BY e.modality ORDER BY 1"
 )
+
+
+async def allowance(connection: Connection, tenant: Tenant) -> Allowance:
+    """See `ports.Index.allowance`."""
+    row = await connection.fetchrow(_ALLOWANCE, tenant.key)
+    if row is None:
+        return Allowance(most_studies=0, most_bytes=0)  # the tenant is gone
+    return Allowance(row["studies"], row["bytes"], row["quota_studies"], row["quota_bytes"])
 
 
 async def totals(connection: Connection, tenant: Tenant, sight: Sight = EVERYTHING) -> Totals:

@@ -39,6 +39,7 @@ from lightwell.domain.archive.finding import (
 )
 from lightwell.domain.archive.keys import is_packed
 from lightwell.domain.archive.model import (
+    Allowance,
     AsideItem,
     Attributes,
     CommitmentRow,
@@ -237,8 +238,20 @@ class MemoryIndex:
             by_modality={name: modalities.count(name) for name in sorted(set(modalities))},
         )
 
+    async def allowance(self, tenant: Tenant) -> Allowance:
+        return allowance_of(self._database, tenant.key)
+
     async def due_commitments(self, tenant: Tenant, limit: int) -> list[CommitmentRow]:
         return self._database.of(tenant.key).commitments.values()[:limit]
+
+
+def allowance_of(database: MemoryDatabase, tenant: int) -> Allowance:
+    """What a tenant keeps and may."""
+    tables = database.of(tenant)
+    studies, size = database.quotas.get(tenant, (None, None))
+    kept = [record.landed.length for record in tables.instances.values()]
+    kept += [record.row.landed.length for record in tables.qc.values()]
+    return Allowance(len(tables.studies), sum(kept), studies, size)
 
 
 def _facts_now(record: PatientRecord) -> PatientFacts:

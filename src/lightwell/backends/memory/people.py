@@ -169,7 +169,11 @@ class MemoryPolicy:
         """See the port."""
         tables = self._database.of(tenant.key)
         own = SHIPPED.with_texts(row.body for row in tables.policies.values())
-        return Rules(policies=own, sensitive=len(tables.sensitive) > 0)
+        return Rules(
+            policies=own,
+            sensitive=len(tables.sensitive) > 0,
+            suspended=tenant.key in self._database.suspended,
+        )
 
     async def standing(self, tenant: Tenant, actor: Actor) -> Standing:
         """See the port."""

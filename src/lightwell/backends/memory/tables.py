@@ -318,6 +318,8 @@ class MemoryDatabase:
     """The tables of all tenants; outlives the processes (committers, indexes) that use it."""
 
     tenants: dict[int, TenantTables] = field(default_factory=dict)
+    suspended: set[int] = field(default_factory=set)
+    quotas: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)  # studies, bytes
     _last: int = 0
 
     def of(self, tenant: int) -> TenantTables:

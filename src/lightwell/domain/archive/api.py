@@ -20,6 +20,7 @@ from lightwell.access.sight import EVERYTHING
 from lightwell.dicom.uids import HTJ2KLosslessRPCL, syntax_of
 from lightwell.domain.archive import events
 from lightwell.domain.archive.internal import correcting, reading, vouching
+from lightwell.domain.archive.internal.allowing import Allowances
 from lightwell.domain.archive.internal.describing import Describer
 from lightwell.domain.archive.internal.keeping import DECIDE_AGAIN, Keeper
 from lightwell.domain.archive.internal.leases import (
@@ -92,7 +93,7 @@ class Archive:
         self._describer = Describer()
         self._desk = LeaseDesk()
         self._ids = BlobIds()
-        self._keeper = Keeper(self, self._stock, index, journal)
+        self._keeper = Keeper(self, self._stock, index, journal, Allowances(index, clock))
 
     # --- storing ---------------------------------------------------------------------------------
 

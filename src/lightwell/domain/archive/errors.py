@@ -21,5 +21,9 @@ class Damaged(Broken):
     """What was read from the store is not what was put there; it was not served."""
 
 
+class QuotaReached(Unavailable):
+    """The tenant may not keep any more: nothing of the object was kept, nothing was acknowledged."""
+
+
 class Withdrawn(Unavailable):
     """The object could not be made durable: its row was withdrawn, nothing was acknowledged."""

@@ -591,6 +591,22 @@ class Vouched:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a tenant keeps, and how much it may; None: no limit. Bytes as they lie in the store."""
+
+    studies: int = 0
+    bytes: int = 0
+    most_studies: int | None = None
+    most_bytes: int | None = None
+
+    def leaves(self, size: int, studies: int) -> bool:
+        """Whether so many bytes and studies more are allowed. A study that is there costs none."""
+        fits = self.most_bytes is None or self.bytes + size <= self.most_bytes
+        new = studies == 0 or self.most_studies is None
+        return fits and (new or self.studies + studies <= (self.most_studies or 0))
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """What a tenant keeps."""
 

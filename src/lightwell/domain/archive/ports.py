@@ -24,6 +24,7 @@ from lightwell.domain.archive.coding import (
     PixelForm,
 )
 from lightwell.domain.archive.model import (
+    Allowance,
     AsideItem,
     Attributes,
     CommitmentRow,
@@ -286,6 +287,9 @@ class Index(Protocol):
 
     async def totals(self, tenant: Tenant, sight: Sight = EVERYTHING) -> Totals:
         """What a tenant keeps: for a sight, of studies within it."""
+
+    async def allowance(self, tenant: Tenant) -> Allowance:
+        """What the tenant keeps now and how much it may: cheap, asked with arrivals."""
 
     async def due_commitments(self, tenant: Tenant, limit: int) -> list[CommitmentRow]:
         """Storage commitment requests whose answer should be tried now."""

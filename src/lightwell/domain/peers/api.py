@@ -67,6 +67,9 @@ class Peers:
         tenant = await self._tenants.called(called)
         if tenant is None:
             return Stranger.UNKNOWN_CALLED
+        if tenant.suspended:
+            self._record_stranger(tenant, calling, address, Stranger.SUSPENDED)
+            return Stranger.SUSPENDED
         peer = await self._book.peer(tenant, calling)
         resolved = await self._resolver.addresses(peer.host) if peer else frozenset[str]()
         holders = frozenset[tuple[int, str]]()
@@ -122,7 +125,7 @@ class Peers:
         checked_grants(peer.allow)
         checked_days(peer.days)
         peer = replace(peer, certificate=checked_certificate(peer.certificate))
-        if peer.aet == act.context.tenant.aet:
+        if peer.aet in (act.context.tenant.aet, *act.context.tenant.titles):
             raise Conflict("That is our own AE title.", remedy="Give the other machine's title.")
         act.about(subject=peer.aet, detail=" ".join(sorted(peer.grants)))
         if new and await self._book.peer(act.context.tenant, peer.aet) is not None:

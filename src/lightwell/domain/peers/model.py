@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -127,6 +128,7 @@ class Stranger(StrEnum):
     WRONG_CERTIFICATE = "calling AE title with another certificate"
     REVOKED = "peer revoked"
     NO_IDENTITY = "peer did not say who it speaks for"
+    SUSPENDED = "the called tenant is suspended"
 
 
 def checked_host(host: str) -> str:
@@ -250,14 +252,14 @@ class DoorSeen:
     machines: tuple[MachineSeen, ...] = ()
     refused: tuple[RefusedCall, ...] = ()
 
-    def called(self, aet: str, *, nobody: bool) -> DoorSeen:
+    def called(self, titles: Collection[str], *, nobody: bool) -> DoorSeen:
         """What came under one of our titles; `nobody`: also what called a title that is not ours."""
         return DoorSeen(
-            tuple(machine for machine in self.machines if machine.called == aet),
+            tuple(machine for machine in self.machines if machine.called in titles),
             tuple(
                 refused
                 for refused in self.refused
-                if (nobody if refused.why == Stranger.UNKNOWN_CALLED else refused.called == aet)
+                if (nobody if refused.why == Stranger.UNKNOWN_CALLED else refused.called in titles)
             ),
         )
 

@@ -55,9 +55,11 @@ class PeerProbes:
 
     @operation(Action.PEERS_DOOR_READ)
     async def door(self, act: Act) -> DoorSeen:
-        """What came under the tenant's AE title. Calls of titles that are nobody's are the installation's."""
+        """What came under the tenant's AE titles. Calls of titles that are nobody's are for `default`."""
         tenant = act.context.tenant
-        return (await self._doors.seen()).called(tenant.aet, nobody=tenant.name == DEFAULT)
+        return (await self._doors.seen()).called(
+            (tenant.aet, *tenant.titles), nobody=tenant.name == DEFAULT
+        )
 
     async def _callable(self, context: Context, aet: str) -> Peer:
         peer = await self._book.peer(context.tenant, aet)

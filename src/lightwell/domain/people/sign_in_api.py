@@ -72,7 +72,7 @@ from lightwell.domain.people.tokens import (
     new_token,
     recovery_digest,
 )
-from lightwell.domain.tenants.model import DEFAULT
+from lightwell.domain.tenants.model import DEFAULT, no_such_tenant
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Invalid, LightwellError, Missing, Unavailable
 
@@ -590,11 +590,6 @@ class SignIn:
         )
         ended = SessionsEndedRow(now, str(me.actor), bearer.id)
         await self.committer.commit(ChangeSet(where, (ended,), (), (entry,)))
-
-
-def no_such_tenant() -> Missing:
-    """The one answer for a tenant that is not there and for one that is not theirs."""
-    return Missing("There is no such tenant.", remedy="`lightwell tenant list` names them.")
 
 
 def _place(tenant: Tenant, person_id: uuid.UUID) -> str:

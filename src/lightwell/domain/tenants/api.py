@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from lightwell.access.actions import Action
@@ -12,15 +12,22 @@ from lightwell.access.operation import Act, operation
 from lightwell.access.ports import Journal, PolicySource
 from lightwell.domain.tenants.model import (
     DEFAULT,
+    Usage,
     checked_aet,
+    checked_host,
     checked_label,
     checked_name,
+    checked_names,
+    checked_quota,
+    checked_reason,
     checked_settling,
+    host_of,
+    no_such_tenant,
     visible_to,
 )
 from lightwell.domain.tenants.ports import TenantDirectory
 from lightwell.kernel.clock import Clock
-from lightwell.kernel.errors import Conflict, Missing
+from lightwell.kernel.errors import Conflict
 
 
 class Tenants:
@@ -41,18 +48,43 @@ class Tenants:
         self.clock = clock
 
     async def named(self, name: str = DEFAULT) -> Tenant:
-        """The tenant of that name. Raises Missing. (No operation: it runs before there is a context.)"""
+        """The tenant of that name, if it is served. Raises Missing, of a suspended one in the same words and
+        time. (No operation: it runs before there is a context.)"""
         for tenant in await self._directory.tenants():  # each request comes by here
-            if tenant.name == name:
+            if tenant.name == name and not tenant.suspended:
                 return tenant
+        found = await self._find(lambda tenant: tenant.name == name and not tenant.suspended)
+        if found is None:
+            raise no_such_tenant()
+        return found
+
+    async def known(self, name: str) -> Tenant:
+        """The tenant of that name, suspended or not: for operators of this machine. Raises Missing."""
         found = await self._find(lambda tenant: tenant.name == name)
-        if found is not None:
-            return found
-        raise Missing("There is no such tenant.", remedy="`lightwell tenant list` names them.")
+        if found is None:
+            raise no_such_tenant()
+        return found
+
+    async def serves(self, tenant: Tenant) -> bool:
+        """Whether a tenant is still served: asked while a long answer goes out, from memory."""
+        return any(
+            one.key == tenant.key and not one.suspended for one in await self._directory.tenants()
+        )
 
     async def called(self, aet: str) -> Tenant | None:
-        """The tenant peers call by this AE title; None when nobody answers to it."""
-        return await self._find(lambda tenant: tenant.aet == aet)
+        """The tenant peers call by this AE title, also a suspended one; None when nobody answers to it."""
+        return await self._find(lambda tenant: tenant.aet == aet or aet in tenant.titles)
+
+    async def at(self, header: str) -> Tenant | None:
+        """The tenant of a Host header; None where nobody has it. Raises Missing for one that is suspended:
+        what was meant for it must not come to another. From memory, for each request."""
+        host = host_of(header)
+        for tenant in await self._directory.tenants():
+            if host in tenant.hosts:
+                if tenant.suspended:
+                    raise no_such_tenant()
+                return tenant
+        return None
 
     async def _find(self, wanted: Callable[[Tenant], bool]) -> Tenant | None:
         """A tenant that was made a moment ago by another process is found, too."""
@@ -126,6 +158,80 @@ class Tenants:
         if tenant.label != before.label:
             await self._directory.relabel(tenant, tenant.label)
         return tenant
+
+    async def everyones_usage(self) -> Mapping[int, Usage]:
+        """What each tenant keeps, by its key: for the metrics page."""
+        return await self._directory.usage()
+
+    @operation(Action.TENANTS_TENANT_LIST)
+    async def usage(self, act: Act) -> Mapping[int, Usage]:
+        """What the tenants of `list` keep, by their keys."""
+        seen = visible_to(act.context.actor, await self._directory.tenants())
+        used = await self._directory.usage()
+        return {tenant.key: used.get(tenant.key, Usage()) for tenant in seen}
+
+    @operation(Action.TENANTS_TENANT_LIMIT)
+    async def limit(self, act: Act, name: str, *, studies: int | None, size: int | None) -> Tenant:
+        """Say how many studies and bytes a tenant may keep; None: no limit. What is there stays, whatever it
+        comes to, and is acknowledged when it comes again. Raises Invalid, Missing."""
+        act.about(subject=name, detail=f"studies: {studies}, bytes: {size}")
+        for number in (studies, size):
+            if number is not None:
+                checked_quota(number)
+        tenant = await self.known(name)
+        await self._journal.append(
+            tenant, "tenant", {"name": name, "quota_studies": studies, "quota_bytes": size}
+        )
+        await self._directory.limit(tenant, studies, size)
+        return replace(tenant, quota_studies=studies, quota_bytes=size)
+
+    @operation(Action.TENANTS_TENANT_EXPORT)
+    async def export(self, act: Act, name: str) -> Tenant:
+        """The tenant, suspended or not, for whoever writes it out from here. Raises Missing."""
+        act.about(subject=name)
+        return await self.known(name)
+
+    @operation(Action.TENANTS_TENANT_NAME)
+    async def name(
+        self, act: Act, name: str, *, titles: Iterable[str], hosts: Iterable[str]
+    ) -> Tenant:
+        """Say by which further AE titles and by which hosts a tenant is called. Each belongs to one tenant.
+        Raises Conflict for another's, Invalid, Missing."""
+        tenant = await self.known(name)
+        wanted = checked_names(titles, checked_aet), checked_names(hosts, checked_host)
+        others = tuple(title for title in wanted[0] if title != tenant.aet)
+        act.about(subject=name, detail=f"titles: {' '.join(others)}, hosts: {' '.join(wanted[1])}")
+        await self._directory.name(tenant, others, wanted[1])
+        await self._journal.append(
+            tenant, "tenant", {"name": name, "titles": list(others), "hosts": list(wanted[1])}
+        )
+        return replace(tenant, titles=others, hosts=wanted[1])
+
+    @operation(Action.TENANTS_TENANT_SUSPEND)
+    async def suspend(self, act: Act, name: str, reason: str) -> Tenant:
+        """Serve a tenant no longer: nobody of it is recognised, nothing of it is found, its background work
+        waits. Its sessions end. Raises Invalid, Missing; Conflict for the installation's own."""
+        act.about(subject=name, detail=reason)
+        reason = checked_reason(reason)
+        tenant = await self.known(name)
+        if tenant.name == DEFAULT:
+            raise Conflict(
+                "The tenant of the installation cannot be suspended.",
+                remedy="Who could resume it signs in there.",
+            )
+        return await self._suspend(tenant, reason)
+
+    @operation(Action.TENANTS_TENANT_SUSPEND)
+    async def resume(self, act: Act, name: str) -> Tenant:
+        """Serve a suspended tenant again; people sign in anew. Raises Missing."""
+        act.about(subject=name, detail="resumed")
+        return await self._suspend(await self.known(name), None)
+
+    async def _suspend(self, tenant: Tenant, reason: str | None) -> Tenant:
+        # An entry of its own: nothing else that is changed at the same time is overwritten by a re-index.
+        await self._journal.append(tenant, "tenant", {"name": tenant.name, "suspension": reason})
+        await self._directory.suspend(tenant, reason)
+        return replace(tenant, suspended=reason is not None, suspension=reason or "")
 
     async def _note(self, tenant: Tenant) -> None:
         await self._journal.append(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
 
 from lightwell.access.context import Actor, ActorKind, Tenant
 from lightwell.access.roles import Role
-from lightwell.kernel.errors import Invalid
+from lightwell.kernel.errors import Invalid, Missing
 
 DEFAULT = "default"
 DEMO = "demo"
 LABEL_LIMIT = 100
+REASON_LIMIT = 200
+SUSPENSION = "suspension"  # what ended the sessions and openings of a suspended tenant
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
 
@@ -26,11 +31,45 @@ def checked_name(name: str) -> str:
 
 
 def visible_to(actor: Actor, tenants: tuple[Tenant, ...]) -> tuple[Tenant, ...]:
-    """Those of the tenants that an actor may know of."""
+    """Those of the tenants that an actor may know of: a suspended one is there for who can resume it."""
     bound = actor.kind in (ActorKind.PERSON, ActorKind.PROGRAM)
-    if not bound or (Role.ADMIN in actor.roles and actor.home == DEFAULT):
+    ours = actor.kind in (ActorKind.OPERATOR, ActorKind.SYSTEM)
+    if ours or (bound and Role.ADMIN in actor.roles and actor.home == DEFAULT):
         return tenants
-    return tuple(tenant for tenant in tenants if tenant.name == actor.home)
+    served = (tenant for tenant in tenants if not tenant.suspended)
+    return tuple(tenant for tenant in served if not bound or tenant.name == actor.home)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a tenant keeps: studies, and bytes as they lie in the store."""
+
+    studies: int = 0
+    bytes: int = 0
+
+
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?) ?([kMGTP]?i?)B?\Z")
+_UNITS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+QUOTA_LIMIT = 1 << 60  # bytes; what a database column holds, and more than anybody has
+
+
+def parsed_size(text: str) -> int:
+    """A number of bytes: `2TB`, `500 GiB`, `1000`. Raises Invalid."""
+    match = _SIZE.match(text.strip())
+    if match is None or match[2] == "i":
+        raise Invalid(f"{text!r} is no number of bytes.", remedy="For example 2TB, 500GiB or none.")
+    unit = match[2]
+    scale = (1024 if unit.endswith("i") else 1000) ** _UNITS[unit.removesuffix("i")]
+    return checked_quota(int(Decimal(match[1]) * scale))
+
+
+def checked_quota(limit: int) -> int:
+    """A number of bytes or studies that a tenant may keep. Raises Invalid."""
+    if not 0 <= limit <= QUOTA_LIMIT:
+        raise Invalid(
+            f"A quota is a number from 0 to {QUOTA_LIMIT}.", remedy="Leave it out for no limit."
+        )
+    return limit
 
 
 SETTLE, AS_RECEIVED, PIXEL_EXACT = SETTLINGS = ("settle", "as-received", "pixel-exact")
@@ -63,3 +102,51 @@ def checked_aet(title: str) -> str:
             remedy="Choose another AE title.",
         )
     return trimmed
+
+
+NAMES_LIMIT = 32  # titles, and hosts, of one tenant
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")  # RFC 1123 2.1
+_ADDRESS = re.compile(r"[0-9.]+\Z")
+
+
+def checked_host(text: str) -> str:
+    """A host name of web addresses, folded. Raises Invalid, also for addresses and this machine's own name:
+    by them the installation itself is reached."""
+    name = text.strip().lower().removesuffix(".")
+    ours = name == "localhost" or name.endswith(".localhost") or _ADDRESS.match(name)
+    if len(name) > 253 or not _HOST.match(name) or ours:
+        raise Invalid(
+            f"{text[:100]!r} is no host name that a tenant can have.",
+            remedy="Give a name like pacs.clinic.example, without scheme and port.",
+        )
+    return name
+
+
+def host_of(header: str) -> str:
+    """The name in a Host header (RFC 9110 7.2), folded; whatever else comes gives what no tenant has."""
+    return header.strip().lower().partition(":")[0].removesuffix(".")
+
+
+def checked_names(texts: Iterable[str], check: Callable[[str], str]) -> tuple[str, ...]:
+    """Several names, each once, in order. Raises Invalid."""
+    names = tuple(sorted({check(text) for text in texts}))
+    if len(names) > NAMES_LIMIT:
+        raise Invalid(f"A tenant has at most {NAMES_LIMIT} of them.")
+    return names
+
+
+def checked_reason(text: str) -> str:
+    """Why a tenant is suspended: one printable line. Raises Invalid."""
+    trimmed = text.strip()
+    if not 1 <= len(trimmed) <= REASON_LIMIT or not trimmed.isprintable():
+        raise Invalid(
+            f"The reason is one line of 1 to {REASON_LIMIT} characters.",
+            remedy="Say why, for whoever resumes the tenant.",
+        )
+    return trimmed
+
+
+def no_such_tenant() -> Missing:
+    """The same of a tenant that is not there, that is suspended, and that is not the caller's."""
+    return Missing("There is no such tenant.", remedy="`lightwell tenant list` names them.")

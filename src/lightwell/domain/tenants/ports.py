@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from lightwell.access.context import Tenant
+from lightwell.domain.tenants.model import Usage
 
 
 class TenantDirectory(Protocol):
@@ -18,6 +20,22 @@ class TenantDirectory(Protocol):
 
     async def relabel(self, tenant: Tenant, label: str) -> None:
         """Keep another name shown to people."""
+
+    async def suspend(self, tenant: Tenant, reason: str | None) -> None:
+        """Serve it no longer and end its sessions and what is open by break-glass; None: serve it again.
+
+        Every process hears of it at once, as of changed policies.
+        """
+
+    async def name(self, tenant: Tenant, titles: Sequence[str], hosts: Sequence[str]) -> None:
+        """Keep by what it is called besides its first title. Raises Conflict when one of them is another's;
+        then nothing is changed."""
+
+    async def limit(self, tenant: Tenant, studies: int | None, size: int | None) -> None:
+        """Keep how many studies and bytes it may keep from now on; None: no limit."""
+
+    async def usage(self) -> Mapping[int, Usage]:
+        """What each tenant keeps, by its key."""
 
     async def choose_settling(self, tenant: Tenant, settling: str) -> None:
         """Keep how a tenant's quiet series are packed from now on."""

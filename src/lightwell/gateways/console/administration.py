@@ -21,6 +21,7 @@ from lightwell.domain.peers.probe_api import PeerProbes
 from lightwell.domain.people.api import People
 from lightwell.domain.people.policy_api import Policies
 from lightwell.domain.tenants.api import Tenants
+from lightwell.domain.tenants.model import NAMES_LIMIT, QUOTA_LIMIT
 from lightwell.gateways.console.administration_views import (
     ConsentView,
     DoorView,
@@ -119,6 +120,26 @@ class TenantChange(_Asked):
 
     label: str | None = Field(default=None, max_length=200)
     settling: str | None = Field(default=None, max_length=20)
+
+
+class Suspension(_Asked):
+    """Why, for whoever resumes it."""
+
+    reason: str = Field(max_length=400)
+
+
+class Names(_Asked):
+    """All further AE titles, all hosts: what is not named is taken away."""
+
+    titles: Annotated[list[Word], Field(max_length=NAMES_LIMIT)]
+    hosts: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=NAMES_LIMIT)]
+
+
+class Quota(_Asked):
+    """How many bytes and studies; null: no limit."""
+
+    bytes: int | None = Field(ge=0, le=QUOTA_LIMIT)
+    studies: int | None = Field(ge=0, le=QUOTA_LIMIT)
 
 
 class Consent(_Asked):
@@ -296,7 +317,30 @@ def _add_tenants(router: APIRouter, offices: Offices) -> None:
 
     @router.get("/tenants/details", summary="Tenants, and how each keeps its images")
     async def tenant_details(who: Who) -> list[TenantDetail]:
-        return [tenant_detail(tenant) for tenant in await tenants.list(who)]
+        used = await tenants.usage(who)
+        return [tenant_detail(each, used.get(each.key)) for each in await tenants.list(who)]
+
+    @router.put(
+        "/tenants/{name}/suspension", summary="Serve a tenant no longer", dependencies=CHANGE
+    )
+    async def suspend(who: Who, name: str, asked: Suspension) -> TenantDetail:
+        return tenant_detail(await tenants.suspend(who, name, asked.reason))
+
+    @router.delete(
+        "/tenants/{name}/suspension", summary="Serve a tenant again", dependencies=CHANGE
+    )
+    async def resume(who: Who, name: str) -> TenantDetail:
+        return tenant_detail(await tenants.resume(who, name))
+
+    @router.put("/tenants/{name}/quota", summary="How much a tenant may keep", dependencies=CHANGE)
+    async def limit(who: Who, name: str, asked: Quota) -> TenantDetail:
+        return tenant_detail(
+            await tenants.limit(who, name, studies=asked.studies, size=asked.bytes)
+        )
+
+    @router.put("/tenants/{name}/names", summary="By what a tenant is called", dependencies=CHANGE)
+    async def name(who: Who, name: str, asked: Names) -> TenantDetail:
+        return tenant_detail(await tenants.name(who, name, titles=asked.titles, hosts=asked.hosts))
 
     @router.patch("/tenant", summary="Name and settling of this tenant", dependencies=CHANGE)
     async def change_tenant(who: Who, asked: TenantChange) -> TenantDetail:

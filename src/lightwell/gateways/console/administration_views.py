@@ -14,6 +14,7 @@ from lightwell.domain.peers.model import TYPE_GRANTS, DoorSeen, Peer, Probed
 from lightwell.domain.people.api import Made
 from lightwell.domain.people.model import Person, Program, Session
 from lightwell.domain.people.policy_api import Explained
+from lightwell.domain.tenants.model import Usage
 
 
 class PersonView(BaseModel):
@@ -103,7 +104,7 @@ class ExplainView(BaseModel):
 
 
 class TenantDetail(BaseModel):
-    """A tenant and how it keeps its images."""
+    """A tenant, how it keeps its images, how many it may and does. What it uses is told in lists only."""
 
     name: str
     label: str
@@ -111,6 +112,13 @@ class TenantDetail(BaseModel):
     aet: str
     settling: str
     suspended: bool
+    suspension: str
+    titles: list[str]
+    hosts: list[str]
+    quota_bytes: int | None
+    quota_studies: int | None
+    used_bytes: int | None
+    used_studies: int | None
 
 
 class ConsentView(BaseModel):
@@ -261,7 +269,7 @@ def explain_view(found: Explained) -> ExplainView:
     )
 
 
-def tenant_detail(tenant: Tenant) -> TenantDetail:
+def tenant_detail(tenant: Tenant, used: Usage | None = None) -> TenantDetail:
     """A tenant as its administrator knows it."""
     return TenantDetail(
         name=tenant.name,
@@ -270,6 +278,13 @@ def tenant_detail(tenant: Tenant) -> TenantDetail:
         aet=tenant.aet,
         settling=tenant.settling,
         suspended=tenant.suspended,
+        suspension=tenant.suspension,
+        titles=list(tenant.titles),
+        hosts=list(tenant.hosts),
+        quota_bytes=tenant.quota_bytes,
+        quota_studies=tenant.quota_studies,
+        used_bytes=used.bytes if used else None,
+        used_studies=used.studies if used else None,
     )
 
 

@@ -100,7 +100,8 @@ def application(
 
     @app.get(f"{PREFIX}/tenants", summary="Tenants of this installation")
     async def list_tenants(who: Who) -> list[TenantView]:
-        return [tenant_view(tenant) for tenant in await tenants.list(who)]
+        """Those that are served: nobody can go to a suspended one."""
+        return [tenant_view(each) for each in await tenants.list(who) if not each.suspended]
 
     @app.get(f"{PREFIX}/studies", summary="The study list")
     async def list_studies(

@@ -176,6 +176,8 @@ class AssociationService:
             return Turned(Rejection.CALLED_AE_NOT_RECOGNIZED, caller)
         if caller is Stranger.NO_IDENTITY:
             return Turned(Rejection.NO_REASON, caller)
+        if caller is Stranger.SUSPENDED:  # machines keep what they have, and try again
+            return Turned(Rejection.TEMPORARY_CONGESTION, caller)
         return Turned(Rejection.CALLING_AE_NOT_RECOGNIZED, caller)
 
     def _reject(

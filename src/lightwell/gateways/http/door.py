@@ -21,7 +21,7 @@ from lightwell.gateways.http.asgi import (
     Send,
     answer,
 )
-from lightwell.gateways.http.exchange import ClientGone, Exchange, SessionOver
+from lightwell.gateways.http.exchange import ClientGone, Exchange, Serves, SessionOver
 from lightwell.gateways.http.guard import DoorLimits, Guard
 from lightwell.gateways.http.identity import Caller, Identity
 from lightwell.gateways.http.problems import (
@@ -49,6 +49,10 @@ TenantNamed = Callable[[str], Awaitable[Tenant]]
 """Finds a tenant by name; raises Missing."""
 
 
+TenantAt = Callable[[str], Awaitable[Tenant | None]]
+"""Finds the tenant of a Host header; raises Missing for a suspended one."""
+
+
 class Door:
     """The application inside the guard."""
 
@@ -62,6 +66,8 @@ class Door:
         site: Site,
         identity: Identity,
         public_paths: tuple[str, ...] = (),
+        serves: Serves | None = None,
+        tenant_at: TenantAt | None = None,
     ) -> None:
         self._table = RouteTable(routes)
         self._tenant_named = tenant_named
@@ -75,6 +81,8 @@ class Door:
         self._site = site
         self._identity = identity
         self._public_paths = public_paths
+        self._serves = serves
+        self._tenant_at = tenant_at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -108,9 +116,18 @@ class Door:
             caller = await self._identity.caller(scope)
         if isinstance(found, Matched):
             # What answers to anybody is the same below every tenant, also below one that is none.
-            tenant = await self._tenant_of(None if public else name, caller)
+            tenant = await self._tenant_of(
+                None if public else name, caller, None if public else scope
+            )
             exchange = Exchange(
-                scope, receive, send, tenant=tenant, prefix=prefix, names=found.names, caller=caller
+                scope,
+                receive,
+                send,
+                tenant=tenant,
+                prefix=prefix,
+                names=found.names,
+                caller=caller,
+                serves=self._serves,
             )
             await found.route.handler(exchange)
         elif found:
@@ -129,11 +146,23 @@ class Door:
         """Whether an address is one of the public ones or below it; not one that merely begins so."""
         return any(path == one or path.startswith(f"{one}/") for one in self._public_paths)
 
-    async def _tenant_of(self, name: str | None, caller: Caller | None) -> Tenant:
+    async def _named_by_host(self, scope: Scope) -> str | None:
+        """The tenant whose host the request names; None: nobody's. Raises Missing for a suspended one."""
+        if self._tenant_at is None:
+            return None
+        said = [value for key, value in scope["headers"] if key.lower() == b"host"]
+        tenant = await self._tenant_at(said[0].decode("latin-1")) if len(said) == 1 else None
+        return None if tenant is None else tenant.name
+
+    async def _tenant_of(
+        self, name: str | None, caller: Caller | None, scope: Scope | None
+    ) -> Tenant:
         """The tenant of an address. Raises Missing alike where it is not there and not the caller's.
 
-        An address without one means the caller's own.
+        An address without one means that of its host, else the caller's own; without `scope`, the latter.
         """
+        if name is None and scope is not None:
+            name = await self._named_by_host(scope)
         if caller is None:
             return await self._tenant_named(DEFAULT_TENANT if name is None else name)
         if name is None:
@@ -158,11 +187,11 @@ class Door:
         if self._answers_to_anybody(path):
             # Nobody is known yet: a tenant that is not there must not be told from one that is.
             try:
-                tenant = await self._tenant_of(name, None)
+                tenant = await self._tenant_of(name, None, scope)
             except Missing:
                 tenant = None
         else:
-            tenant = await self._tenant_of(name, caller)
+            tenant = await self._tenant_of(name, caller, scope)
         inner = {
             **scope,
             "path": path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -24,13 +24,17 @@ _HOST: Final = re.compile(
 )
 
 
+Serves = Callable[[Tenant], Awaitable[bool]]
+"""Whether a tenant is still served."""
+
+
 class ClientGone(Exception):
     """The client closed the connection before its request was whole: nobody is there to answer."""
 
 
 class SessionOver(Exception):
-    """Who reads may not read on: the session ended, other roles, the glass is whole again. Part of the answer
-    is out, so that the connection has to be cut."""
+    """Who reads may not read on: the session ended, other roles, the glass is whole again, the tenant is
+    suspended. Part of the answer is out, so that the connection has to be cut."""
 
 
 def query_parameters(query_string: bytes) -> list[tuple[str, str]]:
@@ -70,12 +74,14 @@ class Exchange:
         prefix: str,
         names: Mapping[str, str],
         caller: Caller | None = None,
+        serves: Serves | None = None,
     ) -> None:
         self.scope = scope
         self.tenant = tenant
         self.prefix = prefix
         self.names = names
         self._caller = caller
+        self._serves = serves
         self.method: str = scope["method"]
         self.started = False
         self._receive = receive
@@ -197,14 +203,20 @@ class Exchange:
 
     async def write(self, piece: bytes | bytearray | memoryview) -> None:
         """Send a piece of the response; waits when the client reads slowly. Raises SessionOver."""
-        if self._caller is not None and time.monotonic() - self._looked >= LOOK_AGAIN_SECONDS:
+        if time.monotonic() - self._looked >= LOOK_AGAIN_SECONDS:
             self._looked = time.monotonic()
-            if not await self._caller.stays():
+            if not await self._goes_on():
                 raise SessionOver
         if piece and self.method != "HEAD":
             await self._send(
                 {"type": "http.response.body", "body": bytes(piece), "more_body": True}
             )
+
+    async def _goes_on(self) -> bool:
+        """Whether the tenant is still served, and whoever reads still is who they were."""
+        if self._serves is not None and not await self._serves(self.tenant):
+            return False
+        return self._caller is None or await self._caller.stays()
 
     async def end(self, piece: bytes = b"") -> None:
         """Send the last piece."""

@@ -176,4 +176,6 @@ class Identity:
         return Caller(bearer, home, "", self._sign_in)
 
     async def _home(self, bearer: Bearer) -> Tenant | None:
-        return next((t for t in await self._tenants.everyone() if t.key == bearer.tenant), None)
+        """Where they belong; None while that is suspended."""
+        tenants = await self._tenants.everyone()
+        return next((t for t in tenants if t.key == bearer.tenant and not t.suspended), None)

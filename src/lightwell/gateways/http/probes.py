@@ -14,14 +14,19 @@ Ready = Callable[[], Awaitable[dict[str, str]]]
 """What is not ready and why; empty when every door is open and the store has answered."""
 
 Metrics = Callable[[], bytes]
+INSTALLATION = "default"  # the tenant that is the installation's own
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def probe_routes(
-    ready: Ready, metrics: Metrics, describe: Callable[[], dict[str, Any]]
+    ready: Ready,
+    metrics: Metrics,
+    describe: Callable[[], dict[str, Any]],
+    tenant_metrics: Metrics | None = None,
 ) -> list[Route]:
     """`/livez`, `/readyz`, `/metrics`, `/openapi.json`. They name no patient and need no permission;
-    the last two answer to whoever has an identity."""
+    the last two answer to whoever has an identity. `tenant_metrics` name tenants: they are for who is of none
+    or of the installation's own."""
     described: list[bytes] = []
 
     async def livez(x: Exchange) -> None:
@@ -34,7 +39,10 @@ def probe_routes(
         await x.reply(status, body, "application/json", [(b"cache-control", b"no-store")])
 
     async def numbers(x: Exchange) -> None:
-        await x.reply(200, metrics(), METRICS_TYPE)
+        text = metrics()
+        if tenant_metrics is not None and x.actor.home in ("", INSTALLATION):
+            text += tenant_metrics()
+        await x.reply(200, text, METRICS_TYPE)
 
     async def openapi(x: Exchange) -> None:
         if not described:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from lightwell.access.operation import ProofWanted
-from lightwell.domain.archive.errors import TooLarge
+from lightwell.domain.archive.errors import QuotaReached, TooLarge
 from lightwell.domain.archive.ports import StoreFull
 from lightwell.domain.people.errors import NotSignedIn, TooManyTries
 from lightwell.gateways.http.asgi import Header
@@ -59,7 +59,7 @@ def status_of(error: LightwellError) -> int:
     """The HTTP status of an error."""
     if isinstance(error, HttpProblem):
         return error.status
-    if isinstance(error, StoreFull):
+    if isinstance(error, StoreFull | QuotaReached):
         return 507
     if isinstance(error, TooLarge):
         return 413

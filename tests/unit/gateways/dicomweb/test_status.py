@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lightwell.access.commit import Stored, committed, sealed
-from lightwell.domain.archive.errors import TooLarge
+from lightwell.domain.archive.errors import QuotaReached, TooLarge
 from lightwell.domain.archive.model import SUCCESSES, Outcome, Verdict
 from lightwell.domain.archive.ports import StoreFull
 from lightwell.gateways.dicomweb.status import (
@@ -65,6 +65,7 @@ def test_what_is_held_has_no_address() -> None:
     ("error", "status", "reason"),
     [
         (StoreFull("x"), 507, 0xA700),
+        (QuotaReached("x"), 507, 0xA700),
         (Unavailable("x"), 503, 0xA700),
         (Busy("x"), 503, 0xA700),
         (TooLarge("x"), 413, 0xC000),

@@ -31,12 +31,14 @@ async def nothing() -> dict[str, Any]:
     return {"type": "http.disconnect"}
 
 
-def an_exchange(caller: Reader | None, sent: list[dict[str, Any]]) -> Exchange:
+def an_exchange(caller: Reader | None, sent: list[dict[str, Any]], serves: Any = None) -> Exchange:
     async def send(message: Any) -> None:
         sent.append(dict(message))
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    return Exchange(scope, nothing, send, tenant=TENANT, prefix="", names={}, caller=caller)  # type: ignore[arg-type]
+    return Exchange(
+        scope, nothing, send, tenant=TENANT, prefix="", names={}, caller=caller, serves=serves  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 async def test_a03_the_pieces_stop_with_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +52,25 @@ async def test_a03_the_pieces_stop_with_the_session(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SessionOver):
         await exchange.write(b"three")
     assert [message.get("body") for message in sent] == [None, b"one", b"two"]
+
+
+@pytest.mark.parametrize("caller", [None, Reader(looks=9)])
+async def test_a03_the_pieces_stop_with_the_tenant(
+    monkeypatch: pytest.MonkeyPatch, caller: Reader | None
+) -> None:
+    monkeypatch.setattr(module, "LOOK_AGAIN_SECONDS", 0.0)
+    sent: list[dict[str, Any]] = []
+    open_for = iter([True, False])
+
+    async def serves(tenant: Tenant) -> bool:
+        return tenant is TENANT and next(open_for)
+
+    exchange = an_exchange(caller, sent, serves)
+    await exchange.start(200, "application/dicom")
+    await exchange.write(b"one")
+    with pytest.raises(SessionOver):
+        await exchange.write(b"two")
+    assert [message.get("body") for message in sent] == [None, b"one"]
 
 
 async def test_a_short_answer_asks_nobody_and_who_is_nobody_is_never_asked_for() -> None:

@@ -1,15 +1,25 @@
 /** Tenants: who they are, by which AE title they are called, how they keep images, whether support is let in. */
 import { useEffect, useState, type ReactElement } from 'react';
-import { addTenant, changeTenant, fetchConsent, fetchTenantDetails, giveConsent, type TenantDetail } from '../../client/admin';
+import {
+  addTenant,
+  changeTenant,
+  fetchConsent,
+  fetchTenantDetails,
+  giveConsent,
+  limitTenant,
+  resumeTenant,
+  suspendTenant,
+  type TenantDetail,
+} from '../../client/admin';
 import { adminPath, placeOf } from '../../client/place';
 import { navigate } from '../../store/navigation';
 import { session } from '../../store/session';
 import { useSignal } from '../../store/signal';
 import { Badge, Line, Notice } from '../../ui/controls';
-import { plural } from '../../ui/format';
+import { formatCount, plural } from '../../ui/format';
 import { Button, Choice, Confirm, Failure, Field, Form, List, Page, Row, SearchBar, useAttempt, useLoaded } from './parts';
 import type { SectionProps } from './sections';
-import { formatInstant, matches, SETTLING_NAMES, SETTLINGS } from './words';
+import { formatBytes, formatInstant, matches, parsedBytes, SETTLING_NAMES, SETTLINGS, used } from './words';
 
 const OPTIONS = SETTLINGS.map((each) => ({ ...each, title: SETTLING_NAMES[each.name] ?? each.name }));
 const HOURS: readonly (readonly [number, string])[] = [
@@ -155,15 +165,105 @@ function AddTenant({ tenant, onDone }: AddProps): ReactElement {
   );
 }
 
+interface LifeProps extends SectionProps {
+  readonly of: TenantDetail;
+  readonly onDone: (changed: boolean) => void;
+}
+
+function Quota({ tenant, of, onDone }: LifeProps): ReactElement {
+  const [bytes, setBytes] = useState(of.quotaBytes === null ? '' : formatBytes(of.quotaBytes));
+  const [studies, setStudies] = useState(of.quotaStudies === null ? '' : `${of.quotaStudies}`);
+  const { busy, failure, run } = useAttempt();
+  // What was not touched stays as it is: the text is rounded.
+  const untouched = of.quotaBytes !== null && bytes === formatBytes(of.quotaBytes);
+  const size = untouched ? of.quotaBytes : parsedBytes(bytes);
+  const wrong = (bytes.trim() !== '' && size === null) || !/^\d{0,15}$/.test(studies.trim());
+  const save = (): void =>
+    run(async () => {
+      await limitTenant(tenant, of.name, {
+        bytes: bytes.trim() ? size : null,
+        studies: studies.trim() ? Number(studies.trim()) : null,
+      });
+      onDone(true);
+    });
+  return (
+    <Form title={`How much ${of.label} may keep`} verb="Save" busy={busy} disabled={wrong} failure={failure} onSubmit={save} onCancel={() => onDone(false)}>
+      <Field label="Bytes" hint="Like 2 TB or 500 GB; nothing: no limit." value={bytes} onChange={setBytes} optional first most={20} />
+      <Field label="Studies" hint="Nothing: no limit." value={studies} onChange={setStudies} optional numeric most={15} />
+    </Form>
+  );
+}
+
+function Suspend({ tenant, of, onDone }: LifeProps): ReactElement {
+  const [reason, setReason] = useState('');
+  const { busy, failure, run } = useAttempt();
+  const suspend = (): void =>
+    run(async () => {
+      await suspendTenant(tenant, of.name, reason);
+      onDone(true);
+    });
+  return (
+    <Form
+      title={`Suspend ${of.label}`}
+      verb={`Suspend ${of.name}`}
+      busy={busy}
+      disabled={!reason.trim()}
+      failure={failure}
+      onSubmit={suspend}
+      onCancel={() => onDone(false)}
+    >
+      <p className="quiet">
+        Within seconds nobody of it is signed in any more, its addresses are not there, and its machines are told to try again later. Nothing is
+        deleted; you can resume it here.
+      </p>
+      <Field label="Why" hint="For whoever resumes it." value={reason} onChange={setReason} first wide most={200} />
+    </Form>
+  );
+}
+
+function Resume({ tenant, of, onDone }: LifeProps): ReactElement {
+  const { busy, failure, run } = useAttempt();
+  const resume = (): void =>
+    run(async () => {
+      await resumeTenant(tenant, of.name);
+      onDone(true);
+    });
+  return (
+    <Confirm
+      question={`Serve ${of.label} again? Its keys and machines are let in at once, its people sign in anew.`}
+      verb={`Resume ${of.name}`}
+      busy={busy}
+      failure={failure}
+      onYes={resume}
+      onNo={() => onDone(false)}
+      harmless
+    />
+  );
+}
+
+const LIFE = { quota: Quota, suspend: Suspend, resume: Resume } as const;
+
 export function Tenants({ tenant, may }: SectionProps): ReactElement {
   const who = useSignal(session);
   const tenants = useLoaded((options) => fetchTenantDetails(tenant, options), `${tenant}`);
   const [words, setWords] = useState('');
   const [adding, setAdding] = useState(false);
+  const [opened, setOpened] = useState<{ readonly name: string; readonly what: keyof typeof LIFE } | null>(null);
   const all = tenants.value ?? [];
   const here = all.find((each) => each.name === who?.tenant);
   const makes = may('tenants:tenant:create');
+  const limits = may('tenants:tenant:limit');
+  const suspends = may('tenants:tenant:suspend');
   const several = makes || all.length > 1;
+  const life = (each: TenantDetail): ReactElement | null => {
+    if (opened?.name !== each.name) return null;
+    const Part = LIFE[opened.what];
+    const done = (changed: boolean): void => {
+      setOpened(null);
+      if (changed) tenants.reload();
+    };
+    return <Part key={opened.what} tenant={tenant} may={may} of={each} onDone={done} />;
+  };
   const go = (name: string): void => navigate(adminPath(placeOf(name), 'tenants'));
   return (
     <Page
@@ -188,12 +288,12 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
         />
       )}
       {several && (
-        <SearchBar label="Search name, AE title" value={words} onChange={setWords} count={tenants.value ? plural(all.length, 'tenant') : ''} />
+        <SearchBar label="Search name, AE title, host" value={words} onChange={setWords} count={tenants.value ? plural(all.length, 'tenant') : ''} />
       )}
       <List
         label="Tenants"
         loaded={tenants}
-        shown={all.filter((each) => matches(words.trim(), each.name, each.label, each.aet))}
+        shown={all.filter((each) => matches(words.trim(), each.name, each.label, each.aet, ...each.titles, ...each.hosts))}
         keyOf={(each) => each.name}
         words={words.trim()}
         clear={() => setWords('')}
@@ -208,17 +308,48 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
                 {each.suspended && <Badge tone="danger">Suspended</Badge>}
               </>
             }
-            sub={<Line text={each.name} className="mono" />}
-            middle={<span className="mono">{each.aet}</span>}
-            meta={<span className="quiet">{SETTLING_NAMES[each.settling] ?? each.settling}</span>}
-            actions={
-              each.name !== here?.name && (
-                <Button kind="small" label={`Go to ${each.label}`} onPress={() => go(each.name)}>
-                  Go there
-                </Button>
-              )
+            sub={
+              <>
+                <Line text={each.name} className="mono" />
+                {each.suspension && <Line text={each.suspension} />}
+              </>
             }
-          />
+            faded={each.suspended}
+            middle={<Line text={[each.aet, ...each.titles, ...each.hosts].join(', ')} className="mono" />}
+            meta={
+              <span className="quiet">
+                {used(formatCount(each.usedStudies), each.quotaStudies === null ? null : formatCount(each.quotaStudies))} studies,{' '}
+                {used(formatBytes(each.usedBytes), each.quotaBytes === null ? null : formatBytes(each.quotaBytes))}
+                <br />
+                {SETTLING_NAMES[each.settling] ?? each.settling}
+              </span>
+            }
+            actions={
+              <>
+                {limits && (
+                  <Button kind="small" label={`Quota of ${each.label}`} onPress={() => setOpened({ name: each.name, what: 'quota' })}>
+                    Quota
+                  </Button>
+                )}
+                {suspends && each.name !== 'default' && (
+                  <Button
+                    kind="small"
+                    label={`${each.suspended ? 'Resume' : 'Suspend'} ${each.label}`}
+                    onPress={() => setOpened({ name: each.name, what: each.suspended ? 'resume' : 'suspend' })}
+                  >
+                    {each.suspended ? 'Resume' : 'Suspend'}
+                  </Button>
+                )}
+                {each.name !== here?.name && !each.suspended && (
+                  <Button kind="small" label={`Go to ${each.label}`} onPress={() => go(each.name)}>
+                    Go there
+                  </Button>
+                )}
+              </>
+            }
+          >
+            {life(each)}
+          </Row>
         )}
       />
       {here && (

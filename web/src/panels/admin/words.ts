@@ -163,7 +163,11 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'tenants:support:consent': 'Let support in',
   'tenants:tenant:configure': 'Change how a tenant keeps its images',
   'tenants:tenant:create': 'Make tenants',
+  'tenants:tenant:export': 'Write out all that tenants keep',
+  'tenants:tenant:limit': 'Say how much tenants may keep',
   'tenants:tenant:list': 'See the tenants',
+  'tenants:tenant:name': 'Say by what tenants are called',
+  'tenants:tenant:suspend': 'Suspend tenants, and resume them',
   'work:job:cancel': 'Cancel background work',
   'work:job:list': 'See background work',
   'work:job:retry': 'Retry background work',
@@ -250,6 +254,15 @@ export const wordsOf = (text: string): readonly string[] => text.split(/[\s,]+/)
 
 /** "AB:CD…" or "abcd…" of a certificate's SHA-256 as 64 small hexadecimal digits. */
 export const fingerprint = (text: string): string => text.replaceAll(/[:\s]/g, '').toLowerCase();
+
+/** "2 TB", "500GB", "1000"; null for what is no number of bytes. */
+export function parsedBytes(text: string): number | null {
+  const match = /^(\d{1,12}(?:\.\d{1,3})?) ?([kMGTP]?)B?$/.exec(text.trim());
+  return match ? Math.round(Number(match[1]) * 1000 ** ' kMGTP'.indexOf(match[2] || ' ')) : null;
+}
+
+/** How much of what one may: "3 of 10", "3". */
+export const used = (now: string, most: string | null): string => (most === null ? now : `${now} of ${most}`);
 
 /** "1.2 GB". */
 export function formatBytes(bytes: number): string {

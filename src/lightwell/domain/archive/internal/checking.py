@@ -23,7 +23,7 @@ from lightwell.domain.archive.keys import (
     blob_of_key,
     kind_prefix,
 )
-from lightwell.domain.archive.ports import BlobInfo, BlobMissing, BlobStore
+from lightwell.domain.archive.ports import BlobInfo, BlobMissing, BlobStore, Buffer
 from lightwell.kernel.errors import Broken
 
 CHUNK = 1024 * 1024
@@ -112,8 +112,22 @@ def _inline_fault(kept: KeptObject) -> Fault | None:
     return None
 
 
+def data_set(stock: Stock, tenant: Tenant, kept: KeptObject) -> Iterator[Buffer]:
+    """The data set of a kept object, wherever it lies; whoever takes it compares the digest. Blocking."""
+    if kept.inline is not None:
+        yield kept.inline[kept.offset + kept.data_offset : kept.end]
+        return
+    yield from _pieces(stock, blob_key(tenant.region, tenant.name, kept.kind, kept.blob_id), kept)
+
+
 def _digest(stock: Stock, key: str, kept: KeptObject) -> bytes:
     digest = hashlib.sha256()
+    for piece in _pieces(stock, key, kept):
+        digest.update(piece)
+    return digest.digest()
+
+
+def _pieces(stock: Stock, key: str, kept: KeptObject) -> Iterator[Buffer]:
     if kept.coded is not None:
         entry = entry_of(
             kept.coded,
@@ -125,15 +139,13 @@ def _digest(stock: Stock, key: str, kept: KeptObject) -> bytes:
             sop_class=kept.sop_class,
             received_syntax=kept.syntax,
         )
-        for piece in packed.data_set(stock.reader(key), entry, stock.coder):
-            digest.update(piece)
-        return digest.digest()
+        yield from packed.data_set(stock.reader(key), entry, stock.coder)
+        return
     position = kept.offset + kept.data_offset
     while position < kept.end:
         piece = stock.blobs.read(key, position, min(CHUNK, kept.end - position))
-        digest.update(piece)
+        yield piece
         position += len(piece)
-    return digest.digest()
 
 
 def by_invariant(faults: list[Fault], checked: int, shown: int) -> dict[str, Found]:

@@ -17,14 +17,16 @@ from lightwell.access.context import Context
 from lightwell.access.operation import Act, Room, permit
 from lightwell.access.ports import Journal
 from lightwell.domain.archive import events
-from lightwell.domain.archive.errors import Damaged, Withdrawn
+from lightwell.domain.archive.errors import Damaged, QuotaReached, Withdrawn
 from lightwell.domain.archive.internal import correcting, vouching
 from lightwell.domain.archive.internal.admission import UNCOMPARED, admit
+from lightwell.domain.archive.internal.allowing import Allowances, checked_room
 from lightwell.domain.archive.internal.asking_loop import ask
 from lightwell.domain.archive.internal.staging import StagingWriter
 from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.keys import blob_of_key
 from lightwell.domain.archive.model import (
+    Allowance,
     Announced,
     ArrivalRow,
     Decision,
@@ -90,12 +92,15 @@ class _Untouched:
 class Keeper:
     """The part of the archive that arrivals go through; `room` is the front door it acts for."""
 
-    def __init__(self, room: Room, stock: Stock, index: Index, journal: Journal) -> None:
+    def __init__(
+        self, room: Room, stock: Stock, index: Index, journal: Journal, allowances: Allowances
+    ) -> None:
         self._room = room
         self._stock = stock
         self._blobs = stock.blobs
         self._index = index
         self._journal = journal
+        self._allowances = allowances
         self._seen: set[tuple[int, bytes]] = set()  # tenant, digest of parents whose rows are there
 
     async def keep(self, context: Context, writer: StagingWriter) -> Verdict:
@@ -145,7 +150,7 @@ class Keeper:
         if held is not None and staged.described is not None:
             placed = Placed(_verdict(held[0], staged.described, held[1]))
         else:
-            placed = await self._place(context, staged)
+            placed = await self._place(context, staged, limited=False)  # it is kept already
         return await self._settle(context, staged, _Untouched(), placed, proof)
 
     def _stored(self, context: Context, placed: Placed, proof: Sealed) -> Verdict:
@@ -166,6 +171,8 @@ class Keeper:
         proof: Sealed | Exception,
     ) -> Verdict:
         """Put together how the row fared and how the bytes fared."""
+        if isinstance(placed, QuotaReached):
+            writer.drop()  # refused before there was a row
         if isinstance(placed, Exception):
             raise placed
         if placed.final:
@@ -200,11 +207,16 @@ class Keeper:
             )
         return await self._aside(context, staged, staged.described, placed, proof)
 
-    async def _place(self, context: Context, staged: Staged) -> Placed:
-        """Judge, and commit the row of what is to be visible; runs beside the sync of its bytes."""
+    async def _place(self, context: Context, staged: Staged, *, limited: bool = True) -> Placed:
+        """Judge, and commit the row of what is to be visible; runs beside the sync of its bytes.
+
+        `limited`: as far as the tenant's quota goes. What is there already is acknowledged at any time.
+        """
         await permit(self._room, context, Action.ARCHIVE_INSTANCE_STORE)
-        described = staged.described
+        described, size = staged.described, staged.landed.length
+        room = await self._allowances.of(context.tenant) if limited else Allowance()
         if described is None:
+            checked_room(room, size, 0)
             announced = staged.announced
             uid, sop_class = announced.sop_uid or "", announced.sop_class or ""
             return Placed(Verdict(Outcome.UNREADABLE, sop_class, uid, reason=staged.failure))
@@ -217,9 +229,11 @@ class Keeper:
         # patient is known by another identity, or when its study is another patient's. Only then are
         # the facts asked for; `admit` decides in both cases.
         facts = Known()
+        if not room.leaves(size, 1):  # only what is known already, or a study that is, may come
+            facts = await self._facts(context, staged, described)
         for _ in range(DECIDE_AGAIN):
             try:
-                return await self._decide(context, staged, described, facts, parents_known)
+                return await self._decide(context, staged, described, facts, parents_known, room)
             except FactsChanged:
                 parents_known = False
                 facts = await self._facts(context, staged, described)
@@ -232,10 +246,15 @@ class Keeper:
         described: Described,
         facts: Known,
         parents_known: bool,
+        room: Allowance,
     ) -> Placed:
-        """One try on these facts. Raises FactsChanged when they are not so (any more)."""
+        """One try on these facts. Raises FactsChanged when they are not so (any more), QuotaReached."""
         decision = admit(described, staged.landed.sha256, facts)
         if decision.outcome is Outcome.STORED:
+            if facts.study_patient is None:
+                checked_room(room, staged.landed.length, 1)
+            else:
+                checked_room(room, staged.landed.length, 0)
             return await self._visible(context, staged, described, facts, decision, parents_known)
         known = decision.known
         if known is not None and known.key == staged.landed.key:
@@ -247,12 +266,13 @@ class Keeper:
             if repeat is not None:
                 return repeat
             facts = await self._facts(context, staged, described, native_whole=False)
-            return await self._decide(context, staged, described, facts, parents_known)
+            return await self._decide(context, staged, described, facts, parents_known, room)
         verdict = _verdict(decision.outcome, described, decision.reason)
         if decision.outcome is Outcome.REJECTED or decision.reason == "conflict-again":
             if known is not None:
                 self._seen_again(context, described, known)
             return Placed(verdict, final=True)
+        checked_room(room, staged.landed.length, 0)
         return Placed(verdict)
 
     async def _facts(
@@ -409,7 +429,8 @@ class Keeper:
         if not done.inserted:
             # A twin was faster: it is that copy which is kept, so it is that copy which is proved.
             facts = await self._facts(context, staged, described)
-            return (await self._decide(context, staged, described, facts, False)).verdict
+            again = await self._decide(context, staged, described, facts, False, Allowance())
+            return again.verdict
         return replace(verdict, stored=Stored(done, proof))
 
     async def _quarantine(self, context: Context, staged: Staged) -> Verdict:
