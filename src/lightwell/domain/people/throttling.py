@@ -17,6 +17,15 @@ PAIR_DELAYS: Final = (*(0.0,) * 4, *(float(2**n) for n in range(10)), 900.0)
 ADDRESS_DELAYS: Final = (*(0.0,) * 49, 900.0)
 START_DELAYS: Final = (*(0.0,) * 599, 60.0)  # being sent to an identity provider: a row, no guess
 
+# Without a delay the next try may be one that began a little before: in another process, or waiting for the
+# database. It is not to be turned away because its moment is the earlier one.
+SAME_MOMENT_SECONDS: Final = 60.0
+
+
+def until_after(seconds: float) -> float:
+    """Seconds from a try until the next is heard, below zero where there is no delay."""
+    return seconds or -SAME_MOMENT_SECONDS
+
 
 def delay_after(tries: int, delays: tuple[float, ...]) -> float:
     """Seconds to wait after so many tries."""
