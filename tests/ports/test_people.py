@@ -315,6 +315,19 @@ async def test_a06_two_hundred_tries_at_once_are_two_hundred(place: Place) -> No
         await place.sign_in.by_password(place.visitor("198.51.100.7"), "ada", "guess", "000000")
 
 
+async def test_a_try_that_began_a_moment_earlier_is_not_turned_away(place: Place) -> None:
+    """Two people of one house sign in at once, and the later one is counted first."""
+    now, key, free = place.clock.now(), b"k" * 32, (0.0, 0.0, 0.0, 0.0, 60.0)
+    for back in (0, 1, 20, 0):
+        at = now - timedelta(milliseconds=back)
+        assert await place.tries.attempt(place.tenant, key, at, free, 900.0) is None
+    await place.tries.give_back(place.tenant, key, now)
+    earlier = now - timedelta(milliseconds=5)
+    assert await place.tries.attempt(place.tenant, key, earlier, free, 900.0) is None
+    assert await place.tries.attempt(place.tenant, key, now, free, 900.0) is None
+    assert await place.tries.attempt(place.tenant, key, now, free, 900.0) is not None
+
+
 async def test_a06_one_try_each_at_five_hundred_logins_is_many_from_one_address(
     place: Place,
 ) -> None:

@@ -31,7 +31,7 @@ from lightwell.domain.people.model import (
     Session,
 )
 from lightwell.domain.people.providers import IdentityProvider
-from lightwell.domain.people.throttling import delay_after
+from lightwell.domain.people.throttling import delay_after, until_after
 
 if TYPE_CHECKING:
     from lightwell.backends.database.pool import Connection
@@ -391,9 +391,9 @@ class PostgresTries:
                 tenant.key,
                 key,
                 now,
-                list(delays),
+                [until_after(delay) for delay in delays],
                 now - timedelta(seconds=window),
-                delay_after(1, delays),
+                until_after(delay_after(1, delays)),
             )
             if counted is not None:
                 return None
@@ -410,7 +410,7 @@ class PostgresTries:
                 " WHERE tenant = $1 AND key = $2",
                 tenant.key,
                 key,
-                now,
+                now + timedelta(seconds=until_after(0)),
             )
 
     async def forget(self, tenant: Tenant, key: bytes) -> None:

@@ -27,7 +27,7 @@ from lightwell.backends.memory.tables import (
 from lightwell.domain.people import model as m
 from lightwell.domain.people.providers import IdentityProvider
 from lightwell.domain.people.standing import standing_of
-from lightwell.domain.people.throttling import delay_after
+from lightwell.domain.people.throttling import delay_after, until_after
 from lightwell.kernel.errors import Conflict
 
 
@@ -260,14 +260,15 @@ class MemoryTries:
         if now - since > timedelta(seconds=window):
             tries, since = 0, now
         tries += 1
-        wait = timedelta(seconds=delay_after(tries, delays))
+        wait = timedelta(seconds=until_after(delay_after(tries, delays)))
         self._counts[tenant.key, key] = (tries, since, now + wait)
         return None
 
     async def give_back(self, tenant: Tenant, key: bytes, now: datetime) -> None:
         """See the port."""
         tries, since, _ = self._counts.get((tenant.key, key), (0, now, now))
-        self._counts[tenant.key, key] = (max(tries - 1, 0), since, now)
+        free = now + timedelta(seconds=until_after(0))
+        self._counts[tenant.key, key] = (max(tries - 1, 0), since, free)
 
     async def forget(self, tenant: Tenant, key: bytes) -> None:
         """See the port."""

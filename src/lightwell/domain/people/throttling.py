@@ -23,6 +23,15 @@ TOKEN_DELAYS: Final = (
     60.0,
 )  # tokens of one key: each is a row, and lasts for minutes
 
+# Without a delay the next try may be one that began a little before: in another process, or waiting for the
+# database. It is not to be turned away because its moment is the earlier one.
+SAME_MOMENT_SECONDS: Final = 60.0
+
+
+def until_after(seconds: float) -> float:
+    """Seconds from a try until the next is heard, below zero where there is no delay."""
+    return seconds or -SAME_MOMENT_SECONDS
+
 
 def delay_after(tries: int, delays: tuple[float, ...]) -> float:
     """Seconds to wait after so many tries."""
