@@ -164,7 +164,7 @@ async def test_whose_patients_are_whose_is_said_shown_and_explained(
     run(installation, "user", "limit", "ada", "--modality", "MR")
     assert why("--study", study.study_uid) == [
         "allowed: referrers see the patients and studies they treat (referrer)",
-        "the study is: treated, inSites, inDepartments",
+        "the study is: treated, inSites, inDepartments, inWindow",
     ]
     assert why() == [
         "allowed: referrers see the patients and studies they treat (referrer)",

@@ -269,3 +269,20 @@ def test_sub_items_that_contradict_their_lengths() -> None:
     ):
         with pytest.raises(PDUError):
             items.decode_user_information(raw)
+
+
+def test_d27_a_user_identity_is_one_and_nothing_beside_its_fields() -> None:
+    """Two of them would leave open who is meant; what is behind the second field would be read by nobody."""
+    one = items.encode_user_information(
+        UserInformation(user_identity=UserIdentity(2, True, b"a", b"b"))
+    )
+    sub_item = one[one.rindex(b"\x58\x00") :]
+    assert items.decode_user_information(one).user_identity == UserIdentity(2, True, b"a", b"b")
+    with pytest.raises(PDUError, match="given twice"):
+        items.decode_user_information(one + sub_item)
+    body = sub_item[4:] + b"c"
+    with pytest.raises(PDUError, match="more than its two fields"):
+        items.decode_user_information(items.item(0x58, body))
+    for cut in range(len(sub_item) - 4):
+        with pytest.raises(PDUError):
+            items.decode_user_information(items.item(0x58, sub_item[4 : 4 + cut]))
