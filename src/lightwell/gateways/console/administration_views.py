@@ -18,7 +18,7 @@ from lightwell.domain.people.policy_api import Explained
 
 class PersonView(BaseModel):
     """An account. `issuer`: of the provider that it signs in through, null: none. `sealed`: its password is
-    in an envelope."""
+    in an envelope, which opens it from `places` only; `unsealed`: when that was opened first."""
 
     login: str
     name: str
@@ -26,6 +26,8 @@ class PersonView(BaseModel):
     disabled: bool
     issuer: str | None
     sealed: bool
+    places: list[str]
+    unsealed: datetime | None
     created: datetime
 
 
@@ -199,6 +201,8 @@ def person_view(person: Person) -> PersonView:
         disabled=person.disabled,
         issuer=person.issuer or None,
         sealed=person.seal is not None,
+        places=list(person.seal.places) if person.seal else [],
+        unsealed=person.seal.broken if person.seal else None,
         created=person.created,
     )
 
