@@ -77,6 +77,8 @@ READS = {
     "/peers": {"admin", "pacs-admin", "auditor"},
     "/peers/door": {"admin", "pacs-admin", "auditor"},
     "/tenant/consent": {"admin", "pacs-admin", "auditor"},
+    "/people/ada/standing": {"admin"},
+    "/providers": {"admin", "auditor"},
     "/tenants/details": set(Role),
     "/me/sessions": set(Role),
 }
@@ -84,6 +86,17 @@ CHANGES: dict[tuple[str, str], tuple[Any, set[str]]] = {
     ("POST", "/people"): ({"login": "eve", "roles": ["radiologist"]}, {"admin"}),
     ("PATCH", "/people/nobody"): ({"disabled": True}, {"admin"}),
     ("POST", "/people/nobody/enrolment"): ({}, {"admin"}),
+    ("POST", "/people/nobody/relations"): ({"kind": "treats", "name": "P1"}, {"admin"}),
+    ("POST", "/people/nobody/relations/end"): ({"kind": "treats", "name": "P1"}, {"admin"}),
+    ("PUT", "/people/nobody/limits/site"): ({"values": ["North"]}, {"admin"}),
+    ("POST", "/people/bell/seal"): ({"roles": ["radiologist"]}, {"admin"}),
+    ("POST", "/providers"): (
+        {"name": "x", "issuer": "https://id.test", "client_id": "c", "roles": {"g": ["auditor"]}},
+        {"admin"},
+    ),
+    ("PATCH", "/providers/none"): ({"enabled": False}, {"admin"}),
+    ("DELETE", "/providers/none"): ({}, {"admin"}),
+    ("POST", "/providers/none/test"): ({}, {"admin"}),
     ("POST", "/links"): ({"roles": ["auditor"]}, {"admin"}),
     ("POST", "/keys"): ({"name": "router", "roles": ["integration"]}, {"admin"}),
     ("DELETE", f"/keys/{uuid.uuid4()}"): ({}, {"admin"}),
@@ -107,6 +120,7 @@ async def test_r01_each_role_reaches_what_it_may_and_nothing_else(
     client: httpx.AsyncClient, house: House, role: Role
 ) -> None:
     who = await signed_in(house, role)
+    await house.people.add(house.operator(await house.tenants.named()), "ada", roles=["referrer"])
     for path, allowed in READS.items():
         answer = await client.get(f"/api/v1{path}", headers=who)
         assert answer.status_code == (200 if role in allowed else 403), (path, answer.text)
@@ -266,6 +280,222 @@ async def test_sessions_are_seen_and_ended_one_by_one_and_all(
     assert [each["id"] for each in left] == [mine["id"]]
     own = (await client.get("/api/v1/me/sessions", headers=who)).json()
     assert [each["id"] for each in own] == [mine["id"]]
+
+
+# --- whose patients are whose, limits, seals ---------------------------------------------------------
+
+
+async def test_whose_patients_are_theirs_is_said_and_taken_back(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    who = await signed_in(house, "admin")
+    await client.post("/api/v1/people", json={"login": "ada", "roles": ["referrer"]}, headers=who)
+    url = "/api/v1/people/ada"
+    nothing = {"relations": [], "limits": {"site": [], "department": [], "modality": []}}
+    assert (await client.get(f"{url}/standing", headers=who)).json() == nothing
+    treats = {"kind": "treats", "name": "P/1 2", "issuer": "NORTH"}
+    code = {"kind": "refers-as", "name": "4711", "issuer": "99HOSPITAL"}
+    for each in (treats, treats, code):
+        done = await client.post(f"{url}/relations", json=each, headers=who)
+        assert done.status_code == 204, done.text
+    standing = (await client.get(f"{url}/standing", headers=who)).json()
+    assert sorted(standing["relations"], key=lambda r: r["name"]) == [code, treats]
+    for wrong in (
+        {"kind": "owns", "name": "P1"},
+        {"kind": "treats", "name": ""},
+        {"kind": "treats", "name": "P" * 201},
+        {"kind": "treats", "name": "a\\b"},
+        {"kind": "refers-as", "name": "4711"},
+        {"kind": "treats-study", "name": "1.2.3", "issuer": "NORTH"},
+        {"kind": "treats", "name": "P1", "until": "2030"},
+    ):
+        answer = await client.post(f"{url}/relations", json=wrong, headers=who)
+        assert answer.status_code == 400, wrong
+    gone = await client.post(f"{url}/relations/end", json=treats, headers=who)
+    assert gone.status_code == 204
+    again = await client.post(f"{url}/relations/end", json=treats, headers=who)
+    assert again.status_code == 404
+    assert (await client.get(f"{url}/standing", headers=who)).json()["relations"] == [code]
+    for path in ("nobody/standing", "bob/standing"):
+        assert (await client.get(f"/api/v1/people/{path}", headers=who)).status_code == 404
+
+
+async def test_limits_are_said_sort_by_sort_and_lifted(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    who = await signed_in(house, "admin")
+    body = {"login": "ada", "roles": ["radiologist"]}
+    await client.post("/api/v1/people", json=body, headers=who)
+    url = "/api/v1/people/ada"
+    for limit, values in (("modality", ["MR", "CT"]), ("site", ["Klinik Nord"])):
+        path = f"{url}/limits/{limit}"
+        answer = await client.put(path, json={"values": values}, headers=who)
+        assert answer.status_code == 204
+    limits = (await client.get(f"{url}/standing", headers=who)).json()["limits"]
+    assert limits == {"site": ["Klinik Nord"], "department": [], "modality": ["CT", "MR"]}
+    lifted = await client.put(f"{url}/limits/site", json={"values": []}, headers=who)
+    assert lifted.status_code == 204
+    limits = (await client.get(f"{url}/standing", headers=who)).json()["limits"]
+    assert limits == {"site": [], "department": [], "modality": ["CT", "MR"]}
+    for limit, values in (
+        ("floor", ["1"]),
+        ("site", [" "]),
+        ("site", ["x" * 201]),
+        ("site", [f"x{n}" for n in range(65)]),
+    ):
+        path = f"{url}/limits/{limit}"
+        answer = await client.put(path, json={"values": values}, headers=who)
+        assert answer.status_code == 400, (limit, values)
+
+
+async def test_an_account_is_sealed_and_its_password_told_once(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    who = await signed_in(house, "admin")
+    body = {"roles": ["radiologist"], "name": "Night", "places": ["private", "192.0.2.0/24"]}
+    made = await client.post("/api/v1/people/night/seal", json=body, headers=who)
+    assert made.status_code == 201
+    (night,) = (await client.get("/api/v1/people", headers=who)).json()
+    assert (night["sealed"], night["unsealed"], night["name"]) == (True, None, "Night")
+    assert night["places"] == ["private", "192.0.2.0/24"]
+    assert made.json()["secret"] not in str(night)
+    again = await client.post("/api/v1/people/night/seal", json={}, headers=who)
+    assert again.json()["secret"] != made.json()["secret"]
+    for wrong in ({"places": ["the moon"]}, {"places": []}, {"roles": ["auditor"]}):
+        answer = await client.post("/api/v1/people/night/seal", json=wrong, headers=who)
+        assert answer.status_code == 400, wrong
+
+
+# --- identity providers --------------------------------------------------------------------------------
+
+PROVIDER = {
+    "name": "hospital",
+    "issuer": "https://id.invalid/realms/main",
+    "client_id": "lightwell",
+    "secret": "s3cret-of-the-client",
+    "label": "St. Elsewhere",
+    "roles": {"readers": ["radiologist"], "it": ["pacs-admin", "auditor"]},
+}
+
+
+async def test_a_provider_is_trusted_changed_looked_at_and_removed(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    who = await signed_in(house, "admin")
+    url = "/api/v1/providers"
+    made = await client.post(url, json=PROVIDER, headers=who)
+    assert made.status_code == 201, made.text
+    (listed,) = (await client.get(url, headers=who)).json()["items"]
+    assert listed == made.json()
+    assert (listed["public"], listed["enabled"]) == (False, True)
+    assert listed["scopes"] == ["openid", "profile"]
+    assert listed["roles"]["it"] == ["auditor", "pacs-admin"]
+    assert (await client.post(url, json=PROVIDER, headers=who)).status_code == 409
+    change = {"enabled": False, "roles": {"*": ["referrer"]}, "scopes": ["groups"]}
+    changed = (await client.patch(f"{url}/hospital", json=change, headers=who)).json()
+    assert changed == {
+        **listed,
+        "enabled": False,
+        "roles": {"*": ["referrer"]},
+        "scopes": ["openid", "groups"],
+    }
+    found = (await client.post(f"{url}/hospital/test", json={}, headers=who)).json()
+    assert found["well"] is False
+    assert [step["step"] for step in found["steps"]] == ["address"]
+    assert found["steps"][0]["text"]
+    assert (await client.delete(f"{url}/hospital", headers=_json(who))).status_code == 204
+    assert (await client.delete(f"{url}/hospital", headers=_json(who))).status_code == 404
+    assert (await client.get(url, headers=who)).json()["items"] == []
+
+
+async def test_a_client_secret_goes_in_and_never_out(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    who = await signed_in(house, "admin")
+    url, other = "/api/v1/providers", "another-s3cret-of-the-client"
+    answers = [
+        await client.post(url, json=PROVIDER, headers=who),
+        await client.patch(f"{url}/hospital", json={"secret": other}, headers=who),
+        await client.get(url, headers=who),
+        await client.post(f"{url}/hospital/test", json={}, headers=who),
+        # What is wrong with a body is said without it.
+        await client.post(url, json={**PROVIDER, "more": 1}, headers=who),
+        await client.patch(f"{url}/hospital", json={"secret": [other]}, headers=who),
+    ]
+    assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 400, 400]
+    for answer in answers:
+        assert "s3cret" not in answer.text
+    await house.committer.close()  # what was noted is written
+    async with house.database.transaction(await house.tenants.named()) as connection:
+        noted = await connection.fetch("SELECT * FROM audit WHERE action LIKE 'people:provider:%'")
+        (kept,) = await connection.fetch("SELECT secret FROM identity_provider")
+    assert {row["detail"] for row in noted if row["action"] == "people:provider:change"} == {
+        "secret"
+    }
+    assert "s3cret" not in str([dict(row) for row in noted])
+    assert b"s3cret" not in kept["secret"]
+
+
+async def test_what_cannot_be_a_provider_is_said(client: httpx.AsyncClient, house: House) -> None:
+    who = await signed_in(house, "admin")
+    for wrong in (
+        {"name": "../x"},
+        {"issuer": "http://id.invalid"},
+        {"issuer": "https://id.invalid/?x=1"},
+        {"roles": {}},
+        {"roles": {"it": ["king"]}},
+        {"roles": {"*": ["admin"]}},
+        {"roles": {"g" * 301: ["auditor"]}},
+        {"client_id": ""},
+        {"secret": "two\nlines"},
+        {"scopes": ["a b"]},
+        {"callback": "https://elsewhere.invalid/"},
+    ):
+        answer = await client.post("/api/v1/providers", json={**PROVIDER, **wrong}, headers=who)
+        assert answer.status_code == 400, wrong
+    # The machine's own doors are named by who is on it (SSRF).
+    local = {**PROVIDER, "issuer": "http://127.0.0.1:5432"}
+    answer = await client.post("/api/v1/providers", json=local, headers=who)
+    assert answer.status_code == 403
+    assert (await client.get("/api/v1/providers", headers=who)).json()["items"] == []
+
+
+async def test_the_callback_is_told_where_the_server_knows_its_address(
+    client: httpx.AsyncClient, house: House, clinic: Tenant
+) -> None:
+    """Never from the Host header of a stranger: a provider would be told to send people there."""
+    who = await signed_in(house, "admin")
+    assert (await client.get("/api/v1/providers", headers=who)).json()["callback"] is None
+    here = {**who, "host": "localhost:8042"}
+    page = (await client.get("/api/v1/providers", headers=here)).json()
+    path = "/api/v1/sign-in/provider/NAME/callback"
+    assert page["callback"] in (f"http://localhost:8042{path}", f"https://localhost:8042{path}")
+    theirs = {**await signed_in(house, "admin", tenant=clinic), "host": "localhost:8042"}
+    page = (await client.get("/t/clinic/api/v1/providers", headers=theirs)).json()
+    assert page["callback"].endswith(f"/t/clinic{path}")
+
+
+async def test_another_tenants_providers_and_accounts_are_not_there(
+    client: httpx.AsyncClient, house: House, clinic: Tenant
+) -> None:
+    who = await signed_in(house, "admin")
+    await client.post("/api/v1/providers", json=PROVIDER, headers=who)
+    await client.post("/api/v1/people", json={"login": "ada", "roles": ["referrer"]}, headers=who)
+    theirs = await signed_in(house, "admin", tenant=clinic)
+    assert (await client.get("/t/clinic/api/v1/providers", headers=theirs)).json()["items"] == []
+    for method, path, body in (
+        ("PATCH", "providers/hospital", {"enabled": False}),
+        ("POST", "providers/hospital/test", {}),
+        ("DELETE", "providers/hospital", {}),
+        ("GET", "people/ada/standing", None),
+        ("PUT", "people/ada/limits/site", {"values": ["North"]}),
+        ("POST", "people/ada/relations", {"kind": "treats", "name": "P1"}),
+    ):
+        answer = await client.request(
+            method, f"/t/clinic/api/v1/{path}", json=body, headers=_json(theirs)
+        )
+        assert answer.status_code == 404, path
+    assert len((await client.get("/api/v1/providers", headers=who)).json()["items"]) == 1
 
 
 # --- policies and why ----------------------------------------------------------------------------------

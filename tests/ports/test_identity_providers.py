@@ -291,7 +291,62 @@ async def test_the_connection_is_looked_at_with_the_secret(place: Place) -> None
         with pytest.raises(Missing):
             await attempt(place.elsewhere, "hospital")
     with pytest.raises(Missing):
-        await place.providers.switch(place.elsewhere, "hospital", enabled=False)
+        await place.providers.change(place.elsewhere, "hospital", enabled=False)
+
+
+async def test_what_is_changed_is_changed_and_the_rest_stays(place: Place) -> None:
+    made = await place.trust()
+    await place.trust(place.elsewhere)
+    changes: dict[str, Any] = {
+        "label": "St. Elsewhere", "client_id": "other", "roles": {"it": {"auditor"}},
+        "scopes": ("openid", "groups"), "groups_claim": "realm.roles", "login_claim": "email",
+        "enabled": False,
+    }  # fmt: skip
+    for part, value in changes.items():
+        (old,) = await place.providers.list(place.operator)
+        changed = await place.providers.change(place.operator, "hospital", **{part: value})
+        assert changed == replace(old, **{part: value})
+        assert (changed,) == await place.providers.list(place.operator)
+    (last,) = await place.providers.list(place.operator)
+    assert (last.name, last.issuer, last.created) == (made.name, made.issuer, made.created)
+    assert last.secret == made.secret
+    (theirs,) = await place.providers.list(place.elsewhere)
+    assert theirs.client_id == "pacs", "another tenant's is another one"
+
+
+async def test_a_secret_is_exchanged_and_opens(place: Place) -> None:
+    made = await place.trust()
+    await place.providers.change(place.operator, "hospital", secret="n3w")
+    (kept,) = await place.providers.list(place.operator)
+    assert kept.secret not in (None, made.secret)
+    found = await place.providers.test(place.operator, "hospital")
+    assert found[-1].text == "not for n3w"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"client_id": ""}, {"roles": {}}, {"roles": {"it": ["root"]}}, {"roles": {"*": ["admin"]}},
+     {"label": ""}, {"scopes": ["a b"]}, {"groups_claim": ""}, {"login_claim": "a b"},
+     {"secret": ""}, {"secret": "x\n"}],
+)  # fmt: skip
+async def test_what_a_provider_cannot_be_changed_to(place: Place, change: dict[str, Any]) -> None:
+    made = await place.trust()
+    with pytest.raises(Invalid):
+        await place.providers.change(place.operator, "hospital", **change)
+    assert await place.providers.list(place.operator) == (made,)
+
+
+async def test_who_may_change_what_a_group_is(place: Place) -> None:
+    """A policy of the tenant's own may let others change providers: not into administrators of it all."""
+    await place.trust()
+    chief = Actor(ActorKind.PERSON, "grace", home="default", roles=frozenset({"admin"}))
+    proved = replace(place.operator, actor=chief, stepped_up=True)
+    with pytest.raises(ProofWanted):
+        await place.providers.change(replace(proved, stepped_up=False), "hospital", enabled=False)
+    await place.providers.change(proved, "hospital", roles={"it": ["admin"]})
+    clinics = replace(chief, name="carl", home="clinic")
+    with pytest.raises(Refused):
+        await place.providers.change(replace(proved, actor=clinics), "hospital", enabled=False)
 
 
 async def test_only_what_is_on_is_offered(place: Place) -> None:
@@ -299,13 +354,13 @@ async def test_only_what_is_on_is_offered(place: Place) -> None:
     await place.trust(name="second", issuer="https://other.example", label="A")
     offered = await place.sign_in.offered(place.visitor())
     assert [p.label for p in offered] == ["A", "B"]
-    await place.providers.switch(place.operator, "hospital", enabled=False)
+    await place.providers.change(place.operator, "hospital", enabled=False)
     assert [p.label for p in await place.sign_in.offered(place.visitor())] == ["A"]
     assert await place.sign_in.offered(place.visitor(tenant=place.other)) == ()
     with pytest.raises(NotLetIn) as refused:
         await place.begin()
     assert refused.value.why is Why.NO_PROVIDER
-    await place.providers.switch(place.operator, "hospital", enabled=True)
+    await place.providers.change(place.operator, "hospital", enabled=True)
     assert await place.arrive()
 
 
@@ -575,7 +630,7 @@ async def test_a12_a_state_that_nobody_was_given(place: Place, state: str) -> No
 async def test_a_provider_that_is_switched_off_meanwhile(place: Place) -> None:
     await place.trust()
     departure, answer = await place.begin()
-    await place.providers.switch(place.operator, "hospital", enabled=False)
+    await place.providers.change(place.operator, "hospital", enabled=False)
     attempt = place.sign_in.arrive(place.visitor(), "hospital", answer, departure.browser)
     assert await why(attempt) is Why.NO_PROVIDER
     assert place.openid.inbound == []

@@ -21,4 +21,12 @@ def offices_of(house: House) -> Offices:
         house.committer,
         SystemClock(),
     )
-    return Offices(house.people, house.policies, house.tenants, house.peers, probes)
+    return Offices(
+        house.people,
+        house.policies,
+        house.tenants,
+        house.peers,
+        probes,
+        house.providers,
+        house.relations,
+    )

@@ -1,4 +1,4 @@
-/** Administration as the console API tells it: people, keys, sessions, policies, tenants, peers. Answers are checked here. */
+/** Administration as the console API tells it: people, keys, sessions, providers, policies, tenants, peers. Answers are checked here. */
 import { count, list, object, text } from './checked';
 import { change, get, readJson, readNothing, type Change, type RequestOptions } from './http';
 import { consoleRoot } from './place';
@@ -38,6 +38,10 @@ export interface Person {
   readonly issuer: string | null;
   /** An emergency account, whose password is in an envelope. */
   readonly sealed: boolean;
+  /** Where the password of the envelope may be used: loopback, private, public, networks. */
+  readonly places: readonly string[];
+  /** When the envelope was opened first; null: it is shut. */
+  readonly unsealed: number | null;
   readonly created: number | null;
 }
 
@@ -50,6 +54,8 @@ export function readPerson(value: unknown): Person {
     disabled: o['disabled'] === true,
     issuer: optional(o['issuer']),
     sealed: o['sealed'] === true,
+    places: texts(o['places']),
+    unsealed: instant(o['unsealed']),
     created: instant(o['created']),
   };
 }
@@ -64,6 +70,154 @@ export const enrolAgain = async (tenant: Place, login: string): Promise<Made> =>
   made(await ask('POST', tenant, `/people/${segment(login)}/enrolment`, {}, 'Making the link'));
 export const newSignInLink = async (tenant: Place, roles: readonly string[]): Promise<Made> =>
   made(await ask('POST', tenant, '/links', { roles }, 'Making the link'));
+
+/** What somebody is to a patient or a study. */
+export interface Relation {
+  readonly kind: string;
+  /** Patient ID, study UID or code. */
+  readonly name: string;
+  /** Of the patient ID, or the coding scheme of the code. */
+  readonly issuer: string;
+}
+
+export const LIMITS = ['site', 'department', 'modality'] as const;
+export type Limit = (typeof LIMITS)[number];
+
+export interface Standing {
+  readonly relations: readonly Relation[];
+  /** What of each sort they are limited to; nothing: not limited. */
+  readonly limits: Readonly<Record<Limit, readonly string[]>>;
+}
+
+export function readStanding(value: unknown): Standing {
+  const o = object(value);
+  const limits = object(o['limits']);
+  return {
+    relations: list(o['relations'])
+      .map((each) => {
+        const r = object(each);
+        return { kind: text(r['kind']), name: text(r['name']), issuer: text(r['issuer']) };
+      })
+      .filter((relation) => relation.kind && relation.name),
+    limits: { site: texts(limits['site']), department: texts(limits['department']), modality: texts(limits['modality']) },
+  };
+}
+
+const ofPerson = (login: string, rest: string): string => `/people/${segment(login)}/${rest}`;
+const tell = (method: Change, tenant: Place, path: string, body: unknown, what: string): Promise<null> =>
+  change(method, `${consoleRoot(tenant)}${path}`, body, what, readNothing);
+
+export const fetchStanding = async (tenant: Place, login: string, options?: RequestOptions): Promise<Standing> =>
+  readStanding(await read(tenant, ofPerson(login, 'standing'), 'Loading whose patients are theirs', options));
+export const relate = (tenant: Place, login: string, relation: Relation): Promise<null> =>
+  tell('POST', tenant, ofPerson(login, 'relations'), relation, 'Recording it');
+export const unrelate = (tenant: Place, login: string, relation: Relation): Promise<null> =>
+  tell('POST', tenant, ofPerson(login, 'relations/end'), relation, 'Taking it back');
+export const limitPerson = (tenant: Place, login: string, limit: Limit, values: readonly string[]): Promise<null> =>
+  tell('PUT', tenant, ofPerson(login, `limits/${limit}`), { values }, 'Saving the limits');
+
+export interface NewSeal {
+  /** Of an account that is made now. */
+  readonly name?: string;
+  readonly roles?: readonly string[];
+  readonly places: readonly string[];
+}
+export const sealPerson = async (tenant: Place, login: string, body: NewSeal): Promise<Made> =>
+  made(await ask('POST', tenant, ofPerson(login, 'seal'), body, 'Sealing the account'));
+
+// --- identity providers -------------------------------------------------------------------------------
+
+export interface Provider {
+  readonly name: string;
+  readonly label: string;
+  readonly issuer: string;
+  readonly clientId: string;
+  /** It has no client secret here. */
+  readonly isPublic: boolean;
+  readonly scopes: readonly string[];
+  readonly groupsClaim: string;
+  readonly loginClaim: string;
+  /** What each of its groups is here. */
+  readonly roles: ReadonlyMap<string, readonly string[]>;
+  readonly enabled: boolean;
+  readonly madeBy: string;
+  readonly created: number | null;
+}
+
+export function readProvider(value: unknown): Provider {
+  const o = object(value);
+  return {
+    name: text(o['name']),
+    label: text(o['label']) || text(o['name']),
+    issuer: text(o['issuer']),
+    clientId: text(o['client_id']),
+    isPublic: o['public'] === true,
+    scopes: texts(o['scopes']),
+    groupsClaim: text(o['groups_claim']),
+    loginClaim: text(o['login_claim']),
+    roles: new Map(Object.entries(object(o['roles'])).map(([group, roles]) => [group, texts(roles)])),
+    enabled: o['enabled'] === true,
+    madeBy: text(o['made_by']),
+    created: instant(o['created']),
+  };
+}
+
+export interface ProviderPage {
+  /** Where a provider sends browsers back to, with NAME for its name; null: the server does not know its own address. */
+  readonly callback: string | null;
+  readonly items: readonly Provider[];
+}
+
+/** What is said of a provider; a secret that is not said stays, or there is none. */
+export interface ProviderBody {
+  readonly label: string;
+  readonly client_id: string;
+  readonly secret?: string;
+  readonly roles: Readonly<Record<string, readonly string[]>>;
+  readonly scopes: readonly string[];
+  readonly groups_claim: string;
+  readonly login_claim: string;
+}
+
+export async function fetchProviders(tenant: Place, options?: RequestOptions): Promise<ProviderPage> {
+  const o = object(await read(tenant, '/providers', 'Loading the identity providers', options));
+  return { callback: optional(o['callback']), items: list(o['items']).map(readProvider).filter((p) => p.name) };
+}
+export const addProvider = async (tenant: Place, body: ProviderBody & { readonly name: string; readonly issuer: string }): Promise<Provider> =>
+  readProvider(await ask('POST', tenant, '/providers', body, 'Adding the provider'));
+export const changeProvider = async (tenant: Place, name: string, body: Partial<ProviderBody> & { readonly enabled?: boolean }): Promise<Provider> =>
+  readProvider(await ask('PATCH', tenant, `/providers/${segment(name)}`, body, 'Changing the provider'));
+export const removeProvider = (tenant: Place, name: string): Promise<null> =>
+  remove(tenant, `/providers/${segment(name)}`, 'Removing the provider');
+
+/** One part of a connection, and how it was found. */
+export interface Step {
+  readonly step: string;
+  readonly good: boolean;
+  readonly text: string;
+}
+
+export interface Examined {
+  readonly well: boolean;
+  readonly steps: readonly Step[];
+}
+
+export function readExamined(value: unknown): Examined {
+  const o = object(value);
+  const steps = list(o['steps']).map((each): Step => {
+    const s = object(each);
+    return { step: text(s['step']), good: s['good'] === true, text: text(s['text']) };
+  });
+  return { well: o['well'] === true, steps };
+}
+
+const EXAMINE_DEADLINE = 60_000;
+
+/** Have the server look at each part of the connection to a provider. @throws RequestFailure when it could not try. */
+export async function examineProvider(tenant: Place, name: string): Promise<Examined> {
+  const url = `${consoleRoot(tenant)}/providers/${segment(name)}/test`;
+  return readExamined(await change('POST', url, {}, 'Testing the connection', readJson, { deadline: EXAMINE_DEADLINE }));
+}
 
 // --- keys of programs ---------------------------------------------------------------------------------
 

@@ -1,18 +1,26 @@
 import { describe, expect, it } from 'vitest';
-import { readExplained, readKey, readPeer, readPerson, readTenant, type Decision } from '../../src/client/admin';
+import { readExamined, readExplained, readKey, readPeer, readPerson, readProvider, readStanding, readTenant, type Decision } from '../../src/client/admin';
 import {
   actionText,
   agentText,
   byRoom,
+  callbackOf,
   fingerprint,
   formatBytes,
+  groupRows,
+  groupsText,
   initials,
   keyState,
+  linesOf,
   linkAddress,
   matches,
   parsedBytes,
   reasonText,
+  relationText,
+  roleMap,
   roomOf,
+  stepAdvice,
+  stepText,
   wordsOf,
 } from '../../src/panels/admin/words';
 
@@ -59,6 +67,68 @@ describe('a link', () => {
     expect(linkAddress('http://127.0.0.1:8042', null, 'enrol', 'lwl_x')).toBe('http://localhost:8042/enrol#lwl_x');
     expect(linkAddress('http://[::1]:8042', 'demo', 'sign-in', 'lwl_x')).toBe('http://localhost:8042/t/demo/sign-in#lwl_x');
     expect(linkAddress('https://pacs.example', 'clinic', 'enrol', 'lwl_x')).toBe('https://pacs.example/t/clinic/enrol#lwl_x');
+  });
+});
+
+describe('an identity provider', () => {
+  const roles = new Map([
+    ['readers', ['radiologist', 'technologist']],
+    ['*', ['referrer']],
+  ]);
+
+  it('has its groups as rows of one role, and rows as groups again', () => {
+    const rows = groupRows(roles);
+    expect(rows).toEqual([
+      { group: 'readers', role: 'radiologist' },
+      { group: 'readers', role: 'technologist' },
+      { group: '*', role: 'referrer' },
+    ]);
+    expect(roleMap(rows)).toEqual(Object.fromEntries(roles));
+    expect(groupsText(roles)).toBe('readers: radiologist, technologist; whoever it lets in: referrer');
+  });
+
+  it('has no group without a name, and none twice', () => {
+    const typed = [
+      { group: ' it ', role: 'admin' },
+      { group: 'it', role: 'admin' },
+      { group: '  ', role: 'admin' },
+      { group: 'x', role: '' },
+    ];
+    expect(roleMap(typed)).toEqual({ it: ['admin'] });
+    expect(Object.keys(roleMap([{ group: '__proto__', role: 'admin' }]))).toEqual(['__proto__']);
+  });
+
+  it.each([
+    ['sso', 'https://pacs.example/t/NAME/api/v1/sign-in/provider/sso/callback'],
+    ['', ''],
+    ['S S O', ''],
+    ['../x', ''],
+    ['-x', ''],
+  ])('called %j sends browsers back to %j', (name, address) =>
+    expect(callbackOf('https://pacs.example/t/NAME/api/v1/sign-in/provider/NAME/callback', name)).toBe(address));
+
+  it('sends nobody anywhere while the server does not know its own address', () => expect(callbackOf(null, 'sso')).toBe(''));
+
+  it('is looked at in words, with what to do about the part that failed', () => {
+    const good = { step: 'address', good: true, text: '' };
+    expect(stepText('tls')).toBe('Its certificate is good for that name');
+    expect(stepText('aura')).toBe('aura');
+    expect(stepAdvice([good])).toBe('');
+    expect(stepAdvice([good, { step: 'client', good: false, text: '' }])).toContain('client ID and secret');
+    expect(stepAdvice([{ step: 'aura', good: false, text: '' }])).toContain('own log');
+  });
+});
+
+describe('what somebody reaches', () => {
+  it.each([
+    [{ kind: 'treats', name: 'P1', issuer: 'NORTH' }, 'Treats the patient P1 of NORTH'],
+    [{ kind: 'treats-study', name: '1.2.3', issuer: '' }, 'Treats the study 1.2.3'],
+    [{ kind: 'owns', name: 'P1', issuer: '' }, 'owns P1'],
+  ])('%o is said', (relation, said) => expect(relationText(relation)).toBe(said));
+
+  it('is limited to what stands on lines of their own: names hold blanks and commas', () => {
+    expect(linesOf(' Klinik, Nord \n\nMR\r\nMR')).toEqual(['Klinik, Nord', 'MR']);
+    expect(linesOf('')).toEqual([]);
   });
 });
 
@@ -121,7 +191,25 @@ describe('answers of the server', () => {
       disabled: false,
       issuer: null,
       sealed: false,
+      places: [],
+      unsealed: null,
       created: null,
+    });
+    expect(readStanding({ relations: [{ kind: 'is' }, { kind: 'is', name: 'P1' }], limits: { site: 'x', modality: ['CT', 3] } })).toEqual({
+      relations: [{ kind: 'is', name: 'P1', issuer: '' }],
+      limits: { site: [], department: [], modality: ['CT'] },
+    });
+    expect(readProvider({ name: 'sso', enabled: 'yes', roles: { it: ['admin', 1], x: 'admin' } })).toMatchObject({
+      label: 'sso',
+      enabled: false,
+      roles: new Map([
+        ['it', ['admin']],
+        ['x', []],
+      ]),
+    });
+    expect(readExamined({ well: 'yes', steps: [{ step: 'tls', good: 1, text: 'x' }] })).toEqual({
+      well: false,
+      steps: [{ step: 'tls', good: false, text: 'x' }],
     });
     expect(readKey(null).id).toBe('');
     expect(readPeer({ aet: 'CT1', port: '104', certificate: '' })).toMatchObject({ aet: 'CT1', port: 0, certificate: null, callable: false });

@@ -179,7 +179,7 @@ def change(
     """Switch an identity provider on or off. Sessions go on either way."""
 
     async def work(house: House, context: Context) -> None:
-        await house.providers.switch(context, name, enabled=enable)
+        await house.providers.change(context, name, enabled=enable)
         console.print(f"Provider {name} is {'on' if enable else 'off'}.", highlight=False)
 
     with_house(data, work, tenant=tenant)

@@ -11,6 +11,7 @@ from lightwell.access.commit import ChangeSet, FactsChanged
 from lightwell.backends.database.glass import GLASS_WRITERS, end_openings
 from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.people import model as m
+from lightwell.domain.people.providers import IdentityProvider
 from lightwell.kernel.errors import Conflict
 
 if TYPE_CHECKING:
@@ -401,7 +402,7 @@ async def _provider(connection: Connection, change: ChangeSet, row: m.ProviderRo
         list(p.scopes),
         p.groups_claim,
         p.login_claim,
-        json.dumps({group: sorted(given) for group, given in p.roles.items()}),
+        _role_map(p),
         p.enabled,
         p.made_by,
         p.created,
@@ -411,14 +412,29 @@ async def _provider(connection: Connection, change: ChangeSet, row: m.ProviderRo
     return True
 
 
+def _role_map(provider: IdentityProvider) -> str:
+    return json.dumps({group: sorted(given) for group, given in provider.roles.items()})
+
+
 async def _provider_changed(
     connection: Connection, change: ChangeSet, row: m.ProviderChangedRow
 ) -> bool:
+    p = row.provider
     await connection.execute(
-        "UPDATE identity_provider SET enabled = $3 WHERE tenant = $1 AND name = $2",
+        "UPDATE identity_provider SET label = $4, client_id = $5, secret = $6, scopes = $7,"
+        " groups_claim = $8, login_claim = $9, roles = $10::jsonb, enabled = $11"
+        " WHERE tenant = $1 AND name = $2 AND issuer = $3",
         change.tenant.key,
-        row.name,
-        row.enabled,
+        p.name,
+        p.issuer,
+        p.label,
+        p.client_id,
+        p.secret,
+        list(p.scopes),
+        p.groups_claim,
+        p.login_claim,
+        _role_map(p),
+        p.enabled,
     )
     return True
 

@@ -513,9 +513,10 @@ def _provider(_database: MemoryDatabase, tables: TenantTables, row: m.ProviderRo
 def _provider_changed(
     _database: MemoryDatabase, tables: TenantTables, row: m.ProviderChangedRow
 ) -> bool:
-    old = tables.providers.draft(row.name)
-    if old is not None:
-        tables.providers.put(row.name, replace(old, enabled=row.enabled))
+    new = row.provider
+    old = tables.providers.draft(new.name)
+    if old is not None and old.issuer == new.issuer:
+        tables.providers.put(new.name, replace(new, made_by=old.made_by, created=old.created))
     return True
 
 

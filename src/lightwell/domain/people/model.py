@@ -548,10 +548,9 @@ class ProviderRow:
 
 @dataclass(frozen=True, slots=True)
 class ProviderChangedRow:
-    """A provider switched on or off."""
+    """What is said of a provider, anew. Name, issuer, who made it and when stay."""
 
-    name: str
-    enabled: bool
+    provider: IdentityProvider
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from lightwell.access.actions import Action
 from lightwell.access.commit import Committer, Event
@@ -89,8 +90,8 @@ class Providers:
             made_by=str(actor),
             created=self.clock.now(),
             scopes=checked_scopes(tuple(scopes)),
-            groups_claim=checked_claim(groups_claim, "--groups-claim"),
-            login_claim=checked_claim(login_claim, "--login-claim"),
+            groups_claim=checked_claim(groups_claim, "The claim for groups"),
+            login_claim=checked_claim(login_claim, "The claim for logins"),
             secret=self._sealed(act.context, name, issuer, secret),
         )
         act.about(subject=provider.name, detail=provider.issuer)
@@ -107,12 +108,52 @@ class Providers:
         return provider
 
     @operation(Action.PEOPLE_PROVIDER_CHANGE)
-    async def switch(self, act: Act, name: str, *, enabled: bool) -> None:
-        """Let people sign in through a provider, or not for now. Their sessions go on either way."""
-        provider = await self._named(act.context, name)
-        act.about(subject=provider.name, detail="enabled" if enabled else "disabled")
-        row = ProviderChangedRow(provider.name, enabled)
-        await act.commit((row,), (Event("ProviderChanged", {"provider": provider.name}),))
+    async def change(
+        self,
+        act: Act,
+        name: str,
+        *,
+        enabled: bool | None = None,
+        label: str | None = None,
+        client_id: str | None = None,
+        secret: str | None = None,
+        roles: Mapping[str, Iterable[str]] | None = None,
+        scopes: Iterable[str] | None = None,
+        groups_claim: str | None = None,
+        login_claim: str | None = None,
+    ) -> IdentityProvider:
+        """Change what is said of a provider, or switch it on or off; what is None stays. Name and issuer
+        stay always: accounts and the sealed secret are bound to them. Sessions go on either way, and who
+        has signed in before has new roles at the next sign-in.
+
+        Raises Missing, Invalid, Refused for a role one cannot give, or would take back.
+        """
+        old = await self._named(act.context, name)
+        new = old
+        if enabled is not None:
+            new = replace(new, enabled=enabled)
+        if label is not None:
+            new = replace(new, label=_checked_label(label))
+        if client_id is not None:
+            new = replace(new, client_id=checked_client_id(client_id))
+        if secret is not None:
+            new = replace(new, secret=self._sealed(act.context, old.name, old.issuer, secret))
+        if roles is not None:
+            given = {group: frozenset(meant) for group, meant in roles.items()}
+            new = replace(new, roles=checked_role_map(given))
+        if scopes is not None:
+            new = replace(new, scopes=checked_scopes(tuple(scopes)))
+        if groups_claim is not None:
+            new = replace(new, groups_claim=checked_claim(groups_claim, "The claim for groups"))
+        if login_claim is not None:
+            new = replace(new, login_claim=checked_claim(login_claim, "The claim for logins"))
+        act.about(subject=old.name, detail=_difference(old, new))
+        # Also the roles of before: who could not have given one does not take it from a group either.
+        may_give(act.context, frozenset[str]().union(*old.roles.values(), *new.roles.values()))
+        await act.commit(
+            (ProviderChangedRow(new),), (Event("ProviderChanged", {"provider": old.name}),)
+        )
+        return new
 
     @operation(Action.PEOPLE_PROVIDER_REMOVE)
     async def remove(self, act: Act, name: str) -> None:
@@ -158,6 +199,15 @@ def _checked_label(text: str) -> str:
     if not 0 < len(label) <= LABEL_LIMIT or not label.isprintable():
         raise Invalid(f"A label is one line of at most {LABEL_LIMIT} characters.")
     return label
+
+
+def _difference(old: IdentityProvider, new: IdentityProvider) -> str:
+    """What a change is about, for the record: no secret, and of a map that it is another one."""
+    parts = ["enabled" if new.enabled else "disabled"] if new.enabled != old.enabled else []
+    for part in ("label", "client_id", "secret", "roles", "scopes", "groups_claim", "login_claim"):
+        if getattr(old, part) != getattr(new, part):
+            parts.append(part)
+    return " ".join(parts) or "nothing"
 
 
 def _may_knock(context: Context, provider: IdentityProvider) -> None:

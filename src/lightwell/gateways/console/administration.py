@@ -20,6 +20,8 @@ from lightwell.domain.peers.model import GRANTABLE, MOST_DAYS, Peer, PeerType
 from lightwell.domain.peers.probe_api import PeerProbes
 from lightwell.domain.people.api import People
 from lightwell.domain.people.policy_api import Policies
+from lightwell.domain.people.provider_api import Providers
+from lightwell.domain.people.relations_api import Relations
 from lightwell.domain.tenants.api import Tenants
 from lightwell.domain.tenants.model import NAMES_LIMIT, QUOTA_LIMIT
 from lightwell.gateways.console.administration_views import (
@@ -48,6 +50,7 @@ from lightwell.gateways.console.administration_views import (
     tenant_detail,
 )
 from lightwell.gateways.console.callers import Who, deliberate
+from lightwell.gateways.console.standing import add_standing
 from lightwell.kernel.errors import Invalid, Missing
 
 ROLES_LIMIT = 20
@@ -63,6 +66,8 @@ class Offices:
     tenants: Tenants
     peers: Peers
     probes: PeerProbes
+    providers: Providers
+    relations: Relations
 
 
 Word = Annotated[str, Field(max_length=64)]
@@ -181,6 +186,7 @@ def add_administration(app: FastAPI, prefix: str, offices: Offices) -> None:
     """Put the addresses on the application, below `prefix`."""
     router = APIRouter(prefix=prefix)
     _add_people(router, offices.people)
+    add_standing(router, offices.people, offices.relations)
     _add_keys(router, offices.people)
     _add_sessions(router, offices.people)
     _add_policies(router, offices.policies)

@@ -19,7 +19,7 @@ from lightwell.domain.tenants.model import Usage
 
 class PersonView(BaseModel):
     """An account. `issuer`: of the provider that it signs in through, null: none. `sealed`: its password is
-    in an envelope."""
+    in an envelope, which opens it from `places` only; `unsealed`: when that was opened first."""
 
     login: str
     name: str
@@ -27,6 +27,8 @@ class PersonView(BaseModel):
     disabled: bool
     issuer: str | None
     sealed: bool
+    places: list[str]
+    unsealed: datetime | None
     created: datetime
 
 
@@ -209,6 +211,8 @@ def person_view(person: Person) -> PersonView:
         disabled=person.disabled,
         issuer=person.issuer or None,
         sealed=person.seal is not None,
+        places=list(person.seal.places) if person.seal else [],
+        unsealed=person.seal.broken if person.seal else None,
         created=person.created,
     )
 

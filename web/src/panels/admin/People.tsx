@@ -1,4 +1,4 @@
-/** Accounts of a tenant: who, which roles, shut or open; links to choose anew what one signs in with. */
+/** Accounts of a tenant: who, which roles, what they reach, shut or open; links to choose anew what one signs in with. */
 import { useState, type ReactElement } from 'react';
 import { addPerson, changePerson, endSessionsOf, enrolAgain, fetchPeople, newSignInLink, type Made, type Person } from '../../client/admin';
 import { session } from '../../store/session';
@@ -7,6 +7,7 @@ import { Badge, Line, Notice } from '../../ui/controls';
 import { plural } from '../../ui/format';
 import { Button, Confirm, Field, Form, List, Page, RoleChoice, Row, SearchBar, Secret, useAttempt, useLoaded } from './parts';
 import type { SectionProps } from './sections';
+import { ENVELOPE, SealNew, Standing } from './Standing';
 import { formatInstant, initials, linkAddress, personMatches } from './words';
 
 const FOR_24_HOURS = 'Send it to them by a way that is theirs alone. It works once, within 24 hours, and is shown only now.';
@@ -48,7 +49,7 @@ function SignInLink({ tenant, onMade, onCancel }: LinkProps): ReactElement {
   );
 }
 
-type Open = 'roles' | 'link' | 'shut' | 'open' | 'sessions' | null;
+type Open = 'roles' | 'access' | 'link' | 'shut' | 'open' | 'sessions' | null;
 
 interface RowProps extends SectionProps {
   readonly person: Person;
@@ -59,7 +60,7 @@ interface RowProps extends SectionProps {
   readonly onChanged: () => void;
 }
 
-function PersonRow({ tenant, person, mine, changes, links, ends, onChanged }: RowProps): ReactElement {
+function PersonRow({ tenant, may, person, mine, changes, links, ends, onChanged }: RowProps): ReactElement {
   const [open, setOpen] = useState<Open>(null);
   const [roles, setRoles] = useState(person.roles);
   const [made, setMade] = useState<Made | null>(null);
@@ -90,7 +91,12 @@ function PersonRow({ tenant, person, mine, changes, links, ends, onChanged }: Ro
           <Line text={shown} />
           {mine && <Badge tone="info">You</Badge>}
           {person.disabled && <Badge tone="danger">Shut</Badge>}
-          {person.sealed && <Badge tone="warn">Sealed</Badge>}
+          {person.sealed && person.unsealed === null && <Badge tone="warn">Sealed</Badge>}
+          {person.unsealed !== null && (
+            <Badge tone="danger" title={`Opened ${formatInstant(person.unsealed)}: seal it again`}>
+              Envelope opened
+            </Badge>
+          )}
           {person.issuer && <Badge title={`Signs in through ${person.issuer}`}>Single sign-on</Badge>}
         </>
       }
@@ -104,6 +110,11 @@ function PersonRow({ tenant, person, mine, changes, links, ends, onChanged }: Ro
           {changes && !mine && (
             <Button kind="small" label={`Roles of ${person.login}`} expanded={open === 'roles'} onPress={() => show('roles')}>
               Roles
+            </Button>
+          )}
+          {may('people:relation:list') && (
+            <Button kind="small" label={`Access of ${person.login}: patients, limits, envelope`} expanded={open === 'access'} onPress={() => show('access')}>
+              Access
             </Button>
           )}
           {links && !person.disabled && !person.sealed && person.issuer === null && (
@@ -141,6 +152,7 @@ function PersonRow({ tenant, person, mine, changes, links, ends, onChanged }: Ro
           <RoleChoice chosen={roles} onChange={setRoles} />
         </Form>
       )}
+      {open === 'access' && <Standing tenant={tenant} may={may} person={person} mine={mine} onChanged={onChanged} />}
       {open === 'link' && (
         <Confirm
           harmless
@@ -205,13 +217,14 @@ interface Told {
   readonly title: string;
   readonly says: string;
   readonly secret: string;
+  readonly what: string;
 }
 
 export function People({ tenant, may }: SectionProps): ReactElement {
   const who = useSignal(session);
   const people = useLoaded((options) => fetchPeople(tenant, options), `${tenant}`);
   const [words, setWords] = useState('');
-  const [form, setForm] = useState<'person' | 'link' | null>(null);
+  const [form, setForm] = useState<'person' | 'link' | 'seal' | null>(null);
   const [told, setTold] = useState<Told | null>(null);
   const shown = (people.value ?? []).filter(personMatches(words.trim()));
   const adds = may('people:person:add');
@@ -227,6 +240,7 @@ export function People({ tenant, may }: SectionProps): ReactElement {
       lead="Who has an account here and what each may do. Whoever is added gets a link and chooses a password with a code, or a passkey."
       actions={
         <>
+          {may('people:seal:change') && <Button onPress={() => setForm('seal')}>Emergency account</Button>}
           {links && <Button onPress={() => setForm('link')}>Sign-in link</Button>}
           {adds && (
             <Button kind="main" onPress={() => setForm('person')}>
@@ -242,7 +256,7 @@ export function People({ tenant, may }: SectionProps): ReactElement {
           may={may}
           onCancel={() => setForm(null)}
           onMade={(login, made) =>
-            done({ title: `Link for ${login}`, says: FOR_24_HOURS, secret: linkAddress(location.origin, tenant, 'enrol', made.secret) })
+            done({ title: `Link for ${login}`, says: FOR_24_HOURS, secret: linkAddress(location.origin, tenant, 'enrol', made.secret), what: 'the link' })
           }
         />
       )}
@@ -256,11 +270,20 @@ export function People({ tenant, may }: SectionProps): ReactElement {
               title: 'Sign-in link',
               says: 'Whoever opens it first is signed in. It works once, within 30 minutes, and is shown only now.',
               secret: linkAddress(location.origin, tenant, 'sign-in', made.secret),
+              what: 'the link',
             })
           }
         />
       )}
-      {told && <Secret {...told} what="the link" onDone={() => setTold(null)} />}
+      {form === 'seal' && (
+        <SealNew
+          tenant={tenant}
+          may={may}
+          onCancel={() => setForm(null)}
+          onMade={(login, made) => done({ title: `Password of ${login}, for the envelope`, says: ENVELOPE, secret: made.secret, what: 'the password' })}
+        />
+      )}
+      {told && <Secret {...told} onDone={() => setTold(null)} />}
       <SearchBar
         label="Search login, name, role"
         value={words}

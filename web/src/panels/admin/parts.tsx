@@ -372,6 +372,8 @@ interface FieldProps {
   readonly fixed?: boolean;
   readonly mono?: boolean;
   readonly wide?: boolean;
+  /** What nobody may read over a shoulder, and no browser keeps. */
+  readonly hidden?: boolean;
   readonly most?: number;
 }
 
@@ -386,7 +388,7 @@ export function Field(p: FieldProps): ReactElement {
       </label>
       <input
         id={id}
-        type="text"
+        type={p.hidden ? 'password' : 'text'}
         value={p.value}
         placeholder={p.placeholder}
         className={p.mono ? 'mono' : undefined}
@@ -395,7 +397,7 @@ export function Field(p: FieldProps): ReactElement {
         readOnly={p.fixed}
         maxLength={p.most}
         inputMode={p.numeric ? 'numeric' : undefined}
-        autoComplete="off"
+        autoComplete={p.hidden ? 'new-password' : 'off'}
         autoCapitalize="none"
         spellCheck={false}
         aria-describedby={p.hint ? hint : undefined}
@@ -406,6 +408,30 @@ export function Field(p: FieldProps): ReactElement {
           {p.hint}
         </small>
       )}
+    </div>
+  );
+}
+
+interface LinesProps {
+  readonly label: string;
+  readonly hint: string;
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+  readonly fixed?: boolean;
+}
+
+/** Several values, each on a line of its own: names of institutions hold blanks and commas. */
+export function Lines(p: LinesProps): ReactElement {
+  const id = useId();
+  return (
+    <div className="admin-field">
+      <label className="admin-field-label" htmlFor={id}>
+        {p.label}
+      </label>
+      <textarea id={id} rows={3} value={p.value} readOnly={p.fixed} spellCheck={false} aria-describedby={`${id}-hint`} onChange={(event) => p.onChange(event.target.value)} />
+      <small id={`${id}-hint`} className="quiet">
+        {p.hint}
+      </small>
     </div>
   );
 }

@@ -1,5 +1,5 @@
 /** Administration in plain words. Pure. */
-import type { Decision, Key, Person, Session } from '../../client/admin';
+import type { Decision, Key, Limit, Person, Provider, Relation, Session, Step } from '../../client/admin';
 
 export interface Role {
   readonly name: string;
@@ -32,6 +32,92 @@ const HOW: Readonly<Record<string, string>> = {
 
 /** How somebody signed in. */
 export const howText = (how: string): string => HOW[how] ?? how;
+
+export interface RelationWord extends Role {
+  readonly title: string;
+  readonly of: string;
+  /** What the issuer is; nothing: it has none. */
+  readonly by: string;
+}
+
+/** What somebody can be to a patient or study. */
+export const RELATIONS: readonly RelationWord[] = [
+  { name: 'treats', title: 'Treats a patient', says: 'Sees all studies of that patient.', of: 'Patient ID', by: 'Issuer of the ID' },
+  { name: 'treats-study', title: 'Treats a study', says: 'Sees it, and what is relevant beside it.', of: 'Study Instance UID', by: '' },
+  { name: 'refers-as', title: 'Orders studies as', says: 'Sees what names them by that code as referring physician.', of: 'Code', by: 'Coding scheme' },
+  { name: 'is', title: 'Is the patient', says: 'Sees their own studies.', of: 'Patient ID', by: 'Issuer of the ID' },
+];
+
+const RELATION_WORDS: Readonly<Record<string, string>> = {
+  treats: 'Treats the patient',
+  'treats-study': 'Treats the study',
+  'refers-as': 'Orders studies as',
+  is: 'Is the patient',
+};
+
+/** "Treats the patient P1 of NORTH". */
+export const relationText = ({ kind, name, issuer }: Relation): string =>
+  `${RELATION_WORDS[kind] ?? kind} ${name}${issuer && ` of ${issuer}`}`;
+
+export const LIMIT_WORDS: Readonly<Record<Limit, { readonly title: string; readonly says: string }>> = {
+  site: { title: 'Institutions', says: 'Institution Name as in the images, one on a line.' },
+  department: { title: 'Departments', says: 'Institutional Department Name, one on a line.' },
+  modality: { title: 'Modalities', says: 'CT, MR, US …, one on a line.' },
+};
+
+/** What was typed on lines of their own, without those that are empty. */
+export const linesOf = (typed: string): readonly string[] => [...new Set(typed.split('\n').map((line) => line.trim()).filter(Boolean))];
+
+export interface GroupRow {
+  readonly group: string;
+  readonly role: string;
+}
+
+/** A map of groups as rows of one role each, in its order. */
+export const groupRows = (roles: Provider['roles']): readonly GroupRow[] =>
+  [...roles].flatMap(([group, given]) => given.map((role) => ({ group, role })));
+
+/** The map that rows say; a row without a group says nothing, a group that comes again has several roles. */
+export function roleMap(rows: readonly GroupRow[]): Readonly<Record<string, readonly string[]>> {
+  const map = new Map<string, string[]>();
+  for (const { group, role } of rows) {
+    const name = group.trim();
+    if (!name || !role) continue;
+    const given = map.get(name) ?? [];
+    if (!given.includes(role)) map.set(name, [...given, role]);
+  }
+  return Object.fromEntries(map);
+}
+
+/** "readers: radiologist; whoever it lets in: referrer". */
+export const groupsText = (roles: Provider['roles']): string =>
+  [...roles].map(([group, given]) => `${group === '*' ? 'whoever it lets in' : group}: ${given.join(', ')}`).join('; ');
+
+/** The address of one provider; nothing while it has no name that can stand in one. */
+export const callbackOf = (template: string | null, name: string): string =>
+  template !== null && /^[a-z0-9][a-z0-9-]{0,31}$/.test(name) ? template.replace('/NAME/callback', `/${name}/callback`) : '';
+
+const STEPS: Readonly<Record<string, readonly [string, string]>> = {
+  address: ['Its name has an address', 'Look for a typing error in the issuer, and whether this server’s name service knows it.'],
+  connection: ['Something answers there', 'Look whether a firewall lets this server reach it, and whether it runs.'],
+  tls: ['Its certificate is good for that name', 'A hospital’s own authority has to be trusted by this machine, or named in SSL_CERT_FILE.'],
+  discovery: ['It describes itself', 'The issuer is its address up to /.well-known/openid-configuration.'],
+  issuer: ['It calls itself what we call it', 'Copy the issuer from its description to the letter; a slash at the end counts.'],
+  clock: ['Its clock and ours agree', 'Set both clocks by a time server.'],
+  keys: ['It shows keys for its signatures', 'It has to sign with RS, PS or ES (256, 384, 512).'],
+  client: ['It knows us', 'Compare client ID and secret with what is registered there.'],
+  token: ['It gives a token', 'Look at the provider’s own log.'],
+  claims: ['It says who somebody is', 'Look at the provider’s own log.'],
+};
+
+/** A part of a connection in words; one that is not known by its name. */
+export const stepText = (step: string): string => STEPS[step]?.[0] ?? step;
+
+/** What to do about the part that failed; nothing when none did. */
+export function stepAdvice(steps: readonly Step[]): string {
+  const failed = steps.find((each) => !each.good);
+  return failed ? (STEPS[failed.step]?.[1] ?? 'Look at the provider’s own log.') : '';
+}
 
 const BROWSERS: readonly (readonly [RegExp, string])[] = [
   [/\bEdgA?\//, 'Edge'],
@@ -144,7 +230,7 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'people:person:change': 'Change roles, shut or open accounts',
   'people:person:list': 'See the people',
   'people:provider:add': 'Trust an identity provider',
-  'people:provider:change': 'Switch an identity provider on or off',
+  'people:provider:change': 'Change an identity provider, or switch it on or off',
   'people:provider:list': 'See the identity providers',
   'people:provider:remove': 'Trust an identity provider no longer',
   'people:provider:test': 'Ask whether an identity provider answers',
