@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import uuid
@@ -222,16 +223,21 @@ async def test_links_lead_to_the_server_that_runs(installation: Installation, ho
     """Its processes say in their heartbeats where they are; a port that was typed elsewhere is none."""
     heart = Heart(house, "http-7", "http", dict, lambda: {WEB: "http://localhost:9917"})
     await heart.start()
+
+    async def link(*options: str) -> str:  # aside: the heart goes on beating while a command runs
+        said = await asyncio.to_thread(
+            run, installation, "login-link", "--role", "auditor", *options
+        )
+        return secret_in(said)
+
     try:
-        ask = ("login-link", "--role", "auditor")
-        assert secret_in(run(installation, *ask)).startswith("http://localhost:9917/sign-in#")
-        said = secret_in(run(installation, *ask, "--http", "127.0.0.1:8042"))
-        assert said.startswith("http://localhost:9917/")
-        outside = secret_in(run(installation, *ask, "--http", "https://pacs.example"))
+        assert (await link()).startswith("http://localhost:9917/sign-in#")
+        assert (await link("--http", "127.0.0.1:8042")).startswith("http://localhost:9917/")
+        outside = await link("--http", "https://pacs.example")
         assert outside.startswith("https://pacs.example/")
     finally:
         await heart.stop()
-    alone = installation.run(*ask)
+    alone = installation.run("login-link", "--role", "auditor")
     assert "No server runs on this data folder now" in " ".join(alone.stderr.split())
 
 

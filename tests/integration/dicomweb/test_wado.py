@@ -158,7 +158,7 @@ async def test_406_says_what_there_is(house: Any) -> None:
 
 async def test_policy(house: Any) -> None:
     await put(house, CT)
-    house.policy.rules = (Denial("web:*", "archive:instance:retrieve", "not you"),)
+    house.policy.rules = (Denial("program:*", "archive:instance:retrieve", "not you"),)
     assert (await house.get(at(CT) + "/frames/1")).status_code == 403
 
 
