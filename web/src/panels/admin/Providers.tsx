@@ -352,7 +352,7 @@ export function Providers({ tenant, may }: SectionProps): ReactElement {
   const adds = may('people:provider:add');
   return (
     <Page
-      title="Sign-on"
+      title="Identity providers"
       lead="Identity providers that may say who somebody is. Accounts of this archive stay beside them: they are what is left when a provider is away."
       actions={
         adds && (
