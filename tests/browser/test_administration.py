@@ -15,6 +15,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from lightwell.gateways.http.identity import PLAIN_COOKIE
 from lightwell.testing.dimse_house import dimse_house, memory_rooms
+from lightwell.testing.openid import CLIENT_ID, SECRET, NodeProvider
 from lightwell.testing.scu import Rejected, Scu
 from lightwell.wire.dimse.proposal import propose_service
 from tests.browser.conftest import Server, Watched
@@ -24,7 +25,9 @@ TENANT = "ward"
 LONG = "The very long name of somebody whose parents could not decide " + "x" * 30
 WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 SIZES = {"desk": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
-PAGES = ("people", "keys", "sessions", "policies", "explain", "peers", "tenants", "you")
+PAGES = (
+    "people", "keys", "sessions", "providers", "policies", "explain", "peers", "tenants", "you",
+)  # fmt: skip
 #: Where pictures of the pages go, for whoever wants to look at them.
 PICTURES = os.environ.get("LIGHTWELL_TEST_PICTURES", "")
 
@@ -105,7 +108,7 @@ def test_every_page_fits_is_named_and_readable(
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         if section == "explain":
             page.get_by_label("Anybody with the role").select_option("radiologist")
-        expect(page.locator(".admin-list > *, .admin-box > *").first).to_be_visible()
+        expect(page.locator(".admin-list > *, .admin-box > *, .admin-guide").first).to_be_visible()
         expect(page.locator(".admin-skeleton")).to_have_count(0)
         titles.add(page.title())
         assert not page.evaluate(WIDE), section
@@ -163,6 +166,197 @@ def test_a_person_is_added_changed_shut_and_opened(
     page.get_by_role("button", name="Clear the search").click()
     search.fill("lovelace")
     expect(page.locator(".admin-list > li")).to_have_count(1)
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_what_a_person_reaches_is_said_in_their_row(
+    server: Server, as_roles: Callable[..., Page], size: str
+) -> None:
+    login = f"ref-{size}"
+    server.run("user", "add", login, "--role", "referrer", "--tenant", TENANT)
+    page = as_roles("admin", size=size)
+    page.goto(address(server, "people"))
+    person = row(page, login)
+    person.get_by_role("button", name=f"Access of {login}").click()
+    patients = person.get_by_role("region", name=f"Whose patients are theirs: {login}")
+    expect(patients.get_by_text("Nobody’s.")).to_be_visible()
+    patients.get_by_role("button", name=f"Add a patient of {login}").click()
+    patients.get_by_label("Patient ID").fill("P 1/2")
+    patients.get_by_label("Issuer of the ID").fill("NORTH")
+    patients.get_by_role("button", name="Record it").click()
+    said = "Treats the patient P 1/2 of NORTH"
+    expect(patients.get_by_text(said)).to_be_visible()
+    limits = person.get_by_role("region", name=f"Limits of {login}")
+    limits.get_by_label("Institutions").fill("Klinik, Nord\nKlinik Süd")
+    limits.get_by_label("Modalities").fill("CT")
+    limits.get_by_role("button", name=f"Save the limits of {login}").click()
+    expect(limits.get_by_role("button", name=f"Save the limits of {login}")).to_be_disabled()
+    assert not page.evaluate(WIDE)
+    check_controls(page)
+    check_contrast(page)
+    picture(page, f"people-access-{size}")
+    kept = json.loads(server.run("user", "relations", login, "--json", "--tenant", TENANT))
+    assert kept["relations"] == [{"kind": "treats", "name": "P 1/2", "issuer": "NORTH"}]
+    assert kept["limits"] == {"site": ["Klinik Süd", "Klinik, Nord"], "modality": ["CT"]}
+    patients.get_by_role("button", name=f"Take back: {said}").click()
+    question = patients.get_by_role("group", name=re.compile("Take back"))
+    expect(question.get_by_role("button", name="Keep as it is")).to_be_focused()
+    question.get_by_role("button", name="Take it back").click()
+    expect(patients.get_by_text("Nobody’s.")).to_be_visible()
+
+
+def test_an_account_is_sealed_and_sealed_again(
+    server: Server, as_roles: Callable[..., Page]
+) -> None:
+    page = as_roles("admin")
+    page.goto(address(server, "people"))
+    page.get_by_role("button", name="Emergency account").click()
+    page.get_by_label("Login", exact=True).fill("night")
+    page.get_by_role("button", name="Seal and show the password").click()
+    secret = page.get_by_role("group", name="Password of night, for the envelope")
+    first = secret.get_by_role("textbox").input_value()
+    assert len(first) >= 20
+    picture(page, "people-envelope")
+    secret.get_by_role("button", name="Done, it is kept").click()
+    night = row(page, "night")
+    expect(night.get_by_text("Sealed", exact=True)).to_be_visible()
+    night.get_by_role("button", name="Access of night").click()
+    envelope = night.get_by_role("region", name="Envelope of night")
+    expect(envelope.get_by_text("which is shut")).to_be_visible()
+    envelope.get_by_role("button", name="Seal again").click()
+    expect(envelope.get_by_label("Where it may be used")).to_have_value("loopback private")
+    envelope.get_by_role("button", name="Seal again night").click()
+    again = envelope.get_by_role("group", name="Password of night, for the envelope")
+    assert again.get_by_role("textbox").input_value() != first
+
+
+# --- identity providers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_a_provider_that_is_nowhere_is_added_looked_at_and_removed(
+    server: Server, as_roles: Callable[..., Page], size: str
+) -> None:
+    page = as_roles("admin", size=size)
+    page.goto(address(server, "providers"))
+    guide = page.get_by_role("group", name="No identity provider yet")
+    callback = f"{server.url}/t/{TENANT}/api/v1/sign-in/provider"
+    expect(guide.get_by_label("Redirect address", exact=True)).to_have_value(
+        f"{callback}/sso/callback"
+    )
+    guide.get_by_role("button", name="Copy the redirect address").click()
+    expect(guide.get_by_role("status")).to_have_text(re.compile("Copied|Press"))
+    guide.get_by_role("button", name="Add a provider").click()
+    form = page.get_by_role("form", name="Add an identity provider")
+    trust = form.get_by_role("button", name="Trust this provider")
+    expect(trust).to_be_disabled()
+    form.get_by_label("Short name").fill("north")
+    expect(form.get_by_label("Redirect address", exact=True)).to_have_value(
+        f"{callback}/north/callback"
+    )
+    form.get_by_label("Name on the button").fill("Clinic North")
+    form.get_by_label("Issuer").fill("https://id.invalid/realms/main")
+    form.get_by_label("Client ID").fill("lightwell")
+    form.get_by_label("Client secret").fill("s3cret-of-the-client")
+    form.get_by_label("Group 1", exact=True).fill("readers")
+    form.get_by_role("button", name="Another group").click()
+    form.get_by_label("Group 2", exact=True).fill("it")
+    form.get_by_label("Role of group 2").select_option("auditor")
+    assert not page.evaluate(WIDE)
+    check_controls(page)
+    check_contrast(page)
+    picture(page, f"providers-add-{size}")
+    trust.click()
+    provider = row(page, "Clinic North")
+    expect(provider.get_by_text("it: auditor; readers: radiologist")).to_be_visible()
+    assert "s3cret" not in page.content()
+    provider.get_by_role("button", name="Test the connection to north").click()
+    found = provider.get_by_role("status", name="Test of Clinic North")
+    expect(found.get_by_text("The connection is not good.")).to_be_visible()
+    expect(found.locator("li")).to_have_count(1)
+    expect(found).to_contain_text("Its name has an address")
+    expect(found).to_contain_text("typing error in the issuer")
+    assert not page.evaluate(WIDE)
+    check_contrast(page)
+    picture(page, f"providers-failed-{size}")
+    provider.get_by_role("button", name="Remove north").click()
+    question = provider.get_by_role("group", name=re.compile("Remove Clinic North"))
+    expect(question.get_by_role("button", name="Keep as it is")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(question).to_be_hidden()
+    provider.get_by_role("button", name="Remove north").click()
+    question.get_by_role("button", name="Remove north").click()
+    expect(guide).to_be_visible()
+
+
+def test_a_provider_that_answers_is_changed_and_switched_off(
+    server: Server,
+    as_roles: Callable[..., Page],
+    openid_provider: Callable[..., NodeProvider],
+    tmp_path: Path,
+) -> None:
+    """npm's oidc-provider: on this machine, so named by a command."""
+    callback = f"{server.url}/t/{TENANT}/api/v1/sign-in/provider/hospital/callback"
+    there = openid_provider(callbacks=[callback], people={"ada": {"groups": ["readers"]}})
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    server.run(
+        "provider", "add", "hospital", there.issuer, "--client-id", CLIENT_ID, "--secret-file",
+        str(secret), "--map", "readers=radiologist", "--label", "St. Elsewhere", "--tenant", TENANT,
+    )  # fmt: skip
+    try:
+        page = as_roles("admin")
+        page.goto(address(server, "providers"))
+        hospital = row(page, "St. Elsewhere")
+        test = hospital.get_by_role("button", name="Test the connection to hospital")
+        test.click()
+        found = hospital.get_by_role("status", name="Test of St. Elsewhere")
+        expect(found.get_by_text("The connection is good.")).to_be_visible()
+        expect(found.locator("li").last).to_contain_text("It knows us")
+        expect(found.get_by_label("Redirect address", exact=True)).to_have_value(callback)
+        picture(page, "providers-good")
+        hospital.get_by_role("button", name="Change hospital").click()
+        form = hospital.get_by_role("form", name="Change St. Elsewhere")
+        expect(form.get_by_label("Client secret")).to_have_value("")
+        form.get_by_label("Client secret").fill("another one")
+        form.get_by_label("Role of group 1").select_option("technologist")
+        picture(page, "providers-change")
+        form.get_by_role("button", name="Save hospital").click()
+        expect(hospital.get_by_text("readers: technologist")).to_be_visible()
+        test.click()
+        expect(found.get_by_text("The connection is not good.")).to_be_visible()
+        expect(found).to_contain_text("Compare client ID and secret")
+        hospital.get_by_role("button", name="Switch hospital off").click()
+        hospital.get_by_role("group").get_by_role("button", name="Switch hospital off").click()
+        expect(hospital.get_by_text("Off", exact=True)).to_be_visible()
+        with urllib.request.urlopen(
+            f"{server.url}/t/{TENANT}/api/v1/sign-in/providers", timeout=30
+        ) as answer:
+            assert "St. Elsewhere" not in [each["label"] for each in json.load(answer)]
+    finally:
+        server.run("provider", "remove", "hospital", "--tenant", TENANT)
+
+
+MIDDLES = """() => [...document.querySelectorAll('.list-header > *')]
+  .filter(each => each.matches('.brand, .badge, .icon-button, .account') && each.offsetWidth > 0)
+  .map(each => each.getBoundingClientRect())
+  .map(box => [Math.round(box.top + box.height / 2), box.left >= 0 && box.right <= innerWidth])"""
+
+
+@pytest.mark.parametrize("place", ["", "/admin/people"])
+def test_on_a_phone_the_header_is_one_line(
+    server: Server, as_roles: Callable[..., Page], place: str
+) -> None:
+    """Whoever has every role has every icon."""
+    page = as_roles("admin", "radiologist", "auditor", size="phone")
+    page.goto(f"{server.url}/t/{TENANT}{place or '/'}")
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    expect(page.get_by_role("button", name="About and keys")).to_be_visible()
+    page.wait_for_function(f"({MIDDLES})().length >= {4 if place else 6}")
+    boxes = page.evaluate(MIDDLES)
+    assert len({middle for middle, _ in boxes}) == 1, boxes
+    assert all(inside for _, inside in boxes), boxes
+    picture(page, f"header-phone{place.replace('/', '-')}")
 
 
 def test_what_is_wrong_with_a_form_is_said_in_it(
@@ -384,19 +578,16 @@ def test_who_may_not_sees_no_way_in(
 def test_nobody_in_particular_is_asked_to_sign_in(
     server: Server, chromium: Any, watched: Watched
 ) -> None:
+    watched.server_gone = True  # the browser complains of each 401
     context = chromium.new_context(viewport=SIZES["desk"])
     watched.watch(context)
     page = context.new_page()
-    page.goto(server.url)
-    expect(page.get_by_role("link", name="Sign in")).to_be_visible()
-    expect(page.get_by_role("link", name="Administration")).to_have_count(0)
-    page.goto(f"{server.url}/admin")
-    expect(page.get_by_text("Sign in to administer")).to_be_visible()
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    expect(page.get_by_text("open this page at localhost")).to_be_visible()
-    page.get_by_role("link", name="Go on without signing in").click()
-    expect(page.get_by_role("searchbox", name="Search studies")).to_be_visible()
+    for place in ("", "/admin", "/admin/providers"):
+        page.goto(f"{server.url}{place}")
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        expect(page.get_by_text("open this page at localhost")).to_be_visible()
+        expect(page.get_by_role("link", name="Administration")).to_have_count(0)
+        expect(page.get_by_role("navigation", name="Administration")).to_have_count(0)
     context.close()
 
 

@@ -157,6 +157,9 @@ def test_r02_every_address_that_changes_something_says_what_a_stranger_would_sen
     bodiless = {
         "DELETE /api/v1/keys/{key}",
         "DELETE /api/v1/policies/{name}",
+        "DELETE /api/v1/providers/{name}",
+        "DELETE /api/v1/tenants/{name}/suspension",
+        "POST /api/v1/providers/{name}/test",
         "DELETE /api/v1/sessions/{session}",
         "POST /api/v1/glass/openings/{opening_id}/end",
         "POST /api/v1/jobs/{job}/cancel",

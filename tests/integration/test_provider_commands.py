@@ -64,7 +64,15 @@ async def test_a_provider_from_its_beginning_to_its_end(
         assert (found[-1]["step"], found[-1]["good"]) == ("keys", False)
         run("change", "hospital", "--disable")
         assert json.loads(run("list", "--json"))[0]["enabled"] is False
-        run("change", "hospital", "--enable")
+        other = tmp_path / "other"
+        other.write_text("another one")
+        run(
+            "change", "hospital", "--enable", "--secret-file", str(other), "--map", "it=auditor",
+            "--label", "St. Elsewhere",
+        )  # fmt: skip
+        (listed,) = json.loads(run("list", "--json"))
+        assert (listed["roles"], listed["label"]) == ({"it": ["auditor"]}, "St. Elsewhere")
+        assert (listed["client_id"], listed["enabled"]) == (CLIENT_ID, True)
         run("remove", "hospital")
         assert json.loads(run("list", "--json")) == []
     written = await records(house, await house.tenants.named())
@@ -73,7 +81,7 @@ async def test_a_provider_from_its_beginning_to_its_end(
         ("people:provider:test", "done", "hospital", "answers"),
         ("people:provider:test", "done", "hospital", "fails at keys"),
         ("people:provider:change", "done", "hospital", "disabled"),
-        ("people:provider:change", "done", "hospital", "enabled"),
+        ("people:provider:change", "done", "hospital", "enabled label secret roles"),
         ("people:provider:remove", "done", "hospital", there.issuer),
     ):
         assert expected in written
@@ -101,6 +109,7 @@ async def test_what_is_wrong_is_one_sentence(installation: Installation, house: 
         (("test", "x"), "no such identity provider"),
         (("remove", "x"), "no such identity provider"),
         (("change", "x", "--disable"), "no such identity provider"),
+        (("change", "x"), "Nothing is said"),
     ):
         done = installation.run("provider", *arguments)
         assert done.returncode == 2, arguments

@@ -138,7 +138,9 @@ async def test_a_suspended_tenant_is_found_by_nobody_but_who_can_resume_it(place
     assert called is not None
     assert called.suspended
     assert known in await place.tenants.list(place.operator)
-    someone = Actor(ActorKind.WEB, "local")
+    someone = Actor(
+        ActorKind.PERSON, "ada", home=place.first.name, roles=frozenset({Role.RADIOLOGIST})
+    )
     seen = await place.tenants.list(Context(place.first, someone, channel="console"))
     assert [tenant.name for tenant in seen] == ["default"]
     resumed = await place.tenants.resume(place.operator, "clinic")

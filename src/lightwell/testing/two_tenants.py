@@ -373,10 +373,15 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "job": "job",
     "opening_id": "opening",
 }
-FIXED: Final[Mapping[str, str]] = {"frames": "1", "path": "7FE00010"}
+FIXED: Final[Mapping[str, str]] = {"frames": "1", "path": "7FE00010", "limit": "modality"}
 # A parameter that means another thing by its address.
 AT: Final[Mapping[tuple[str, str], str]] = {
     ("/api/v1/policies/{name}", "name"): "policy",
+    ("/api/v1/providers/{name}", "name"): "policy",
+    ("/api/v1/providers/{name}/test", "name"): "policy",
+    ("/api/v1/tenants/{name}/names", "name"): "tenant",
+    ("/api/v1/tenants/{name}/quota", "name"): "tenant",
+    ("/api/v1/tenants/{name}/suspension", "name"): "tenant",
     ("/api/v1/sign-in/provider/{name}", "name"): "policy",
     ("/api/v1/sign-in/provider/{name}/callback", "name"): "policy",
 }
@@ -387,6 +392,21 @@ Bodies = Mapping[str, Mapping[str, object]]
 BODIES: Final[Bodies] = {
     "POST /api/v1/people": {"login": "{login}", "roles": ["referrer"]},
     "PATCH /api/v1/people/{login}": {"disabled": True},
+    "POST /api/v1/people/{login}/relations": {"kind": "treats", "name": "{patient}"},
+    "POST /api/v1/people/{login}/relations/end": {"kind": "treats", "name": "{patient}"},
+    "PUT /api/v1/people/{login}/limits/{limit}": {"values": ["CT"]},
+    "POST /api/v1/people/{login}/seal": {"roles": ["radiologist"]},
+    "POST /api/v1/providers": {
+        "name": "{policy}",
+        "issuer": "{patient}",
+        "client_id": "x",
+        "roles": {},
+    },
+    "PATCH /api/v1/providers/{name}": {"enabled": False},
+    "PUT /api/v1/tenants/{name}/names": {"aets": ["{aet}"], "hosts": []},
+    "PUT /api/v1/tenants/{name}/quota": {"bytes": 0, "studies": 0},
+    "PUT /api/v1/tenants/{name}/suspension": {"reason": "{patient}"},
+    "POST /api/v1/token": {"grant_type": "client_credentials", "client_id": "{key}"},
     "POST /api/v1/links": {"roles": ["auditor"]},
     "POST /api/v1/keys": {"name": "{login}", "roles": ["integration"]},
     "POST /api/v1/sessions/end": {"of": "{login}"},

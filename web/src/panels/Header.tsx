@@ -88,7 +88,8 @@ export function Account({ tenant }: { readonly tenant: string | null }): ReactEl
   return (
     <span className="account">
       <Way className="account-name" path={adminPath(placeOf(who.home), 'you')} label={name}>
-        {who.name}
+        <span className="account-text">{who.name}</span>
+        <Icon name="person" />
       </Way>
       <IconButton icon="leave" label={`Sign out ${name}`} onPress={() => void leave(tenant)} />
     </span>

@@ -20,6 +20,7 @@ import {
   roleMap,
   roomOf,
   stepAdvice,
+  stepDetail,
   stepText,
   wordsOf,
 } from '../../src/panels/admin/words';
@@ -113,6 +114,9 @@ describe('an identity provider', () => {
     const good = { step: 'address', good: true, text: '' };
     expect(stepText('tls')).toBe('Its certificate is good for that name');
     expect(stepText('aura')).toBe('aura');
+    expect(stepDetail({ step: 'connection', good: true, text: 'something answers there' })).toBe('');
+    expect(stepDetail({ step: 'keys', good: true, text: '2 keys' })).toBe('2 keys');
+    expect(stepDetail({ step: 'keys', good: false, text: 'it shows none.' })).toBe('Not so: it shows none.');
     expect(stepAdvice([good])).toBe('');
     expect(stepAdvice([good, { step: 'client', good: false, text: '' }])).toContain('client ID and secret');
     expect(stepAdvice([{ step: 'aura', good: false, text: '' }])).toContain('own log');

@@ -172,15 +172,57 @@ def change(
     name: str,
     data: DataOption,
     enable: Annotated[
-        bool, typer.Option("--enable/--disable", help="Let people sign in through it, or not.")
-    ],
+        bool | None,
+        typer.Option("--enable/--disable", help="Let people sign in through it, or not."),
+    ] = None,
+    client_id: Annotated[
+        str | None, typer.Option(help="What the provider calls us from now on.")
+    ] = None,
+    role_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="GROUP=ROLE[,ROLE]",
+            help="Another map in the place of the one there is; may be repeated.",
+        ),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            "--secret-file", help="File with another client secret, - for standard input."
+        ),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="What the button calls it.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Asked for beside openid; may be repeated.")
+    ] = None,
+    groups_claim: Annotated[
+        str | None, typer.Option(help="Claim with the groups, or a path: realm_access.roles.")
+    ] = None,
+    login_claim: Annotated[
+        str | None, typer.Option(help="Claim that becomes the login of a new account.")
+    ] = None,
     tenant: TenantOption = DEFAULT,
 ) -> None:
-    """Switch an identity provider on or off. Sessions go on either way."""
+    """Change an identity provider, or switch it on or off; what is not said stays. Sessions go on."""
+    parts = (enable, client_id, role_of, secret, label, scope, groups_claim, login_claim)
+    if all(part is None for part in parts):
+        raise Invalid("Nothing is said.", remedy="For example --disable, or --secret-file FILE.")
 
     async def work(house: House, context: Context) -> None:
-        await house.providers.change(context, name, enabled=enable)
-        console.print(f"Provider {name} is {'on' if enable else 'off'}.", highlight=False)
+        changed = await house.providers.change(
+            context,
+            name,
+            enabled=enable,
+            client_id=client_id,
+            roles=role_map(role_of) if role_of else None,
+            secret=read_secret(secret) if secret else None,
+            label=label,
+            scopes=scope,
+            groups_claim=groups_claim,
+            login_claim=login_claim,
+        )
+        console.print(f"Provider {name} is {'on' if changed.enabled else 'off'}.", highlight=False)
 
     with_house(data, work, tenant=tenant)
 

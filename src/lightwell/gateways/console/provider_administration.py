@@ -116,7 +116,7 @@ def provider_detail(provider: IdentityProvider) -> ProviderDetail:
         scopes=list(provider.scopes),
         groups_claim=provider.groups_claim,
         login_claim=provider.login_claim,
-        roles={group: sorted(given) for group, given in provider.roles.items()},
+        roles={group: sorted(given) for group, given in sorted(provider.roles.items())},
         enabled=provider.enabled,
         made_by=provider.made_by,
         created=provider.created,

@@ -13,7 +13,7 @@ import { Badge, Copyable, Line } from '../../ui/controls';
 import { StateMark } from '../../ui/job-marks';
 import { Button, Confirm, Failure, Field, Form, List, Page, Row, useAttempt, useLoaded } from './parts';
 import type { SectionProps } from './sections';
-import { callbackOf, formatInstant, groupRows, groupsText, roleMap, ROLES, stepAdvice, stepText, wordsOf, type GroupRow } from './words';
+import { callbackOf, formatInstant, groupRows, groupsText, roleMap, ROLES, stepAdvice, stepDetail, stepText, wordsOf, type GroupRow } from './words';
 
 const FIRST_NAME = 'sso';
 
@@ -174,10 +174,7 @@ function Tested({ provider, found, callback }: TestProps): ReactElement {
             <StateMark state={each.good ? 'done' : 'failed'} />
             <span>
               <span className={each.good ? undefined : 'strong'}>{stepText(each.step)}</span>
-              <small className="quiet">
-                {each.good ? '' : 'Not so: '}
-                {each.text}
-              </small>
+              <small className="quiet">{stepDetail(each)}</small>
             </span>
           </li>
         ))}
@@ -352,7 +349,7 @@ export function Providers({ tenant, may }: SectionProps): ReactElement {
   const adds = may('people:provider:add');
   return (
     <Page
-      title="Sign-on"
+      title="Identity providers"
       lead="Identity providers that may say who somebody is. Accounts of this archive stay beside them: they are what is left when a provider is away."
       actions={
         adds && (

@@ -31,7 +31,7 @@ export const SECTIONS: readonly Section[] = [
   { id: 'people', title: 'People', icon: 'person', group: 'Access', needs: 'people:person:list', Content: People },
   { id: 'keys', title: 'Keys', icon: 'key', group: 'Access', needs: 'people:key:list', Content: Keys },
   { id: 'sessions', title: 'Sessions', icon: 'screen', group: 'Access', needs: 'people:session:list', Content: Sessions },
-  { id: 'providers', title: 'Sign-on', icon: 'enter', group: 'Access', needs: 'people:provider:list', Content: Providers },
+  { id: 'providers', title: 'Providers', icon: 'enter', group: 'Access', needs: 'people:provider:list', Content: Providers },
   { id: 'policies', title: 'Policies', icon: 'shield', group: 'Access', needs: 'policy:rule:list', Content: Policies },
   { id: 'explain', title: 'Why?', icon: 'question', group: 'Access', needs: 'policy:decision:explain', Content: Explain },
   { id: 'peers', title: 'Peers', icon: 'plug', group: 'Installation', needs: 'peers:peer:list', Content: Peers },

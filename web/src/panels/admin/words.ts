@@ -113,6 +113,12 @@ const STEPS: Readonly<Record<string, readonly [string, string]>> = {
 /** A part of a connection in words; one that is not known by its name. */
 export const stepText = (step: string): string => STEPS[step]?.[0] ?? step;
 
+/** What was found of a part, where it says more than the part's name. */
+export function stepDetail({ step, good, text }: Step): string {
+  if (!good) return `Not so: ${text}`;
+  return text.toLowerCase() === stepText(step).toLowerCase() ? '' : text;
+}
+
 /** What to do about the part that failed; nothing when none did. */
 export function stepAdvice(steps: readonly Step[]): string {
   const failed = steps.find((each) => !each.good);
