@@ -403,7 +403,7 @@ BODIES: Final[Bodies] = {
         "roles": {},
     },
     "PATCH /api/v1/providers/{name}": {"enabled": False},
-    "PUT /api/v1/tenants/{name}/names": {"aets": ["{aet}"], "hosts": []},
+    "PUT /api/v1/tenants/{name}/names": {"titles": ["{aet}"], "hosts": []},
     "PUT /api/v1/tenants/{name}/quota": {"bytes": 0, "studies": 0},
     "PUT /api/v1/tenants/{name}/suspension": {"reason": "{patient}"},
     "POST /api/v1/token": {"grant_type": "client_credentials", "client_id": "{key}"},
