@@ -46,6 +46,8 @@ from lightwell.wire.dimse.proposal import propose_service
 CT = "1.2.840.10008.5.1.4.1.1.2"
 NOWHERE = "nadir"  # as long a name as those of the customers, and nobody's
 # Signing out ends the session that tries the rest; it takes no name.
+# Answers with something: this pass has made an account of that login in its own tenant a moment before.
+OWN_BY_NOW = frozenset({"GET /api/v1/people/{login}/standing"})
 LEFT_OUT = frozenset({"POST /api/v1/sign-out"})
 # What one may write down oneself, and read again: everybody may have a login or a machine of that name.
 OWN_WORDS = ("aet", "policy", "patient")
@@ -112,7 +114,8 @@ def test_r02_r03_w10_names_of_another_tenant_answer_like_names_of_nobody(
             pair = comparable(answer, theirs), comparable(plain, unknown)
             found += pair if pair[0] != pair[1] else ()
             compared += 1
-        if known.method == "GET" and known.own and "?" not in known.label:
+        looks = known.method == "GET" and known.own and "?" not in known.label
+        if looks and known.label not in OWN_BY_NOW:
             nothing = answer.status in (204, 303, 404) or answer.body == b"[]"
             found += [] if nothing else [answer.status]
         if found:

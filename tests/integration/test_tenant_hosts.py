@@ -40,7 +40,6 @@ async def client(house: House) -> AsyncIterator[httpx.AsyncClient]:
         metrics=lambda: b"x 1\n",
         limits=DoorLimits(local=False),
         sign_in=house.sign_in,
-        anonymous=True,
         offices=offices_of(house),
     )
     transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
@@ -78,10 +77,10 @@ async def test_r02_a_host_is_its_tenants_for_whoever_asks(
         answer = await client.get(path, headers=headers)
         return answer.json() if answer.status_code == 200 else answer.status_code
 
-    (mine,) = await seen(THEIRS)
+    assert await seen(THEIRS) == 401
+    (mine,) = await seen({**THEIRS, **theirs})
     assert mine["0020000D"]["Value"] == [study.study_uid]
     assert mine["00081190"]["Value"][0].startswith("https://clinic.example:8443/dicomweb/")
-    assert await seen({**THEIRS, **theirs}) == [mine]
     assert (await seen({**THEIRS, **theirs}, "/api/v1/me"))["tenant"] == "clinic"
     # Somebody of another tenant finds no tenant there; a path says more than a host.
     gone = await client.get("/dicomweb/studies", headers={**THEIRS, **ours})
@@ -94,8 +93,8 @@ async def test_r02_a_host_is_its_tenants_for_whoever_asks(
     (same,) = await seen({"host": "other.example", **theirs})
     assert same["0020000D"] == mine["0020000D"]
     await house.tenants.suspend(context, "clinic", "the contract has ended")
-    answer = await client.get("/dicomweb/studies", headers=THEIRS)
-    nowhere = await client.get("/t/nowhere/dicomweb/studies")
+    answer = await client.get("/dicomweb/studies", headers={**THEIRS, **chief})
+    nowhere = await client.get("/t/nowhere/dicomweb/studies", headers=chief)
     assert (answer.status_code, answer.content) == (404, nowhere.content)
     assert (await client.get("/livez", headers=THEIRS)).status_code == 200
 

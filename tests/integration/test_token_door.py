@@ -41,7 +41,6 @@ def door(house: House, client: str = "192.0.2.9") -> httpx.AsyncClient:
         metrics=lambda: b"x 1\n",
         limits=DoorLimits(local=False),
         sign_in=house.sign_in,
-        anonymous=False,
         proxies=parse_proxies(PROXY),
         machines=house.machines,
     )
