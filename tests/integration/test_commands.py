@@ -137,13 +137,20 @@ def test_tenants(installation: Installation, house: House) -> None:
     made = installation.run("tenant", "create", "clinic", "--aet", "CLINIC", "--label", "A [b] c")
     assert (made.returncode, made.stdout) == (0, "Tenant clinic is called CLINIC.\n")
     rows = {row["name"]: row for row in answer(installation, "tenant", "list")}
-    assert rows["clinic"] == {
-        "name": "clinic",
-        "label": "A [b] c",
-        "aet": "CLINIC",
-        "demo": False,
-        "settling": "settle",
-    }
+    assert (
+        rows["clinic"].items()
+        >= {
+            "name": "clinic",
+            "label": "A [b] c",
+            "aet": "CLINIC",
+            "demo": False,
+            "settling": "settle",
+            "suspended": False,
+            "quota_bytes": None,
+            "quota_studies": None,
+        }.items()
+    )
+    assert (rows["clinic"]["titles"], rows["clinic"]["hosts"]) == ([], [])
     assert "A [b] c" in installation.run("tenant", "list", check=True).stdout
     assert "AE title" in refusal(
         installation.run("tenant", "create", "b", "--aet", "MUCHTOOLONGATITLE")
@@ -174,7 +181,9 @@ def test_an_unknown_tenant(
 def test_peers(installation: Installation, house: House) -> None:
     added = installation.run("peer", "add", "CT1", "[fe80::1]:104", "--allow", "store, find",
                              "--site", "[/b] :ct:", "--issuer", "WARD", check=True)  # fmt: skip
-    assert added.stdout == "CT1 at [fe80::1]:104 may echo, find, store.\n"
+    assert added.stdout == (
+        "CT1 at [fe80::1]:104 may echo, find, store, of [/b] :ct:, of the last 365 days.\n"
+    )
     (row,) = answer(installation, "peer", "list")
     assert (row["aet"], row["host"], row["port"]) == ("CT1", "fe80::1", 104)
     assert (row["allow"], row["site"], row["issuer"]) == (["find", "store"], "[/b] :ct:", "WARD")

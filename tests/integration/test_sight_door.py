@@ -63,6 +63,7 @@ def door(house: House) -> httpx.AsyncClient:
         provider_sign_in=house.provider_sign_in,
         glass=house.glass,
         offices=offices_of(house),
+        machines=house.machines,
     )
     transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url=HOST)
