@@ -101,7 +101,8 @@ class Tenants:
     @operation(Action.TENANTS_TENANT_LIST)
     async def list(self, act: Act) -> tuple[Tenant, ...]:
         """The tenants one may go to: one's own; all for administrators of the installation and for us."""
-        return visible_to(act.context.actor, await self._directory.tenants())
+        # Fresh: one that another process made or renamed a moment ago is shown.
+        return visible_to(act.context.actor, await self._directory.tenants(fresh=True))
 
     @operation(Action.TENANTS_TENANT_CREATE)
     async def create(
