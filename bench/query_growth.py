@@ -256,10 +256,10 @@ async def measure(archive: Archive, kind: str, ask: Ask, repeat: int) -> None:
             seconds.append(time.perf_counter() - began)
             rows.append(len(page.items))
         cursor = page.next_cursor
-    archive.figures[kind] = _figures(seconds, rows)
+    archive.figures[kind] = figures_of(seconds, rows)
 
 
-def _figures(seconds: list[float], rows: list[int]) -> dict[str, float]:
+def figures_of(seconds: list[float], rows: list[int]) -> dict[str, float]:
     ranked = sorted(seconds)
     return {
         "p50_ms": round(statistics.median(ranked) * 1000, 2),

@@ -1,6 +1,6 @@
 """All measures of the table in README, as ratios from one run.
 
-    script/bench [ingest|stow|frames|settled|qido|growth|stored|first-image|reading|policy|identity …]
+    script/bench [ingest|stow|frames|settled|qido|growth|tenants|stored|first-image|reading|policy|identity …]
                  [--rounds N] [--large] [--out FILE]
     script/bench s3 [--rounds N] [--slices N]   our store on S3 against our local one: bench/s3.py
     script/bench equal-time [--out FILE]        whether time tells what answers do not: bench/equal_time.py
@@ -399,13 +399,15 @@ def qido(folder: Path, figures: Figures, rounds: int) -> None:
                 figures.add("QIDO 100 rows at 10 k studies", target.name, rate)
 
 
-def growth(folder: Path, figures: Figures, rounds: int) -> dict[str, Any]:
-    """Search at 10 k and at 1 M studies (rows made by the bench)."""
-    out = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "query_growth.py")],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    return dict(json.loads(out))
+def of_script(name: str) -> Callable[[Path, Figures, int], dict[str, Any]]:
+    """A measure with a process of its own, which prints one JSON object."""
+
+    def measure(_folder: Path, _figures: Figures, _rounds: int) -> dict[str, Any]:
+        command = [sys.executable, str(Path(__file__).parent / name)]
+        out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return dict(json.loads(out))
+
+    return measure
 
 
 def stored(folder: Path, figures: Figures, rounds: int) -> None:
@@ -502,7 +504,8 @@ MEASURES: dict[str, Callable[[Path, Figures, int], Any]] = {
     "frames": frames,
     "settled": settled,
     "qido": qido,
-    "growth": growth,
+    "growth": of_script("query_growth.py"),  # search at 10 k and at 1 M studies
+    "tenants": of_script("tenant_search.py"),  # the same cut by policies, in four tenants
     "stored": stored,
     "first-image": first_image.measure,
     "reading": reading.measure,
@@ -561,6 +564,7 @@ def main() -> None:
         "rates": figures.rates,
         "cpu_seconds_per_gb": figures.cpu,
         "growth": more.get("growth"),
+        "tenants": more.get("tenants"),
         "first_image_ms": more.get("first-image"),
         "reading": more.get("reading"),
         "policy": more.get("policy"),
