@@ -79,7 +79,7 @@ def sights() -> dict[str, Sight]:
         actor = Actor(ActorKind.PERSON, "bench", home="growth", roles=frozenset({role}))
         context = Context(tenant, actor, channel="dicomweb", origin="10.0.0.7", trace="bench")
         rules = Rules(policies=SHIPPED, sensitive=sensitive)
-        decision, sight = look(context, Action.SEARCH, rules, standing)
+        decision, sight = look(context, Action.ARCHIVE_STUDY_QUERY, rules, standing)
         if not decision.allowed or sight.nothing:
             raise SystemExit(f"a {role} sees nothing: {decision}")
         return sight
