@@ -29,6 +29,10 @@ MAP = ("--map", "readers=radiologist", "--map", "it=admin,auditor")
 Started = Callable[..., NodeProvider]
 
 
+SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
+WANTED = {"patient_id": "4711", "issuer": "", "reason": "Stroke, no other physician here"}
+
+
 @dataclass
 class Browser:
     """Cookies and the will to follow redirects, up to our own door."""
@@ -42,7 +46,9 @@ class Browser:
 
     def at_provider(self, subject: str, do: str = "in", to: str = "") -> str:
         """Sign in at the provider, if it asks; the address that leads back to us."""
-        answer = self.begin(to)
+        return self._through(self.begin(to), subject, do)
+
+    def _through(self, answer: httpx.Response, subject: str, do: str = "in") -> str:
         while True:
             assert answer.status_code in (302, 303), answer.text
             place = str(answer.next_request.url) if answer.next_request else ""
@@ -55,6 +61,21 @@ class Browser:
     def sign_in(self, subject: str, to: str = "") -> httpx.Response:
         """All the way; our answer at its end."""
         return self.client.get(self.at_provider(subject, to=to))
+
+    def post(self, path: str, body: object) -> httpx.Response:
+        """As a page of ours does."""
+        return self.client.post(f"{self.served.url}/api/v1{path}", json=body, headers=SAME_ORIGIN)
+
+    def forget_provider(self) -> None:
+        """What somebody does to be another person there."""
+        for name in [each for each in self.client.cookies if each.startswith("_session")]:
+            self.client.cookies.delete(name)
+
+    def proved(self, subject: str, to: str) -> httpx.Response:
+        """Sign in at the provider once more; our answer at the end."""
+        departure = self.post("/prove/provider", {"name": "hospital", "to": to})
+        assert departure.status_code == 200, departure.text
+        return self.client.get(self._through(self.client.get(departure.json()["address"]), subject))
 
     def me(self) -> Any:
         """Who the archive says one is; None for nobody in particular."""
@@ -141,6 +162,29 @@ def test_who_one_is_there_and_here(
     assert sorted(other.me()["roles"]) == ["admin", "auditor"]
 
 
+def test_a09_whoever_came_through_it_signs_in_there_once_more_to_break_the_glass(
+    browser: Browser, another: Callable[[], Browser], hospital: NodeProvider
+) -> None:
+    browser.sign_in("s-ada")
+    wanted = browser.post("/glass", WANTED)
+    assert (wanted.status_code, wanted.json()["type"]) == (403, "urn:lightwell:prove-again")
+    ways = browser.client.get(f"{browser.served.url}/api/v1/prove").json()
+    assert ways["provider"] == {"name": "hospital", "label": "hospital"}
+    browser.forget_provider()
+    other = browser.proved("s-grace", "/break-glass")
+    assert other.headers["location"] == "/sign-in?problem=other"
+    assert browser.me()["name"] == "ada", "who was here is here"
+    assert browser.post("/glass", WANTED).status_code == 403
+    browser.forget_provider()
+    browser.sign_in("s-ada")  # who has signed in there a moment ago is asked all the same
+    assert browser.post("/glass", WANTED).status_code == 403
+    back = browser.proved("s-ada", "/break-glass")
+    assert (back.status_code, back.headers["location"]) == (303, "/break-glass")
+    broken = browser.post("/glass", WANTED)
+    assert broken.status_code == 201, broken.text
+    assert browser.post(f"/glass/openings/{broken.json()['id']}/end", {}).status_code == 200
+
+
 def test_a12_the_way_back_is_good_once(browser: Browser, hospital: NodeProvider) -> None:
     place = browser.at_provider("s-ada")
     cookies = dict(browser.client.cookies)
@@ -193,11 +237,23 @@ def test_must_show_the_provider_is_killed_while_a_reader_works(
     found = served.run("provider", "test", "hospital", "--json")
     assert found.returncode == 1
     assert '"connection"' in found.stdout
-    # Somebody gets in without it.
+    # Nobody can be asked there who this is: an envelope opens, and what it opened is seen by others.
+    assert browser.post("/prove/provider", {"name": "hospital"}).status_code == 503
+    envelope = served.run("user", "seal", "night", "--role", "radiologist").stdout.split()[-1]
+    night = another()
+    opened = night.post("/sign-in/password", {"login": "night", "password": envelope, "code": ""})
+    assert opened.status_code == 200, opened.text
+    broken = night.post("/glass", WANTED)
+    assert broken.status_code == 201, broken.text
     link = served.run("login-link", "--role", "auditor").stdout
     token = re.findall(r"lwl_[\w-]{43}", link)[0]
-    local = httpx.post(f"{served.url}/api/v1/sign-in/link", json={"token": token})
-    assert local.status_code == 200
+    auditor = another()
+    assert auditor.post("/sign-in/link", {"token": token}).status_code == 200
+    queue = auditor.client.get(f"{served.url}/api/v1/glass/openings?which=all").json()["items"]
+    assert {(each["by"], each["kind"]) for each in queue} >= {
+        ("night", "seal"),
+        ("night", "patient"),
+    }
     hospital.keys = same["keys"] = node_keys()
     hospital.start()
     # Each process finds it again by itself: the page of the refusal has no location.

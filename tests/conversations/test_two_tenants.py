@@ -177,6 +177,7 @@ def test_r02_every_address_that_changes_something_says_what_a_stranger_would_sen
         "POST /api/v1/prove/passkey",
         "POST /api/v1/prove/passkey-options",
         "POST /api/v1/prove/password",
+        "POST /api/v1/prove/provider",
         "POST /api/v1/sign-in/passkey",
         "POST /api/v1/sign-in/passkey-options",
         "POST /api/v1/sign-out",

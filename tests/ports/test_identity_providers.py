@@ -392,14 +392,82 @@ async def test_the_first_time_makes_an_account_with_the_roles_of_the_groups(plac
     assert len(await place.people.list(place.operator)) == 1
 
 
-async def test_an_account_of_a_provider_has_nothing_to_prove_with_and_is_never_sealed(
+async def standing(place: Place, token: str) -> Context:
+    """Where whoever has a token stands now."""
+    bearer = await place.local.recognise(token)
+    assert bearer is not None
+    return place.local.context(bearer, place.tenant, place.tenant, "console", "192.0.2.7")
+
+
+async def test_a09_whoever_came_through_a_provider_proves_it_there_once_more(place: Place) -> None:
+    await place.trust()
+    first = (await place.arrive()).signed_in
+    here = await standing(place, first.token)
+    assert not here.stepped_up
+    provider = (await place.local.ways(here)).provider
+    assert provider is not None
+    departure = await place.sign_in.begin_proof(
+        here, first.token, provider.name, CALLBACK, "/break-glass"
+    )
+    outbound = place.openid.outbound[-1]
+    assert outbound.again
+    assert not place.openid.outbound[0].again, "who signs in is not asked what they have just said"
+    asked = place.clock.now().timestamp()
+    place.clock.pass_(minutes=2)
+    answer = ProviderAnswer(outbound.state, "code-2")
+    back = await place.sign_in.arrive(place.visitor(), "hospital", answer, departure.browser)
+    assert back.to == "/break-glass"
+    assert place.openid.inbound[-1][1].since == pytest.approx(asked)
+    assert place.openid.inbound[0][1].since is None
+    proved = back.signed_in
+    assert proved.token != first.token
+    assert proved.session.session_id == first.session.session_id, "what it has open stays open"
+    assert (await standing(place, proved.token)).stepped_up
+    place.clock.pass_(seconds=3)
+    assert await place.local.recognise(first.token) is None
+    with pytest.raises(NotLetIn):
+        await place.sign_in.arrive(place.visitor(), "hospital", answer, departure.browser)
+
+
+async def test_a09_a_proof_at_a_provider_is_of_the_same_person_and_session(place: Place) -> None:
+    await place.trust()
+    first = (await place.arrive()).signed_in
+    here = await standing(place, first.token)
+
+    async def answered(**changes: Any) -> Why:
+        departure = await place.sign_in.begin_proof(here, first.token, "hospital", CALLBACK, "")
+        answer = ProviderAnswer(place.openid.outbound[-1].state, "code-2")
+        if changes.get("end"):
+            await place.local.sign_out(first.token)
+        with pytest.raises(NotLetIn) as refused:
+            await place.sign_in.arrive(place.visitor(), "hospital", answer, departure.browser)
+        return refused.value.why
+
+    place.openid.says = replace(ADA, subject="s-2", login="grace")
+    assert await answered() is Why.OTHER
+    assert len(await place.people.list(place.operator)) == 1, "nobody is made on the way"
+    place.openid.says = Unproved("they did not sign in there again")
+    assert await answered() is Why.UNPROVED
+    place.openid.says = ADA
+    with pytest.raises(Missing):
+        await place.sign_in.begin_proof(here, first.token, "other", CALLBACK, "")
+    assert not (await standing(place, first.token)).stepped_up
+    assert await answered(end=True) is Why.AGAIN
+    place.openid.says = ADA
+    again = (await place.arrive()).signed_in
+    here, first = await standing(place, again.token), again
+    await place.providers.change(place.operator, "hospital", enabled=False)
+    with pytest.raises(Missing):
+        await place.sign_in.begin_proof(here, first.token, "hospital", CALLBACK, "")
+    assert (await place.local.ways(here)).provider is None
+
+
+async def test_an_account_of_a_provider_has_no_password_to_prove_with_and_is_never_sealed(
     place: Place,
 ) -> None:
     await place.trust()
     arrival = await place.arrive()
-    bearer = await place.local.recognise(arrival.signed_in.token)
-    assert bearer is not None
-    here = place.local.context(bearer, place.tenant, place.tenant, "console", "192.0.2.7")
+    here = await standing(place, arrival.signed_in.token)
     assert not here.stepped_up
     ways = await place.local.ways(here)
     assert (ways.password, ways.code, ways.passkey) == (False, False, False)

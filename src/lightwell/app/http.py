@@ -22,7 +22,7 @@ from lightwell.gateways.console.administration import Offices
 from lightwell.gateways.console.asked import ASKED
 from lightwell.gateways.console.callers import deliberate
 from lightwell.gateways.console.glass import add_glass
-from lightwell.gateways.console.prove import add_prove
+from lightwell.gateways.console.prove import add_prove, add_prove_at_provider
 from lightwell.gateways.console.provider_administration import add_provider_administration
 from lightwell.gateways.console.provider_sign_in import add_provider_sign_in
 from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
@@ -118,6 +118,7 @@ def _console(
     add_prove(inner, sign_in, identity)
     if provider_sign_in is not None:
         add_provider_sign_in(inner, provider_sign_in, identity, public_url)
+        add_prove_at_provider(inner, provider_sign_in, identity, public_url)
     if offices is not None:
         add_provider_administration(inner, offices.providers, identity, public_url)
     if glass is not None:

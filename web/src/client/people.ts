@@ -129,11 +129,13 @@ export async function enrol(
 
 // --- proving again who one is ------------------------------------------------------------------------
 
-/** With what it can be proved; none of it after a sign-in by a link or through a provider. */
+/** With what it can be proved; none of it after a sign-in by a link. */
 export interface Ways {
   readonly password: boolean;
   readonly code: boolean;
   readonly passkey: boolean;
+  /** Where one signs in once more, whose account comes through one. */
+  readonly provider: Provider | null;
 }
 
 const proof = (tenant: string | null): string => `${consoleRoot(tenant)}/prove`;
@@ -141,7 +143,19 @@ const PROVING = 'Proving who you are';
 
 export async function fetchWays(tenant: string | null): Promise<Ways> {
   const o = object(await get(proof(tenant), 'Looking how to prove who you are', readJson));
-  return { password: o['password'] === true, code: o['code'] === true, passkey: o['passkey'] === true };
+  const there = o['provider'] ? object(o['provider']) : null;
+  return {
+    password: o['password'] === true,
+    code: o['code'] === true,
+    passkey: o['passkey'] === true,
+    provider: there && { name: text(there['name']), label: text(there['label']) },
+  };
+}
+
+/** The address to go to, where one signs in once more; back from there, what was asked for is asked again. */
+export async function proveAtProvider(tenant: string | null, name: string, to: string): Promise<string> {
+  const departure = object(await post(`${proof(tenant)}/provider`, { name, to }, PROVING, readJson));
+  return text(departure['address']);
 }
 
 export const proveByPassword = async (tenant: string | null, password: string, code: string): Promise<void> =>

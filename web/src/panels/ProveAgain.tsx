@@ -1,6 +1,6 @@
 /** "Prove again who you are": a card beside the work, never over the images; what waits for it goes on after. */
 import { useEffect, useState, type FormEvent, type ReactElement } from 'react';
-import { fetchWays, passkeysPossible, proveByPasskey, proveByPassword, type Ways } from '../client/people';
+import { fetchWays, passkeysPossible, proveAtProvider, proveByPasskey, proveByPassword, type Ways } from '../client/people';
 import { question, type Question } from '../store/proof';
 import { session } from '../store/session';
 import { useSignal } from '../store/signal';
@@ -40,7 +40,13 @@ function Card({ tenant, asked }: CardProps): ReactElement {
       asked.answer(true);
     });
   const passkey = ways?.passkey === true && passkeysPossible();
-  const nothing = ways !== null && !ways.password && !passkey;
+  const provider = ways?.provider ?? null;
+  const nothing = ways !== null && !ways.password && !passkey && !provider;
+  const atProvider = (name: string): void =>
+    attempt(async () => {
+      const { pathname, search } = location;
+      location.assign(await proveAtProvider(tenant, name, pathname + search));
+    });
   return (
     <section
       className="prove-card"
@@ -52,7 +58,7 @@ function Card({ tenant, asked }: CardProps): ReactElement {
       }}
     >
       <h2 id="prove-title">Prove again who you are</h2>
-      <p className="quiet">What you asked for is done right after.</p>
+      {!provider && <p className="quiet">What you asked for is done right after.</p>}
       {failure && (
         <p className="glass-failure" role="alert">
           <span className="strong">{failure.what}</span> {failure.advice}
@@ -96,6 +102,14 @@ function Card({ tenant, asked }: CardProps): ReactElement {
         <button type="button" className="button" disabled={busy} onClick={byPasskey}>
           Use a passkey
         </button>
+      )}
+      {provider && (
+        <>
+          <p className="quiet">You sign in there once more and come back to this page; then ask again for what you wanted.</p>
+          <button type="button" className="button button-main" disabled={busy} onClick={() => atProvider(provider.name)}>
+            Sign in again at {provider.label}
+          </button>
+        </>
       )}
       <button type="button" className="button button-plain" onClick={() => asked.answer(false)}>
         Not now

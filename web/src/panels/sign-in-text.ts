@@ -23,6 +23,10 @@ const PROBLEMS: Readonly<Record<string, Failure>> = {
     what: 'You are known there, but none of your groups has a role in this archive.',
     advice: ASK,
   },
+  other: {
+    what: 'You signed in there as somebody else than here.',
+    advice: 'Sign out here, or sign in there with your own account.',
+  },
   shut: { what: 'Your account here is shut.', advice: ASK },
   taken: {
     what: 'An account of this archive has your login already; it is not yours through this provider.',

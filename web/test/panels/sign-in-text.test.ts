@@ -3,7 +3,7 @@ import { providerPath } from '../../src/client/people';
 import { problemText } from '../../src/panels/sign-in-text';
 
 describe('what went wrong at an identity provider', () => {
-  it.each(['again', 'away', 'cancelled', 'declined', 'no-address', 'no-login', 'no-provider', 'no-role', 'shut', 'taken', 'too-many', 'unproved'])(
+  it.each(['again', 'away', 'cancelled', 'declined', 'no-address', 'no-login', 'no-provider', 'no-role', 'other', 'shut', 'taken', 'too-many', 'unproved'])(
     '%s is a sentence and an advice',
     (word) => {
       const said = problemText(`?problem=${word}`);

@@ -221,6 +221,19 @@ def _check_when(claims: Mapping[str, Any], now: float, age: float) -> None:
         raise Unproved("it is old; or the clocks differ")
 
 
+def check_signed_in(claims: Mapping[str, Any], since: float) -> None:
+    """Whether somebody has signed in there since then (OpenID Connect Core 2, auth_time; 3.1.3.7, 13).
+
+    `since`: seconds since 1970. Raises Unproved; also where a provider does not say it, as it must where it
+    was asked with max_age.
+    """
+    said = _seconds(claims, "auth_time")
+    if said is None:
+        raise Unproved("it does not say when they signed in there")
+    if said < since - SKEW:
+        raise Unproved("they did not sign in there again; or the clocks differ")
+
+
 def _seconds(claims: Mapping[str, Any], name: str) -> float | None:
     said = claims.get(name)
     number = isinstance(said, int | float) and not isinstance(said, bool)

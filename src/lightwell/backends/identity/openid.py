@@ -24,6 +24,7 @@ from lightwell.backends.identity.id_token import (
     Expected,
     UnknownKey,
     VerifyKey,
+    check_signed_in,
     checked_claims,
     claimed_issuer,
     keys_of,
@@ -98,6 +99,8 @@ class OpenIdConnect:
     async def address(self, provider: IdentityProvider, outbound: Outbound) -> str:
         """See the port."""
         known = await self._described(provider, FRESH)
+        # Core 3.1.2.1: `prompt` has them asked, `max_age` has it said when they answered.
+        again = {"prompt": "login", "max_age": "0"} if outbound.again else {}
         query = urlencode(
             {
                 "response_type": "code",
@@ -108,6 +111,7 @@ class OpenIdConnect:
                 "nonce": outbound.nonce,
                 "code_challenge": outbound.challenge,
                 "code_challenge_method": "S256",
+                **again,
             }
         )
         place = _description(known).authorization
@@ -129,6 +133,8 @@ class OpenIdConnect:
         )
         try:
             claims = await self._claims(provider, known, answer.get("id_token"), expected)
+            if inbound.since is not None:
+                check_signed_in(claims, inbound.since)
             claims = await self._completed(provider, there, claims, access)
             return proven(provider, claims)
         except Unproved as error:

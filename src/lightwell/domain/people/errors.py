@@ -54,6 +54,7 @@ class Why(StrEnum):
     NO_LOGIN = "no-login"  # no claim can be a login here
     NO_PROVIDER = "no-provider"  # there is none of that name
     NO_ROLE = "no-role"  # none of the groups has a role here
+    OTHER = "other"  # they are somebody else there than here
     SHUT = "shut"  # the account is shut
     TAKEN = "taken"  # somebody else's account has that login
     TOO_MANY = "too-many"  # too many tries from there

@@ -45,6 +45,7 @@ from lightwell.domain.people.throttling import (
 )
 from lightwell.domain.people.tokens import TokenKind, digest, is_token, new_token
 from lightwell.kernel.clock import Clock
+from lightwell.kernel.errors import Missing
 
 AGENT_LIMIT: Final = 200
 
@@ -144,6 +145,16 @@ class Opening:
         return True
 
     # --- the session ----------------------------------------------------------------------------------
+
+    async def own_session(self, context: Context) -> Session:
+        """The session of a person at home. Raises Missing: a program has none, nor has who is elsewhere."""
+        actor = context.actor
+        session = None
+        if actor.kind is ActorKind.PERSON and actor.home == context.tenant.name and actor.session:
+            session = await self._book.session(context.tenant, uuid.UUID(actor.session))
+        if session is None or session.ended is not None:
+            raise Missing("There is no such account.")
+        return session
 
     async def open(
         self,

@@ -189,23 +189,27 @@ class PasskeyCeremonies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """What a browser takes to a provider. `challenge`: of PKCE, S256 (RFC 7636 4.2)."""
+    """What a browser takes to a provider. `challenge`: of PKCE, S256 (RFC 7636 4.2). `again`: whoever is
+    signed in there has to sign in once more (OpenID Connect Core 3.1.2.1, prompt and max_age)."""
 
     callback: str
     state: str = field(repr=False)
     nonce: str = field(repr=False)
     challenge: str = field(repr=False)
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """What came back, and what only we know of it. `issuer`: of RFC 9207, None where it was not sent."""
+    """What came back, and what only we know of it. `issuer`: of RFC 9207, None where it was not sent.
+    `since` (seconds since 1970): when somebody was asked to sign in there once more."""
 
     callback: str
     code: str = field(repr=False)
     verifier: str = field(repr=False)
     nonce: str = field(repr=False)
     issuer: str | None = None
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """The front door for signing in through an identity provider, before there is a context.
 
-Nothing here is an operation, as in `sign_in_api`. Two steps: `begin` sends a browser away with a state that
-only its own cookie opens again (login CSRF); `arrive` takes what comes back, once. Who somebody is, is
-(tenant, issuer, subject), never a name or an address: an account that is there already is not taken over
-by whoever a provider calls alike.
+Nothing here but proving again is an operation, as in `sign_in_api`. Two steps: `begin` sends a browser away
+with a state that only its own cookie opens again (login CSRF); `arrive` takes what comes back, once. Who
+somebody is, is (tenant, issuer, subject), never a name or an address: an account that is there already is not
+taken over by whoever a provider calls alike. Who proves again who they are has to be the same.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import hmac
 import json
 import secrets
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Final, cast
 
 from lightwell.access.actions import Action
 from lightwell.access.audit import AuditRecord, Outcome
-from lightwell.access.commit import ChangeSet, Committer, Event
+from lightwell.access.commit import ChangeSet, Committer, Event, FactsChanged
 from lightwell.access.context import Tenant
+from lightwell.access.operation import Act, operation
 from lightwell.access.ports import PolicySource
 from lightwell.domain.people.errors import NotLetIn, NotSignedIn, ProviderAway, Unproved, Why
 from lightwell.domain.people.model import (
@@ -29,6 +30,8 @@ from lightwell.domain.people.model import (
     Person,
     PersonChangedRow,
     PersonRow,
+    Session,
+    SessionProvedRow,
     SessionsEndedRow,
     checked_login,
 )
@@ -45,7 +48,7 @@ from lightwell.domain.people.provider_secrets import opened
 from lightwell.domain.people.providers import IdentityProvider, Proven, local_path
 from lightwell.domain.people.tokens import TokenKind, digest, new_token
 from lightwell.kernel.clock import Clock
-from lightwell.kernel.errors import Conflict, Invalid
+from lightwell.kernel.errors import Conflict, Invalid, Missing
 
 KIND: Final = "openid"
 CODE_LIMIT: Final = 4096
@@ -90,6 +93,19 @@ class _Sent:
     verifier: str
     to: str
     browser: str  # digest of the cookie, in hex
+    session: str = ""  # of whoever proves again who they are; '' for who signs in
+    token: str = ""  # digest of its token, in hex
+    at: str = ""  # when they were sent, in seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Somebody's account, and what is written of it with their session, where it is new or changed."""
+
+    person: Person
+    rows: tuple[object, ...] = ()
+    events: tuple[Event, ...] = ()
+    records: tuple[AuditRecord, ...] = ()
 
 
 class ProviderSignIn:
@@ -124,16 +140,54 @@ class ProviderSignIn:
         Raises NotLetIn, TooManyTries, ProviderAway.
         """
         provider = await self._enabled(who, name)
+        return await self._depart(who, provider, callback, to)
+
+    @operation(Action.PEOPLE_SESSION_PROVE)
+    async def begin_proof(
+        self, act: Act, token: str, name: str, callback: str, to: str
+    ) -> Departure:
+        """Send a browser to the provider of its account, to sign in there once more (step-up).
+
+        `token`: of its session, which goes on under another one when it comes back. Raises Missing for
+        who has no account there, TooManyTries, ProviderAway.
+        """
+        session = await self._opening.own_session(act.context)
+        act.about(subject=session.name, detail=f"asked for at provider {name}")
+        who = Visitor(act.context.tenant, act.context.origin)
+        there = await self._book.providers(who.tenant)
+        found = None
+        if session.person_id is not None:
+            found = await self._book.person_by_id(who.tenant, session.person_id)
+        issuer = found[0].issuer if found else ""
+        provider = next((p for p in there if p.enabled and p.name == name), None)
+        if provider is None or provider.issuer != issuer:
+            raise Missing("Your account does not come through such a provider.")
+        return await self._depart(who, provider, callback, to, session, token)
+
+    async def _depart(
+        self,
+        who: Visitor,
+        provider: IdentityProvider,
+        callback: str,
+        to: str,
+        session: Session | None = None,
+        token: str = "",
+    ) -> Departure:
+        """`session`, with its token: of whoever has to sign in there once more."""
         await self._opening.started(who)
         verifier = secrets.token_urlsafe(48)  # RFC 7636 4.1: 43 to 128 characters
         nonce, browser = secrets.token_urlsafe(32), new_token(TokenKind.CHALLENGE)
         state = new_token(TokenKind.CHALLENGE)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
-        outbound = Outbound(callback, state, nonce, challenge.rstrip(b"=").decode())
+        again = session is not None
+        outbound = Outbound(callback, state, nonce, challenge.rstrip(b"=").decode(), again)
         address = await self._openid.address(provider, outbound)
         sent = _Sent(
             provider.name, callback, nonce, verifier, local_path(to), digest(browser).hex()
         )
+        if session is not None:
+            now = str(self.clock.now().timestamp())
+            sent = replace(sent, session=str(session.session_id), token=digest(token).hex(), at=now)
         body = self._sealer.seal(_packed(sent), _place(who.tenant, state))
         await self._opening.ask(who, KIND, body, state)
         return Departure(address, browser)
@@ -141,7 +195,8 @@ class ProviderSignIn:
     async def arrive(
         self, who: Visitor, name: str, answer: ProviderAnswer, browser: str
     ) -> Arrival:
-        """Sign in with what a browser brings back. It is heard once, whatever comes of it.
+        """Sign in, or prove again who one is, with what a browser brings back. It is heard once, whatever
+        comes of it.
 
         `browser`: the cookie `begin` gave it. Raises NotLetIn, TooManyTries, ProviderAway.
         """
@@ -153,7 +208,10 @@ class ProviderSignIn:
             await self._opening.give_back(who)
             said_no = answer.error == "access_denied"  # RFC 6749 4.1.2.1
             raise self._turned(who, provider, Why.CANCELLED if said_no else Why.DECLINED)
-        inbound = Inbound(sent.callback, answer.code, sent.verifier, sent.nonce, answer.issuer)
+        since = float(sent.at) if sent.at else None
+        inbound = Inbound(
+            sent.callback, answer.code, sent.verifier, sent.nonce, answer.issuer, since
+        )
         secret = opened(self._sealer, who.tenant, provider)
         try:
             proven = await self._openid.proven(provider, secret, inbound)
@@ -163,6 +221,8 @@ class ProviderSignIn:
             await self._opening.give_back(who)
             raise
         await self._opening.give_back(who)  # proved: whatever follows, it was no guess
+        if sent.session:
+            return Arrival(await self._proved_again(who, provider, proven, sent), sent.to)
         return Arrival(await self._let_in(who, provider, proven), sent.to)
 
     # --- the account ----------------------------------------------------------------------------------
@@ -176,6 +236,47 @@ class ProviderSignIn:
             return await self._opened(who, provider, proven)
 
     async def _opened(self, who: Visitor, provider: IdentityProvider, proven: Proven) -> SignedIn:
+        account = await self._account(who, provider, proven)
+        return await self._opening.open(
+            who,
+            account.person,
+            How.OPENID,
+            account.rows,
+            proved=False,  # a provider's session answers by itself, also at a desk nobody sits at
+            detail=f"{How.OPENID} {provider.name}",
+            events=account.events,
+            records=account.records,
+        )
+
+    async def _proved_again(
+        self, who: Visitor, provider: IdentityProvider, proven: Proven, sent: _Sent
+    ) -> SignedIn:
+        """The session goes on under a new token (A09), as whoever it was before. Raises NotLetIn."""
+        now = self.clock.now()
+        session = await self._book.session(who.tenant, uuid.UUID(sent.session))
+        if session is None or session.ended is not None or now >= session.expires:
+            raise self._turned(who, provider, Why.AGAIN)
+        known = await self._book.person_of(who.tenant, proven.issuer, proven.subject)
+        if known is None or known[0].person_id != session.person_id:
+            raise self._turned(who, provider, Why.OTHER, session.name)
+        account = await self._account(who, provider, proven)
+        fresh, detail = new_token(TokenKind.SESSION), f"{How.OPENID} {provider.name}"
+        row = SessionProvedRow(session.session_id, now, bytes.fromhex(sent.token), digest(fresh))
+        entry = self._opening.entry(
+            who, session.name, Action.PEOPLE_SESSION_PROVE, Outcome.DONE, now, detail
+        )
+        change = ChangeSet(
+            who.tenant, (*account.rows, row), account.events, (*account.records, entry)
+        )
+        try:
+            await self.committer.commit(change)
+        except FactsChanged:  # it was ended or proved in another way meanwhile
+            raise self._turned(who, provider, Why.AGAIN, session.name) from None
+        return SignedIn(fresh, replace(session, proved=now))
+
+    async def _account(self, who: Visitor, provider: IdentityProvider, proven: Proven) -> _Account:
+        """The account of somebody proved, with the roles they have there now. Raises NotLetIn, and Conflict
+        where it was made a moment ago."""
         roles = provider.roles_of(proven.groups)
         known = await self._book.person_of(who.tenant, proven.issuer, proven.subject)
         if not roles:
@@ -185,24 +286,21 @@ class ProviderSignIn:
             raise self._turned(who, provider, Why.NO_ROLE, login)
         if known is None:
             person = await self._new_person(who, provider, proven, roles)
-            rows: tuple[object, ...] = (PersonRow(person),)
+            row: object = PersonRow(person)
             action, event = Action.PEOPLE_PERSON_ADD, "PersonAdded"
         else:
             if known[0].disabled:
                 raise self._turned(who, provider, Why.SHUT, known[0].login)
             person = replace(known[0], roles=roles)
-            same = known[0].roles == roles
-            rows = () if same else (PersonChangedRow(person.person_id, roles),)
+            if known[0].roles == roles:
+                return _Account(person)
+            row = PersonChangedRow(person.person_id, roles)
             action, event = Action.PEOPLE_PERSON_CHANGE, "PersonChanged"
-        return await self._opening.open(
-            who,
+        return _Account(
             person,
-            How.OPENID,
-            rows,
-            proved=False,  # a provider's session answers by itself, also at a desk nobody sits at
-            detail=f"{How.OPENID} {provider.name}",
-            events=(Event(event, {"login": person.login}),) if rows else (),
-            records=self._recorded(who, provider, person, action) if rows else (),
+            (row,),
+            (Event(event, {"login": person.login}),),
+            self._recorded(who, provider, person, action),
         )
 
     async def _strip(self, who: Visitor, provider: IdentityProvider, person: Person) -> None:
@@ -296,8 +394,7 @@ def _place(tenant: Tenant, state: str) -> str:
 
 
 def _packed(sent: _Sent) -> bytes:
-    parts = (sent.provider, sent.callback, sent.nonce, sent.verifier, sent.to, sent.browser)
-    return json.dumps(parts).encode()
+    return json.dumps(astuple(sent)).encode()
 
 
 def _unpacked(body: bytes) -> _Sent:

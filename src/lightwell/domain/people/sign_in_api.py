@@ -63,6 +63,7 @@ from lightwell.domain.people.ports import (
     Site,
     TryCounter,
 )
+from lightwell.domain.people.providers import IdentityProvider
 from lightwell.domain.people.tokens import (
     TokenKind,
     certificate_digest,
@@ -74,7 +75,7 @@ from lightwell.domain.people.tokens import (
 )
 from lightwell.domain.tenants.model import DEFAULT, no_such_tenant
 from lightwell.kernel.clock import Clock
-from lightwell.kernel.errors import Invalid, LightwellError, Missing, Unavailable
+from lightwell.kernel.errors import Invalid, LightwellError, Unavailable
 
 log = logging.getLogger("lightwell.people")
 
@@ -98,11 +99,15 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """With what one can prove again who one is. None at all: the session came by a link or a provider."""
+    """With what one can prove again who one is. None at all: the session came by a link.
+
+    `provider`: where one signs in once more, whose account comes through one.
+    """
 
     password: bool
     code: bool
     passkey: bool
+    provider: IdentityProvider | None = None
 
 
 class SignIn:
@@ -474,15 +479,20 @@ class SignIn:
     @operation(Action.PEOPLE_SELF_READ)
     async def ways(self, act: Act) -> Ways:
         """With what one can prove again who one is."""
-        session = await self._own_session(act.context)
+        session = await self._opening.own_session(act.context)
         if session.person_id is None:
             return Ways(password=False, code=False, passkey=False)
         tenant = act.context.tenant
         found = await self._book.person_by_id(tenant, session.person_id)
         keys = await self._book.passkeys(tenant, session.person_id)
         known = found[1] if found else Credentials()
+        issuer = found[0].issuer if found else ""
+        there = await self._book.providers(tenant) if issuer else ()
         return Ways(
-            password=known.password is not None, code=known.totp is not None, passkey=bool(keys)
+            password=known.password is not None,
+            code=known.totp is not None,
+            passkey=bool(keys),
+            provider=next((p for p in there if p.enabled and p.issuer == issuer), None),
         )
 
     @operation(Action.PEOPLE_SESSION_PROVE)
@@ -491,7 +501,7 @@ class SignIn:
 
         `token`: the one it had. Raises NotProved, TooManyTries, Missing for who has no account here.
         """
-        session = await self._own_session(act.context)
+        session = await self._opening.own_session(act.context)
         who = Visitor(act.context.tenant, act.context.origin)
         await self._opening.heard(who, session.name)
         found = None
@@ -507,7 +517,7 @@ class SignIn:
     @operation(Action.PEOPLE_SESSION_PROVE)
     async def prove_request(self, act: Act, site: Site) -> tuple[str, dict[str, Any]]:
         """A ticket for this session alone, and what its browser is asked: a passkey it has for this site."""
-        session = await self._own_session(act.context)
+        session = await self._opening.own_session(act.context)
         act.about(subject=session.name, detail="passkey asked for")
         options, challenge = self._passkeys.request(site)
         who = Visitor(act.context.tenant, act.context.origin)
@@ -518,7 +528,7 @@ class SignIn:
         self, act: Act, token: str, site: Site, ticket: str, answer: dict[str, Any]
     ) -> SignedIn:
         """Prove with a passkey of this account. Raises as `prove_by_password`."""
-        session = await self._own_session(act.context)
+        session = await self._opening.own_session(act.context)
         who = Visitor(act.context.tenant, act.context.origin)
         await self._opening.heard(who, session.name)
         asked = await self._opening.asked(who, ticket, _proving(session))
@@ -537,16 +547,6 @@ class SignIn:
         proved = await self._renewed(act, who, session, token, How.PASSKEY, rows)
         await self._opening.forget(who, session.name)
         return proved
-
-    async def _own_session(self, context: Context) -> Session:
-        """The session of a person at home. Raises Missing: a program has none, nor has who is elsewhere."""
-        actor = context.actor
-        session = None
-        if actor.kind is ActorKind.PERSON and actor.home == context.tenant.name and actor.session:
-            session = await self._book.session(context.tenant, uuid.UUID(actor.session))
-        if session is None or session.ended is not None:
-            raise Missing("There is no such account.")
-        return session
 
     async def _renewed(
         self,

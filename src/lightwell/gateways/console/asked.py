@@ -38,6 +38,7 @@ ASKED: Final[Mapping[str, Action | Open]] = MappingProxyType(
         "GET /api/v1/prove": Action.PEOPLE_SELF_READ,
         "POST /api/v1/prove/password": Action.PEOPLE_SESSION_PROVE,
         "POST /api/v1/prove/passkey-options": Action.PEOPLE_SESSION_PROVE,
+        "POST /api/v1/prove/provider": Action.PEOPLE_SESSION_PROVE,
         "POST /api/v1/prove/passkey": Action.PEOPLE_SESSION_PROVE,
         "GET /api/v1/glass": Action.PEOPLE_SELF_READ,
         "POST /api/v1/glass": Action.PEOPLE_GLASS_BREAK,

@@ -13,12 +13,21 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from lightwell.access.context import Context
+from lightwell.domain.people.errors import NotLetIn
 from lightwell.domain.people.model import PROVED
 from lightwell.domain.people.opening import SignedIn
 from lightwell.domain.people.ports import Site
+from lightwell.domain.people.provider_sign_in_api import ProviderSignIn
+from lightwell.domain.people.providers import IdentityProvider
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.gateways.console.api import PREFIX
 from lightwell.gateways.console.callers import deliberate
+from lightwell.gateways.console.provider_sign_in import (
+    ProviderView,
+    browser_cookie,
+    callback_path,
+    public_root,
+)
 from lightwell.gateways.console.sign_in import PasskeyAsked, site_of, small
 from lightwell.gateways.http.door import CALLER_SCOPE
 from lightwell.gateways.http.identity import Caller, Identity, not_recognised, session_cookie
@@ -41,13 +50,27 @@ class PasskeyProof(_Asked):
     answer: dict[str, Any] = Field(repr=False)
 
 
+class ProviderProof(_Asked):
+    """Where to sign in once more, and where to go afterwards: a path of this site."""
+
+    name: str = Field(max_length=100)
+    to: str = Field(default="", max_length=2000)
+
+
 class WaysView(BaseModel):
     """With what the caller can prove again who they are; and for how long that is good, in seconds."""
 
     password: bool
     code: bool
     passkey: bool
+    provider: ProviderView | None
     good_for: int
+
+
+class DepartureView(BaseModel):
+    """Where the browser goes, with the cookie it got beside this."""
+
+    address: str = Field(repr=False)
 
 
 class ProvedView(BaseModel):
@@ -62,6 +85,12 @@ def caller_of(request: Request) -> Caller:
     if caller is None:
         raise not_recognised()
     return caller
+
+
+def _provider_view(provider: IdentityProvider | None) -> ProviderView | None:
+    if provider is None:
+        return None
+    return ProviderView(name=provider.name, label=provider.label)
 
 
 Who = Annotated[Caller, Depends(caller_of)]
@@ -98,6 +127,7 @@ def add_prove(app: FastAPI, sign_in: SignIn, identity: Identity) -> None:
             password=found.password,
             code=found.code,
             passkey=found.passkey and site_of(request) is not None,
+            provider=_provider_view(found.provider),
             good_for=int(PROVED.total_seconds()),
         )
 
@@ -135,3 +165,32 @@ def add_prove(app: FastAPI, sign_in: SignIn, identity: Identity) -> None:
             at_home(who, request), who.token, site_named(request), asked.ticket, asked.answer
         )
         return proved(request, response, done)
+
+
+def add_prove_at_provider(
+    app: FastAPI, sign_in: ProviderSignIn, identity: Identity, public_url: str | None
+) -> None:
+    """Put the address on the application that sends somebody to their provider once more."""
+
+    @app.post(
+        f"{PREFIX}/prove/provider",
+        summary="Prove again who one is by signing in at one's identity provider",
+        dependencies=[Depends(deliberate), Depends(small)],
+    )
+    async def begin(
+        who: Who, request: Request, response: Response, asked: ProviderProof
+    ) -> DepartureView:
+        secure = identity.secure(request.scope)
+        here = at_home(who, request)
+        try:
+            root = public_root(request, public_url, secure=secure)
+        except NotLetIn:
+            raise Invalid(
+                "This server does not know its own address.",
+                remedy="Whoever runs it sets LIGHTWELL_PUBLIC_URL.",
+            ) from None
+        callback = root + callback_path(here.tenant.name, asked.name)
+        departure = await sign_in.begin_proof(here, who.token, asked.name, callback, asked.to)
+        response.headers["set-cookie"] = browser_cookie(departure.browser, secure=secure)
+        response.headers["cache-control"] = "no-store"
+        return DepartureView(address=departure.address)

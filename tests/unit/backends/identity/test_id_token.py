@@ -19,6 +19,7 @@ from lightwell.backends.identity.id_token import (
     Expected,
     UnknownKey,
     VerifyKey,
+    check_signed_in,
     checked_claims,
     half_hash,
     keys_of,
@@ -71,6 +72,17 @@ def by_hand(header: dict[str, Any], body: dict[str, Any], signature: bytes) -> s
     return ".".join(
         (b64(json.dumps(header).encode()), b64(json.dumps(body).encode()), b64(signature))
     )
+
+
+@pytest.mark.parametrize("said", [NOW, NOW - SKEW, NOW + 1, int(NOW)])
+def test_a09_whoever_signed_in_there_since(said: float) -> None:
+    check_signed_in({"auth_time": said}, NOW)
+
+
+@pytest.mark.parametrize("said", [None, NOW - SKEW - 1, 0, True, str(NOW), -1, 1e300, [NOW]])
+def test_a09_whoever_did_not_sign_in_there_again_proves_nothing(said: object) -> None:
+    with pytest.raises(Unproved):
+        check_signed_in({} if said is None else {"auth_time": said}, NOW)
 
 
 @pytest.mark.parametrize("alg", ["RS256", "RS384", "RS512", "PS256", "PS512", "ES256"])
