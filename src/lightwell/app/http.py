@@ -114,7 +114,7 @@ def _console(
 ) -> FastAPI:
     """The framework's addresses."""
     inner = console.application(archive, tenants, jobs, offices)
-    add_sign_in(inner, sign_in, identity, tenants.named, deliberate)
+    add_sign_in(inner, sign_in, identity, tenants.named, deliberate, tenants.branding)
     add_prove(inner, sign_in, identity)
     if provider_sign_in is not None:
         add_provider_sign_in(inner, provider_sign_in, identity, public_url)
