@@ -1,4 +1,4 @@
-"""Signing in and out by the web app: parse, one call, render. The addresses that answer to anybody.
+"""Signing in by the web app: parse, one call, render. The addresses that answer to anybody.
 
 An address of a tenant that does not exist answers as one where the login is wrong: who has no session cannot
 find out which tenants there are.
@@ -24,12 +24,7 @@ from lightwell.domain.people.ports import Site
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.branding import Branding
 from lightwell.gateways.http.door import PREFIX_SCOPE, TENANT_SCOPE
-from lightwell.gateways.http.identity import (
-    Identity,
-    no_cookie,
-    presented,
-    session_cookie,
-)
+from lightwell.gateways.http.identity import Identity, session_cookie
 from lightwell.kernel.errors import Invalid
 
 PUBLIC = "/api/v1/sign-in"
@@ -262,14 +257,3 @@ def add_sign_in(
             passkey=asked.passkey,
         )
         return begun(request, response, done)
-
-    @app.post(
-        SIGN_OUT, summary="End this session", status_code=204, dependencies=[Depends(deliberate)]
-    )
-    async def sign_out(request: Request) -> Response:
-        secure = identity.secure(request.scope)
-        given = presented(request.scope, secure=secure)
-        if given is not None:
-            await sign_in.sign_out(given.token)
-        headers = {"set-cookie": no_cookie(secure=secure), "clear-site-data": '"cache", "storage"'}
-        return Response(status_code=204, headers=headers)
