@@ -1,5 +1,6 @@
 """What a decision costs with 300 policies: remembered, as nearly every one is; of somebody whose roles were
-asked about before; and evaluated anew, as the first of its kind is.
+asked about before; and evaluated anew, as the first of its kind is. Then the same with a policy about the
+time of day, for whom it applies and for an action of which it does not speak.
 
     script/bench policy
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lightwell.access.actions import Action
@@ -20,7 +22,11 @@ from lightwell.access.roles import Role
 
 POLICIES = 300
 ROUNDS = 5000
-TENANT = Tenant(2, "clinic", "Clinic", "CLINIC")
+TENANT = Tenant(2, "clinic", "Clinic", "CLINIC", zone="Europe/Berlin")
+OF_THE_DAY = (
+    '@id("day") @reason("by day only") forbid (principal in Role::"radiologist", action in Action::"search",'
+    " resource) when { context.minuteOfDay < 6 * 60 || context.minuteOfDay >= 20 * 60 + 30 };"
+)
 
 
 def own_policies(count: int) -> list[str]:
@@ -61,12 +67,14 @@ def radiologist(name: str) -> Context:
 
 
 def measure_policy() -> dict[str, Any]:
-    """All three."""
+    """All of them."""
     own = own_policies(POLICIES - len(SHIPPED.policies))
     rules = Rules(policies=SHIPPED.with_texts(own))
     one = radiologist("ada")
     decide(one, Action.ARCHIVE_STUDY_QUERY, rules)
     asked = question_of(one, Action.ARCHIVE_STUDY_QUERY)
+    by_day, now = Rules(policies=SHIPPED.with_texts([*own[:-1], OF_THE_DAY])), datetime.now(UTC)
+    begins = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
     return {
         "policies": len(rules.policies.policies),
         "remembered": timed(lambda _n: decide(one, Action.ARCHIVE_STUDY_QUERY, rules)),
@@ -74,4 +82,15 @@ def measure_policy() -> dict[str, Any]:
             lambda n: decide(radiologist(f"p{n}"), Action.ARCHIVE_STUDY_QUERY, rules)
         ),
         "anew": timed(lambda _n: rules.policies.evaluate(asked)),
+        "looks at the minute, remembered": timed(
+            lambda _n: decide(one, Action.ARCHIVE_STUDY_QUERY, by_day, now=now)
+        ),
+        "looks at the minute, another each time": timed(
+            lambda n: decide(
+                one, Action.ARCHIVE_STUDY_QUERY, by_day, now=begins + timedelta(minutes=n)
+            )
+        ),
+        "looks at the minute, not for this": timed(
+            lambda _n: decide(one, Action.ARCHIVE_INSTANCE_STORE, by_day, now=now)
+        ),
     }

@@ -77,6 +77,10 @@ class Browser:
         assert departure.status_code == 200, departure.text
         return self.client.get(self._through(self.client.get(departure.json()["address"]), subject))
 
+    def sign_out(self) -> httpx.Response:
+        """Press the other button."""
+        return self.post("/sign-out", {})
+
     def me(self) -> Any:
         """Who the archive says one is; None for nobody in particular."""
         answer = self.client.get(f"{self.served.url}/api/v1/me")
@@ -122,7 +126,11 @@ def same() -> dict[str, Any]:
 @pytest.fixture
 def begun(served: Served, openid_provider: Started, same: dict[str, Any]) -> Started:
     """Starts the provider with other options."""
-    usual = {"callbacks": [f"{served.url}{BEGIN}/callback"], "people": PEOPLE}
+    usual = {
+        "callbacks": [f"{served.url}{BEGIN}/callback"],
+        "signed_out": [f"{served.url}/sign-in"],
+        "people": PEOPLE,
+    }
     return lambda **options: openid_provider(**{**usual, **same, **options})
 
 
@@ -214,6 +222,35 @@ def quoted(secret: str) -> str:
     from urllib.parse import quote_plus
 
     return quote_plus(secret)
+
+
+def test_signing_out_leads_there_and_ends_both_sessions(
+    served: Served, browser: Browser, hospital: NodeProvider
+) -> None:
+    """OpenID Connect RP-Initiated Logout 1.0, without an ID token: the provider asks the person."""
+    browser.sign_in("s-ada")
+    assert browser.sign_out().status_code == 204
+    assert browser.me() is None
+    again = browser.sign_in("s-nobody-is-asked")
+    assert again.headers["location"] == "/", (
+        "the session there lives on, as that is how it is set up"
+    )
+    done = served.run("provider", "change", "hospital", "--end-session", "yes")
+    assert done.returncode == 0, done.stderr
+    assert served.run("provider", "test", "hospital").returncode == 0
+    # The list of providers is read anew at each question.
+    out = browser.sign_out()
+    assert out.status_code == 200, out.text
+    assert browser.me() is None
+    page = browser.client.get(out.json()["address"])
+    assert page.status_code == 200, page.text
+    form = dict(re.findall(r'name="(xsrf)" value="([^"]+)"', page.text))
+    action = re.findall(r'action="([^"]+)"', page.text)[0]
+    back = browser.client.post(action, data={**form, "logout": "yes"})
+    assert back.headers["location"] == f"{served.url}/sign-in?state=signed-out"
+    asked = browser.begin()
+    place = browser.client.get(str(asked.next_request.url) if asked.next_request else "")
+    assert "/interaction/" in place.headers["location"], "the session there is over, too"
 
 
 def test_must_show_the_provider_is_killed_while_a_reader_works(

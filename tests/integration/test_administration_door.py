@@ -470,6 +470,7 @@ async def test_the_callback_is_told_where_the_server_knows_its_address(
     page = (await client.get("/api/v1/providers", headers=here)).json()
     path = "/api/v1/sign-in/provider/NAME/callback"
     assert page["callback"] in (f"http://localhost:8042{path}", f"https://localhost:8042{path}")
+    assert page["signed_out"] == page["callback"].removesuffix(path) + "/sign-in"
     theirs = {**await signed_in(house, "admin", tenant=clinic), "host": "localhost:8042"}
     page = (await client.get("/t/clinic/api/v1/providers", headers=theirs)).json()
     assert page["callback"].endswith(f"/t/clinic{path}")
@@ -559,6 +560,7 @@ async def test_why_of_an_account_is_told_for_every_action(
         ({"login": "ada", "role": "admin"}, 400),
         ({"login": "ada", "action": "archive:everything:delete"}, 400),
         ({"role": "king"}, 400),
+        ({"role": "admin", "at": "noon"}, 400),
         ({"login": "nobody"}, 404),
     ):
         answer = await client.get("/api/v1/explain", params=wrong, headers=who)

@@ -19,7 +19,7 @@ import trustme
 from lightwell.backends.identity.openid import OpenIdConnect, authenticated, discovery_url
 from lightwell.backends.identity.outbound import LIMIT, Outgoing
 from lightwell.domain.people.errors import ProviderAway, Step, Unproved
-from lightwell.domain.people.ports import Inbound, Outbound
+from lightwell.domain.people.ports import Farewell, Inbound, Outbound
 from lightwell.domain.people.providers import IdentityProvider, Proven
 from lightwell.kernel.clock import SystemClock
 from lightwell.testing.openid import CLIENT_ID, SECRET, ScriptedProvider, as_json, new_key
@@ -494,6 +494,21 @@ async def test_where_looking_ends(ours: OpenIdConnect, there: ScriptedProvider) 
     assert await last() == (Step.CONNECTION, False, 2)
 
 
+async def test_where_signing_out_leads_is_looked_at_where_it_is_to(
+    ours: OpenIdConnect, there: ScriptedProvider
+) -> None:
+    there.places["/token"] = lambda: as_json({"error": "invalid_grant"}, 400)
+
+    async def last(*, end_session: bool) -> tuple[Step, bool]:
+        found = await ours.examine(trusted(there.issuer, end_session=end_session), SECRET)
+        return found[-1].step, found[-1].good
+
+    assert await last(end_session=False) == (Step.CLIENT, True)
+    assert await last(end_session=True) == (Step.SIGN_OUT, False)
+    there.description["end_session_endpoint"] = f"{there.issuer}/end"
+    assert await last(end_session=True) == (Step.SIGN_OUT, True)
+
+
 async def test_a_clock_that_is_wrong(
     ours: OpenIdConnect, there: ScriptedProvider, clock: Hands
 ) -> None:
@@ -501,3 +516,73 @@ async def test_a_clock_that_is_wrong(
     found = await ours.examine(trusted(there.issuer), SECRET)
     assert (found[-1].step, found[-1].good) == (Step.CLOCK, False)
     assert "s apart" in found[-1].text
+
+
+# --- out again -------------------------------------------------------------------------------------------
+
+FAREWELL = Farewell("s-1 & co", "https://pacs.example/t/clinic/sign-in", "signed-out")
+
+
+async def test_where_the_browser_ends_its_session_there(
+    ours: OpenIdConnect, there: ScriptedProvider
+) -> None:
+    """RP-Initiated Logout 1.0, 2: without an ID token, which nobody keeps, the client says who it is."""
+    there.description["end_session_endpoint"] = f"{there.issuer}/end"
+    address = await ours.way_out(trusted(there.issuer), FAREWELL)
+    assert address is not None
+    place, _, query = address.partition("?")
+    assert place == f"{there.issuer}/end"
+    assert parse_qs(query) == {
+        "client_id": [CLIENT_ID],
+        "logout_hint": ["s-1 & co"],
+        "post_logout_redirect_uri": [FAREWELL.back],
+        "state": ["signed-out"],
+    }
+    alone = await ours.way_out(trusted(there.issuer), replace(FAREWELL, back=""))
+    assert alone is not None
+    assert set(parse_qs(urlsplit(alone).query)) == {"client_id", "logout_hint"}
+
+
+async def test_an_address_with_a_query_of_its_own(
+    ours: OpenIdConnect, there: ScriptedProvider
+) -> None:
+    there.description["end_session_endpoint"] = f"{there.issuer}/end?p=policy"
+    address = await ours.way_out(trusted(there.issuer), FAREWELL)
+    assert address is not None
+    assert address.startswith(f"{there.issuer}/end?p=policy&client_id=")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        None,
+        "",
+        7,
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "http://id.example/end",  # plain, elsewhere
+        "https://id.example/end#fragment",
+        "https://ada@id.example/end",
+        "//id.example/end",
+        "https://id.example/end\r\nSet-Cookie: x=1",
+    ],
+)
+async def test_a12_nobody_is_sent_where_a_description_must_not_lead(
+    ours: OpenIdConnect, there: ScriptedProvider, endpoint: object
+) -> None:
+    """And it shuts nobody out of signing in."""
+    there.description["end_session_endpoint"] = endpoint
+    assert await ours.way_out(trusted(there.issuer), FAREWELL) is None
+    assert (await proven(ours, there)).subject == "s-1"
+
+
+async def test_a_provider_that_is_away_or_hangs_is_told_soon(
+    ours: OpenIdConnect, there: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.stop()
+    with pytest.raises(ProviderAway) as gone:
+        await ours.way_out(trusted(there.issuer), FAREWELL)
+    assert gone.value.step is Step.CONNECTION
+    monkeypatch.setattr("lightwell.backends.identity.openid.WAY_OUT", 0.2)
+    with listening(b"", end=False) as issuer, pytest.raises(ProviderAway, match="too long"):
+        await ours.way_out(trusted(issuer), FAREWELL)

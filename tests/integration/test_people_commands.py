@@ -144,6 +144,33 @@ async def test_a_policy_of_the_tenants_own_and_why(
     assert "@id" in refused.stderr
 
 
+async def test_a_policy_about_the_time_of_day_and_why_at_another_time(
+    installation: Installation, house: House, tmp_path: Path
+) -> None:
+    run(installation, "tenant", "configure", "default", "--zone", "Europe/Berlin")
+    file = tmp_path / "by-day.cedar"
+    file.write_text(
+        '@id("by-day") @reason("from 6 to 20 on weekdays") '
+        'forbid (principal in Role::"technologist", action in Action::"search", resource) '
+        "unless { context.weekday <= 5 && context.hour >= 6 && context.hour < 20 };"
+    )
+    run(installation, "policy", "put", str(file))
+    ask = ("explain", "-", "archive:study:query", "--role", "technologist", "--at")
+    for at, word in (
+        ("2026-01-05T06:00", "allowed"),
+        ("2026-01-05T05:59", "refused"),
+        ("2026-01-05T05:00Z", "allowed"),
+        ("2026-07-06T04:00Z", "allowed"),  # summer time
+        ("2026-07-06T18:00Z", "refused"),
+        ("2026-01-10T12:00", "refused"),  # Saturday
+    ):
+        assert run(installation, *ask, at).startswith(word), at
+    assert "from 6 to 20 on weekdays (by-day)" in run(installation, *ask, "2026-01-10T12:00")
+    wrong = installation.run(*ask, "noon")
+    assert wrong.returncode == 2
+    assert "is no time" in wrong.stderr
+
+
 async def test_whose_patients_are_whose_is_said_shown_and_explained(
     installation: Installation, house: House
 ) -> None:

@@ -62,6 +62,13 @@ async def test_a_provider_from_its_beginning_to_its_end(
         there.places["/jwks"] = lambda: (404, "text/plain", b"")
         found = json.loads(run("test", "hospital", "--json", code=1))
         assert (found[-1]["step"], found[-1]["good"]) == ("keys", False)
+        there.places.clear()
+        assert json.loads(run("list", "--json"))[0]["end_session"] is False
+        run("change", "hospital", "--end-session", "yes")
+        assert json.loads(run("list", "--json"))[0]["end_session"] is True
+        found = json.loads(run("test", "hospital", "--json", code=1))
+        assert (found[-1]["step"], found[-1]["good"]) == ("sign-out", False)
+        run("change", "hospital", "--end-session", "no")
         run("change", "hospital", "--disable")
         assert json.loads(run("list", "--json"))[0]["enabled"] is False
         other = tmp_path / "other"
@@ -74,12 +81,19 @@ async def test_a_provider_from_its_beginning_to_its_end(
         assert (listed["roles"], listed["label"]) == ({"it": ["auditor"]}, "St. Elsewhere")
         assert (listed["client_id"], listed["enabled"]) == (CLIENT_ID, True)
         run("remove", "hospital")
+        both = run(
+            "add", "other", there.issuer, "--client-id", CLIENT_ID, "--map", "a=auditor",
+            "--end-session", "yes", "--public-url", "https://pacs.example", "--tenant", "default",
+        )  # fmt: skip
+        assert both.split()[1] == "https://pacs.example/sign-in"
+        run("remove", "other")
         assert json.loads(run("list", "--json")) == []
     written = await records(house, await house.tenants.named())
     for expected in (
         ("people:provider:add", "done", "hospital", there.issuer),
         ("people:provider:test", "done", "hospital", "answers"),
         ("people:provider:test", "done", "hospital", "fails at keys"),
+        ("people:provider:change", "done", "hospital", "end_session"),
         ("people:provider:change", "done", "hospital", "disabled"),
         ("people:provider:change", "done", "hospital", "enabled label secret roles"),
         ("people:provider:remove", "done", "hospital", there.issuer),

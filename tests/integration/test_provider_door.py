@@ -332,3 +332,82 @@ async def test_a09_a_session_that_was_there_is_not_the_one_that_begins(
     session = back.headers.get_list("set-cookie")[0]
     assert session.startswith("__Host-lightwell=lws_")
     assert fixed not in session
+
+
+# --- out again ----------------------------------------------------------------------------------------
+
+OUT = "/api/v1/sign-out"
+
+
+async def inside(client: httpx.AsyncClient, there: ScriptedProvider, place: str = "") -> None:
+    """Sign in through the provider."""
+    sent = await leave(client, there, f"{place}{BEGIN}")
+    back = await client.get(f"{place}{BACK}", params={"state": sent["state"], "code": "c-1"})
+    assert back.status_code == 303
+    assert "problem" not in back.headers["location"]
+
+
+async def test_signing_out_ends_the_session_here_and_says_where_the_other_is(
+    house: House, context: Context, client: httpx.AsyncClient, there: ScriptedProvider
+) -> None:
+    there.description["end_session_endpoint"] = f"{there.issuer}/end"
+    await inside(client, there)
+    local = await client.post(OUT, json={})
+    assert (local.status_code, local.content) == (204, b""), "here only, unless it is set up so"
+    await house.providers.change(context, "hospital", end_session=True)
+    await inside(client, there)
+    out = await client.post(OUT, json={})
+    assert out.status_code == 200
+    assert out.headers["set-cookie"].endswith("Max-Age=0")
+    assert "storage" in out.headers["clear-site-data"]
+    assert out.headers["cache-control"] == "no-store"
+    place = urlsplit(out.json()["address"])
+    said = {name: value[0] for name, value in parse_qs(place.query).items()}
+    assert said == {
+        "client_id": CLIENT_ID,
+        "logout_hint": "s-1",
+        "post_logout_redirect_uri": f"{PUBLIC_URL}/sign-in",
+        "state": "signed-out",
+    }
+    assert (await client.get("/api/v1/me")).status_code == 401
+    assert (await client.post(OUT, json={})).status_code == 204, "nobody is led there twice"
+
+
+async def test_of_a_tenant_with_a_name_the_way_back_has_it(
+    house: House, client: httpx.AsyncClient, there: ScriptedProvider, clinic: Tenant
+) -> None:
+    """Whichever address the session is ended at: it is its own tenant's way back that is registered."""
+    there.description["end_session_endpoint"] = f"{there.issuer}/end"
+    await trust(house, house.operator(clinic), there, end_session=True)
+    for at in ("/t/clinic", "", "/t/nowhere"):
+        await inside(client, there, "/t/clinic")
+        out = await client.post(f"{at}{OUT}", json={})
+        query = parse_qs(urlsplit(out.json()["address"]).query)
+        assert query["post_logout_redirect_uri"] == [f"{PUBLIC_URL}/t/clinic/sign-in"], at
+
+
+async def test_a12_no_strangers_host_becomes_a_way_back(
+    house: House, context: Context, there: ScriptedProvider
+) -> None:
+    there.description["end_session_endpoint"] = f"{there.issuer}/end"
+    await trust(house, context, there, end_session=True)
+    async with door(house, public_url=None, at="http://localhost") as client:
+        await inside(client, there)
+        cookies = {"origin": "http://evil.test", "host": "evil.test"}
+        out = await client.post(OUT, json={}, headers=cookies)
+        assert "post_logout_redirect_uri" not in out.json()["address"]
+        assert "evil" not in out.text
+
+
+async def test_a_provider_that_is_away_is_said_to_be_and_the_session_here_is_over(
+    house: House, context: Context, client: httpx.AsyncClient, there: ScriptedProvider
+) -> None:
+    await house.providers.change(context, "hospital", end_session=True)
+    await inside(client, there)
+    token = next(cookie.value for cookie in client.cookies.jar if cookie.name.endswith("lightwell"))
+    there.stop()
+    house.openid._known.clear()  # as after the five seconds that a description is fresh
+    out = await client.post(OUT, json={})
+    assert (out.status_code, out.json()) == (200, {"address": None})
+    bearer = {"authorization": f"Bearer {token}"}
+    assert (await client.get("/api/v1/me", headers=bearer)).status_code == 401

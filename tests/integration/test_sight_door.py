@@ -10,6 +10,7 @@ import io
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -30,7 +31,7 @@ from lightwell.domain.people.model import Limit, RelationKind
 from lightwell.gateways.http.guard import DoorLimits
 from lightwell.gateways.http.routes import Open
 from lightwell.gateways.media.intake import Labels, stage_file
-from lightwell.kernel.errors import Missing
+from lightwell.kernel.errors import Missing, Refused
 from lightwell.testing.builders import StudyBuilder, a_study
 from lightwell.testing.sign_in import signed_in
 
@@ -254,6 +255,43 @@ async def test_a_sensitive_study_is_shown_to_whom_it_concerns(place: Place) -> N
     assert await place.listed(doctor) == await place.listed(admin) == uids_of(*ALL)
     with pytest.raises(Missing):
         await place.house.archive.mark_sensitive(place.operator, UNKNOWN[0], "nobody")
+
+
+class Hands:
+    """A clock that a test moves."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+
+async def test_a03_a_lease_ends_with_the_hour_that_policies_look_at(place: Place) -> None:
+    """What was granted at 19:58 for a quarter of an hour is over at 20:00; what nobody limits is not."""
+    house = place.house
+    forbids = 'forbid (principal in Role::"technologist", action in Action::"see", resource)'
+    text = f'@id("by-day") @reason("images are read until 8 p.m.") {forbids} when {{ context.hour >= 20 }};'
+    await house.policies.put(place.operator, text)
+    house.policy.forget()
+    hands = Hands(datetime(2026, 1, 5, 14, 28, tzinfo=UTC))
+    house.archive.clock = hands
+    zone = replace(place.operator.tenant, zone="Asia/Kolkata")
+    mta = replace(place.person("tom", "technologist"), tenant=zone)
+    reader = replace(place.person("rita", "radiologist"), tenant=zone)
+    theirs = await house.archive.locate(mta, MINE.study_uid)
+    hers = await house.archive.locate(reader, MINE.study_uid)
+    hands.at += timedelta(seconds=119)
+    assert await house.archive.locate(mta, MINE.study_uid) is theirs
+    hands.at += timedelta(seconds=1)
+    with pytest.raises(Refused, match="until 8"):
+        await house.archive.locate(mta, MINE.study_uid)
+    key = house.archive.held(mta.tenant, mta.actor, mta.channel, *ids(MINE), circumstances_of(mta))
+    assert key is None
+    assert await house.archive.locate(reader, MINE.study_uid) is hers
 
 
 async def test_r05_a_patient_opened_in_an_emergency_is_seen_while_it_is_open(place: Place) -> None:

@@ -36,7 +36,7 @@ from lightwell.domain.people.errors import (
     Why,
 )
 from lightwell.domain.people.opening import SignedIn, Visitor
-from lightwell.domain.people.ports import Finding, Inbound, Outbound
+from lightwell.domain.people.ports import Farewell, Finding, Inbound, Outbound
 from lightwell.domain.people.provider_api import Providers
 from lightwell.domain.people.provider_sign_in_api import (
     Arrival,
@@ -77,6 +77,7 @@ class Played:
         self.says: Proven | Exception = ADA
         self.outbound: list[Outbound] = []
         self.inbound: list[tuple[str | None, Inbound]] = []
+        self.farewells: list[Farewell] = []
         self.away = False
 
     async def address(self, provider: IdentityProvider, outbound: Outbound) -> str:
@@ -92,6 +93,12 @@ class Played:
         if isinstance(self.says, Exception):
             raise self.says
         return replace(self.says, issuer=provider.issuer)
+
+    async def way_out(self, provider: IdentityProvider, farewell: Farewell) -> str | None:
+        if self.away:
+            raise ProviderAway(Step.CONNECTION, "nothing answers.")
+        self.farewells.append(farewell)
+        return f"{provider.issuer}/end"
 
     async def examine(self, provider: IdentityProvider, secret: str | None) -> tuple[Finding, ...]:
         return (Finding(Step.ADDRESS, True, "there"), Finding(Step.TLS, False, f"not for {secret}"))
@@ -300,7 +307,7 @@ async def test_what_is_changed_is_changed_and_the_rest_stays(place: Place) -> No
     changes: dict[str, Any] = {
         "label": "St. Elsewhere", "client_id": "other", "roles": {"it": {"auditor"}},
         "scopes": ("openid", "groups"), "groups_claim": "realm.roles", "login_claim": "email",
-        "enabled": False,
+        "enabled": False, "end_session": True,
     }  # fmt: skip
     for part, value in changes.items():
         (old,) = await place.providers.list(place.operator)
@@ -793,3 +800,59 @@ async def test_secrets_are_in_no_representation(place: Place) -> None:
     arrival = await place.sign_in.arrive(place.visitor(), "hospital", answer, departure.browser)
     assert isinstance(arrival.signed_in, SignedIn)
     assert arrival.signed_in.token not in repr(arrival)
+
+
+# --- out again ----------------------------------------------------------------------------------------
+
+BACK = "https://pacs.example/sign-in"
+
+
+async def signed_out(place: Place, token: str, tenant: Tenant | None = None) -> str | None:
+    """End a session; where its browser goes to end the one there."""
+    over = await place.local.sign_out(token)
+    assert over is not None
+    assert await place.local.recognise(token) is None, "the session here is over first"
+    return await place.sign_in.way_out(over, tenant or place.tenant, BACK)
+
+
+async def test_signing_out_leads_to_the_provider_only_where_it_was_set_up_so(place: Place) -> None:
+    await place.trust()
+    arrival = await place.arrive()
+    assert await signed_out(place, arrival.signed_in.token) is None
+    assert place.openid.farewells == [], "local only, unless somebody says so"
+    await place.providers.change(place.operator, "hospital", end_session=True)
+    token = (await place.arrive()).signed_in.token
+    assert await signed_out(place, token) == f"{ISSUER}/end"
+    assert place.openid.farewells == [Farewell("s-1", BACK, "signed-out")]
+    assert await place.local.sign_out(token) is None, "and once"
+
+
+async def test_who_is_not_led_there(place: Place) -> None:
+    """Who came by a link; who came through a provider that is switched off since, or gone."""
+    await place.trust(end_session=True)
+    link = await place.people.new_link(place.operator, ["auditor"])
+    token = (await place.local.by_link(place.visitor(), link.secret)).token
+    assert await signed_out(place, token) is None
+    first, second = [(await place.arrive()).signed_in.token for _ in range(2)]
+    await place.providers.change(place.operator, "hospital", enabled=False)
+    assert await signed_out(place, first) is None
+    await place.providers.remove(place.operator, "hospital")
+    assert await signed_out(place, second) is None
+    assert place.openid.farewells == []
+
+
+async def test_r04_a_session_is_looked_for_in_its_own_tenant(place: Place) -> None:
+    await place.trust(end_session=True)
+    await place.trust(place.elsewhere, end_session=True)
+    token = (await place.arrive()).signed_in.token
+    assert await signed_out(place, token, place.other) is None
+    assert place.openid.farewells == []
+
+
+async def test_a_provider_that_is_away_keeps_nobody_signed_in(place: Place) -> None:
+    await place.trust(end_session=True)
+    token = (await place.arrive()).signed_in.token
+    place.openid.away = True
+    with pytest.raises(ProviderAway):
+        await signed_out(place, token)
+    assert await place.local.recognise(token) is None

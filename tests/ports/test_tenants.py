@@ -30,6 +30,7 @@ from lightwell.domain.people.model import How, Session, SessionRow
 from lightwell.domain.people.ports import PeopleBook
 from lightwell.domain.people.tokens import digest
 from lightwell.domain.tenants.api import Tenants
+from lightwell.domain.tenants.branding import Branding
 from lightwell.kernel.clock import SystemClock
 from lightwell.kernel.errors import Conflict, Invalid, Missing, Refused
 
@@ -341,3 +342,99 @@ async def test_a_quota_is_kept_and_taken_away(place: Place) -> None:
             await place.tenants.limit(place.operator, "clinic", **wrong)
     used = await place.tenants.usage(place.operator)
     assert [(use.studies, use.bytes) for use in used.values()] == [(0, 0), (0, 0)]
+
+
+# --- how it looks --------------------------------------------------------------------------------------
+
+
+async def test_branding_is_kept_and_taken_away_a_part_at_a_time(place: Place) -> None:
+    clinic = await place.tenants.create(place.operator, "clinic", aet="CLINIC", label="The Clinic")
+    here = operator_context(clinic, "test")
+    assert await place.tenants.branding("clinic") == Branding("The Clinic")
+    for said, kept in (
+        ({"accent": "#FFB74D"}, ("#ffb74d", "", "")),
+        ({"notice": " For staff only. "}, ("#ffb74d", "For staff only.", "")),
+        ({"zone": "Europe/Berlin"}, ("#ffb74d", "For staff only.", "Europe/Berlin")),
+        ({"label": "Clinic"}, ("#ffb74d", "For staff only.", "Europe/Berlin")),
+        ({"accent": ""}, ("", "For staff only.", "Europe/Berlin")),
+        ({"notice": "", "zone": ""}, ("", "", "")),
+    ):
+        changed = await place.tenants.configure(here, **said)
+        assert (changed.accent, changed.notice, changed.zone) == kept, said
+        assert await place.tenants.known("clinic") == changed
+        shown = Branding(changed.label, changed.accent, changed.notice)
+        assert await place.tenants.branding("clinic") == shown
+        here = operator_context(changed, "test")
+    first = await place.tenants.named()
+    assert (first.accent, first.notice, first.zone) == ("", "", "")
+
+
+async def test_b07_branding_is_in_the_journal_in_entries_of_its_own(place: Place) -> None:
+    clinic = await place.tenants.create(place.operator, "clinic", aet="CLINIC")
+    here = operator_context(clinic, "test")
+    await place.tenants.configure(here, accent="#ffb74d", notice="For staff only.")
+    await place.tenants.configure(here, zone="Europe/Berlin")
+    assert place.journal.kept[1:] == [
+        (
+            "clinic",
+            "tenant",
+            {"name": "clinic", "accent": "#ffb74d", "notice": "For staff only."},
+        ),
+        ("clinic", "tenant", {"name": "clinic", "zone": "Europe/Berlin"}),
+    ]
+
+
+async def test_w10_who_is_not_there_or_suspended_looks_as_who_has_chosen_nothing(
+    place: Place,
+) -> None:
+    clinic = await place.tenants.create(place.operator, "clinic", aet="CLINIC")
+    await place.tenants.configure(
+        operator_context(clinic, "test"), accent="#ffb74d", notice="For staff only."
+    )
+    await place.tenants.suspend(place.operator, "clinic", WHY)
+    for name in ("clinic", "nowhere"):
+        assert await place.tenants.branding(name) == Branding(name)
+    await place.tenants.resume(place.operator, "clinic")
+    assert (await place.tenants.branding("clinic")).accent == "#ffb74d"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"accent": "#000080"},
+        {"accent": "blue"},
+        {"notice": "x" * 501},
+        {"notice": "two\nlines"},
+        {"zone": "Europe/Atlantis"},
+        {"accent": "#ffb74d", "notice": "\0"},
+    ],
+)
+async def test_d12_what_is_refused_changes_nothing(place: Place, wrong: dict[str, str]) -> None:
+    clinic = await place.tenants.create(place.operator, "clinic", aet="CLINIC")
+    with pytest.raises(Invalid):
+        await place.tenants.configure(operator_context(clinic, "test"), **wrong)
+    assert await place.tenants.known("clinic") == clinic
+    assert len(place.journal.kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "home", "may"),
+    [
+        (Role.ADMIN, "clinic", True),
+        (Role.ADMIN, "default", True),
+        (Role.ADMIN, "north", False),
+        (Role.PACS_ADMIN, "clinic", False),
+        (Role.RADIOLOGIST, "clinic", False),
+        (Role.SUPPORT, "clinic", False),
+    ],
+)
+async def test_r01_who_may_brand(place: Place, role: Role, home: str, may: bool) -> None:
+    clinic = await place.tenants.create(place.operator, "clinic", aet="CLINIC")
+    somebody = Actor(ActorKind.PERSON, "ada", home=home, roles=frozenset({role}))
+    asking = Context(clinic, somebody, channel="console")
+    if may:
+        await place.tenants.configure(asking, accent="#ffb74d")
+    else:
+        with pytest.raises(Refused):
+            await place.tenants.configure(asking, accent="#ffb74d")
+    assert bool((await place.tenants.known("clinic")).accent) is may

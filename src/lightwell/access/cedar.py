@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 import cedarpy
 
+from lightwell.access.local_time import TIMES, Moment
 from lightwell.kernel.errors import Invalid
 
 TEXT_LIMIT: Final = 16 * 1024  # of one tenant's policy
@@ -33,7 +34,8 @@ Entity = tuple[str, str]  # type, id
 class Question:
     """One request: everything a policy can look at. Hashable, so that equal ones are answered once.
 
-    Attributes are (name, value) pairs; a value is a text, a truth or an Entity.
+    Attributes are (name, value) pairs; a value is a text, a truth or an Entity. `moment`: what policies that
+    can apply look at of the time of day, so that an answer is remembered for just as long.
     """
 
     principal: Entity
@@ -44,6 +46,7 @@ class Question:
     resource_attributes: tuple[tuple[str, bool], ...]
     context: tuple[tuple[str, str | bool], ...]
     resource_parents: frozenset[Entity] = frozenset()
+    moment: Moment = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,35 @@ def _named_in(body: object) -> Iterable[Entity | str]:
             yield from _named_in(value)
 
 
+_CONTEXT: Final = {"Var": "context"}
+
+
+def _times_in(body: object) -> Iterable[str]:
+    """Every attribute of time that a part of a policy looks at; all, where it takes the circumstances as a
+    whole."""
+    if isinstance(body, Mapping):
+        if body == _CONTEXT:
+            yield from TIMES
+            return
+        looked = body.get(".") or body.get("has")
+        if isinstance(looked, Mapping) and looked.get("left") == _CONTEXT:
+            name = looked.get("attr")
+            yield from TIMES & {name} if isinstance(name, str) else TIMES
+            return
+        body = list(body.values())
+    if isinstance(body, list):
+        for part in body:
+            yield from _times_in(part)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """The policies that can apply to some questions, and what they look at of the time of day."""
+
+    policies: cedarpy.PolicySet
+    times: frozenset[str]
+
+
 class PolicySet:
     """Policies that are in force together. Immutable; answers are remembered as long as it lives."""
 
@@ -170,9 +202,15 @@ class PolicySet:
         self._texts = dict(texts or {})
         self._shipped = frozenset(shipped)
         self._mentioned = frozenset(each for p in named.values() for each in _named_in(p))
-        self._slices: dict[object, cedarpy.PolicySet] = {}
+        self._slices: dict[object, _Slice] = {}
         self._answers: OrderedDict[Hashable, Answer] = OrderedDict()
         self._sums: OrderedDict[Hashable, Any] = OrderedDict()
+        # Of their own: what is of a minute must not push out what is good for ever.
+        self._timed_answers: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._timed_sums: OrderedDict[Hashable, Any] = OrderedDict()
+        self._times = {name: frozenset(_times_in(policy)) for name, policy in named.items()}
+        #: Whether any of them looks at the time of day: where none does, time costs nothing.
+        self.timed = any(self._times.values())
 
     @property
     def policies(self) -> tuple[Policy, ...]:
@@ -221,11 +259,17 @@ class PolicySet:
 
     def answer(self, question: Question) -> Answer:
         """Decide; an equal question is not evaluated twice."""
-        return self._remembered(self._answers, question, (), self.evaluate)
+        memory = self._timed_answers if question.moment else self._answers
+        return self._remembered(memory, question, (), self.evaluate)
 
     def summed_up(self, question: Question, asked: Hashable, make: Callable[[Question], T]) -> T:
         """What many answers come to, worked out once for an equal question."""
-        return self._remembered(self._sums, question, asked, make)
+        memory = self._timed_sums if question.moment else self._sums
+        return self._remembered(memory, question, asked, make)
+
+    def times(self, question: Question) -> frozenset[str]:
+        """What its answer depends on of the time of day; nothing: it is good at any time."""
+        return self._slice(question).times if self.timed else frozenset()
 
     def _remembered(
         self,
@@ -253,23 +297,24 @@ class PolicySet:
                 "principal": _uid(question.principal),
                 "action": _uid(("Action", question.action)),
                 "resource": _uid(question.resource),
-                "context": dict(question.context),
+                "context": dict((*question.context, *question.moment)),
             },
-            self._slice(question),
+            self._slice(question).policies,
             _entities(question),
         )
         if result.diagnostics.errors:
             return Answer(False, failed=True)
         return Answer(bool(result.allowed), tuple(sorted(result.diagnostics.reasons)))
 
-    def _slice(self, question: Question) -> cedarpy.PolicySet:
+    def _slice(self, question: Question) -> _Slice:
         """The policies that can apply to this action and these parents: a few of hundreds."""
         key = (question.action, self.anybody(question).principal, question.parents)
         found = self._slices.get(key)
         if found is None:
             chosen = {n: p for n, p in self._named.items() if _may_apply(p, question)}
             body = {"templates": {}, "staticPolicies": chosen, "templateLinks": []}
-            found = cedarpy.PolicySet.from_json_str(json.dumps(body))
+            times = frozenset[str]().union(*(self._times[name] for name in chosen))
+            found = _Slice(cedarpy.PolicySet.from_json_str(json.dumps(body)), times)
             if len(self._slices) >= REMEMBERED:
                 self._slices.clear()
             self._slices[key] = found

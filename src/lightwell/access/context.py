@@ -46,6 +46,9 @@ class Tenant:
     titles: tuple[str, ...] = ()  # further AE titles by which peers call it
     hosts: tuple[str, ...] = ()  # web addresses that are this tenant's without a path
     settling: str = "settle"  # how its quiet series are packed: or 'as-received', or 'pixel-exact'
+    accent: str = ""  # colour by which its people know it, #rrggbb; '': that of the house
+    notice: str = ""  # what its sign-in page tells whoever is about to sign in
+    zone: str = ""  # IANA name of the time zone that its policies mean; '': that of this machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import functools
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from lightwell.access.actions import Action
@@ -22,7 +23,13 @@ from lightwell.access.audit import Outcome, record
 from lightwell.access.cedar import ABOUT_STUDIES
 from lightwell.access.commit import ChangeSet, Committed, Committer, Event
 from lightwell.access.context import ActorKind, Context
-from lightwell.access.policy import Rules, machine_standing, proof_would_do, weigh
+from lightwell.access.policy import (
+    Rules,
+    holds_until,
+    machine_standing,
+    proof_would_do,
+    weigh,
+)
 from lightwell.access.ports import PolicySource
 from lightwell.access.roles import Role
 from lightwell.access.sight import EVERYTHING, Sight, both
@@ -94,6 +101,16 @@ class Act:
         self._sight = await permit(self._room, self.context, self.action)
         return self.sight
 
+    async def holds_until(self, now: datetime) -> datetime | None:
+        """When policy, asked again, may say something else by the time of day alone; None: never. What is
+        granted by this act for longer ends then."""
+        rules = await self._room.policy.in_force(self.context.tenant)
+        asked = [self.context]
+        if self.context.actor.via is not None:
+            asked.append(replace(self.context, actor=self.context.actor.via))
+        ends = (holds_until(each, self.action, rules, now) for each in asked)
+        return min((end for end in ends if end is not None), default=None)
+
     @property
     def unfiltered(self) -> bool:
         """Whether something was kept from them, and nobody asked what."""
@@ -150,16 +167,16 @@ async def _permitted(room: Room, context: Context, action: Action, rules: Rules)
     standing = machine_standing(context.actor, now)
     if action in ABOUT_STUDIES and context.actor.kind is ActorKind.PERSON:
         standing = await room.policy.standing(context.tenant, context.actor)
-    decision, sight = weigh(context, action, rules, standing)
+    decision, sight = weigh(context, action, rules, standing, now)
     if decision.allowed and via is not None:
         machine = replace(context, actor=via)
-        decision, its = weigh(machine, action, rules, machine_standing(via, now))
+        decision, its = weigh(machine, action, rules, machine_standing(via, now), now)
         sight = both(sight, its)
     if not decision.allowed:
         act = Act(room, context, action, consent_by=_consent_by(context, rules))
         act.about(detail=decision.reason)
         act.note(Outcome.REFUSED)
-        if proof_would_do(context, action, rules, standing):
+        if proof_would_do(context, action, rules, standing, now):
             raise ProofWanted(f"First {decision.reason}.", remedy="Then it is done.")
         raise Refused(f"Not allowed: {decision.reason}.", remedy="Ask the PACS administrator.")
     return sight

@@ -22,6 +22,7 @@ from lightwell.access.cedar import (
     Question,
 )
 from lightwell.access.context import Actor, ActorKind, Context
+from lightwell.access.local_time import moment_ends, moment_of
 from lightwell.access.sight import (
     EVERYTHING,
     LIMITS,
@@ -174,30 +175,53 @@ def _question(
 
 
 def question_of(
-    context: Context, action: Action, rules: Rules = SHIPPED_RULES, study: Facts = ORDINARY
+    context: Context,
+    action: Action,
+    rules: Rules = SHIPPED_RULES,
+    study: Facts = ORDINARY,
+    now: datetime | None = None,
 ) -> Question:
-    """The act as policies see it. `study`: what is so of the study that it is about, if it is about one."""
+    """The act as policies see it. `study`: what is so of the study that it is about, if it is about one;
+    `now`: when it is, None where that is not known: a policy that looks at the time of day forbids then."""
     tenant = context.tenant
-    return _question(
+    question = _question(
         context.actor,
         action,
         (tenant.name, tenant.demo, tenant.suspended or rules.suspended, rules.consent),
         (context.channel, context.purpose, network(context.origin), context.stepped_up),
         study if action in ABOUT_STUDIES else None,
     )
+    if rules.policies.timed and now is not None:
+        times = rules.policies.times(question)
+        if times:
+            return replace(question, moment=moment_of(now, tenant.zone, times))
+    return question
+
+
+def holds_until(context: Context, action: Action, rules: Rules, now: datetime) -> datetime | None:
+    """When a decision of this moment may be another though nothing was changed: None, where no policy that
+    can apply looks at the time of day."""
+    if not rules.policies.timed:
+        return None
+    times = rules.policies.times(question_of(context, action, rules))
+    return moment_ends(now, context.tenant.zone, times) if times else None
 
 
 def decide(
-    context: Context, action: Action, rules: Rules = SHIPPED_RULES, study: Facts = ORDINARY
+    context: Context,
+    action: Action,
+    rules: Rules = SHIPPED_RULES,
+    study: Facts = ORDINARY,
+    now: datetime | None = None,
 ) -> Decision:
     """Decide one act: the denials of `policy_rule` first, then the policies.
 
-    `study` are the facts of the study it is about, where the action is about one.
+    `study` are the facts of the study it is about, where the action is about one; `now` as in `question_of`.
     """
     denied = _denied(context, action, rules)
     if denied is not None:
         return denied
-    answer = rules.policies.answer(question_of(context, action, rules, study))
+    answer = rules.policies.answer(question_of(context, action, rules, study, now))
     return Decision(answer.allowed, _said(answer, context, action, rules.policies), answer.policies)
 
 
@@ -210,7 +234,11 @@ def _denied(context: Context, action: Action, rules: Rules) -> Decision | None:
 
 
 def look(
-    context: Context, action: Action, rules: Rules = SHIPPED_RULES, standing: Standing = NOBODY
+    context: Context,
+    action: Action,
+    rules: Rules = SHIPPED_RULES,
+    standing: Standing = NOBODY,
+    now: datetime | None = None,
 ) -> tuple[Decision, Sight]:
     """Of which studies an act about studies is allowed: Cedar is asked of every kind that there can be.
 
@@ -221,21 +249,25 @@ def look(
     if denied is not None:
         return denied, Sight((), standing)
     varying = standing.varying(sensitive=rules.sensitive)
-    asked = question_of(context, action, rules, frozenset())
+    asked = question_of(context, action, rules, frozenset(), now)
     decision, kinds = rules.policies.summed_up(
-        asked, varying, lambda _anybody: _looked(context, action, rules, varying)
+        asked, varying, lambda _anybody: _looked(context, action, rules, varying, now)
     )
     return decision, Sight(kinds, standing)
 
 
 def _looked(
-    context: Context, action: Action, rules: Rules, varying: tuple[Fact, ...]
+    context: Context,
+    action: Action,
+    rules: Rules,
+    varying: tuple[Fact, ...],
+    now: datetime | None,
 ) -> tuple[Decision, tuple[Kind, ...]]:
     constant = LIMITS - frozenset(varying)
     seen: set[Facts] = set()
     decision: Decision | None = None
     for facts in combinations(varying):
-        answer = decide(context, action, rules, facts | constant)
+        answer = decide(context, action, rules, facts | constant, now)
         if answer.allowed:
             seen.add(facts)
         if decision is None or (answer.allowed and not decision.allowed):
@@ -244,10 +276,10 @@ def _looked(
     if seen:
         return decision, summed_up(varying, frozenset(seen))
     for relations in combinations(sorted(RELATIONS)):
-        answer = decide(context, action, rules, relations | LIMITS)
+        answer = decide(context, action, rules, relations | LIMITS, now)
         if answer.allowed:
             return answer, ()
-    return decide(context, action, rules), ()
+    return decide(context, action, rules, now=now), ()
 
 
 def machine_standing(actor: Actor, now: datetime) -> Standing:
@@ -265,16 +297,24 @@ def machine_standing(actor: Actor, now: datetime) -> Standing:
 
 
 def weigh(
-    context: Context, action: Action, rules: Rules = SHIPPED_RULES, standing: Standing = NOBODY
+    context: Context,
+    action: Action,
+    rules: Rules = SHIPPED_RULES,
+    standing: Standing = NOBODY,
+    now: datetime | None = None,
 ) -> tuple[Decision, Sight]:
     """Decide one act, whatever it is about, and of which studies it is allowed: of an act about none, all."""
     if action in ABOUT_STUDIES:
-        return look(context, action, rules, standing)
-    return decide(context, action, rules), EVERYTHING
+        return look(context, action, rules, standing, now)
+    return decide(context, action, rules, now=now), EVERYTHING
 
 
 def proof_would_do(
-    context: Context, action: Action, rules: Rules = SHIPPED_RULES, standing: Standing = NOBODY
+    context: Context,
+    action: Action,
+    rules: Rules = SHIPPED_RULES,
+    standing: Standing = NOBODY,
+    now: datetime | None = None,
 ) -> bool:
     """Whether all that stands against an act is that its person has not proved lately who they are; of an act
     about studies, against every study that it could be about.
@@ -283,9 +323,9 @@ def proof_would_do(
     """
     if context.actor.kind is not ActorKind.PERSON or context.stepped_up:
         return False
-    if weigh(context, action, rules, standing)[0].allowed:
+    if weigh(context, action, rules, standing, now)[0].allowed:
         return False
-    return weigh(replace(context, stepped_up=True), action, rules, standing)[0].allowed
+    return weigh(replace(context, stepped_up=True), action, rules, standing, now)[0].allowed
 
 
 def _said(answer: Answer, context: Context, action: Action, policies: PolicySet) -> str:

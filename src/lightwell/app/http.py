@@ -26,6 +26,7 @@ from lightwell.gateways.console.prove import add_prove, add_prove_at_provider
 from lightwell.gateways.console.provider_administration import add_provider_administration
 from lightwell.gateways.console.provider_sign_in import add_provider_sign_in
 from lightwell.gateways.console.sign_in import PUBLIC, SIGN_OUT, add_sign_in
+from lightwell.gateways.console.sign_out import add_sign_out
 from lightwell.gateways.console.token import TOKEN, add_token
 from lightwell.gateways.dicomweb.ports import Renderer
 from lightwell.gateways.dicomweb.routes import routes as dicomweb_routes
@@ -114,7 +115,8 @@ def _console(
 ) -> FastAPI:
     """The framework's addresses."""
     inner = console.application(archive, tenants, jobs, offices)
-    add_sign_in(inner, sign_in, identity, tenants.named, deliberate)
+    add_sign_in(inner, sign_in, identity, tenants.named, deliberate, tenants.branding)
+    add_sign_out(inner, sign_in, provider_sign_in, identity, public_url, deliberate)
     add_prove(inner, sign_in, identity)
     if provider_sign_in is not None:
         add_provider_sign_in(inner, provider_sign_in, identity, public_url)

@@ -29,7 +29,8 @@ from lightwell.backends.database.roles import ConnectionInfo
 from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.archive.rebuild_api import Rebuild, Rebuilt
 from lightwell.domain.peers.model import Peer, PeerGoneRow, PeerRow, PeerType
-from lightwell.domain.tenants.model import SETTLINGS, checked_name
+from lightwell.domain.tenants.branding import checked_accent, checked_notice
+from lightwell.domain.tenants.model import SETTLINGS, checked_name, checked_zone
 from lightwell.kernel.clock import SystemClock
 from lightwell.kernel.errors import Conflict, Invalid
 
@@ -150,8 +151,28 @@ async def _restore_tenants(house: House) -> None:
         )
         with contextlib.suppress(Conflict):  # it was given to another tenant since
             await directory.name(made, _texts(body.get("titles")), _texts(body.get("hosts")))
+        await _restore_looks(directory, made, body)
         if isinstance(reason := body.get("suspension"), str):
             await directory.suspend(made, reason)
+
+
+async def _restore_looks(directory: PostgresTenants, made: Tenant, body: dict[str, Any]) -> None:
+    """Accent, notice and time zone as they were chosen; what cannot be one here is left out."""
+    accent, notice = (
+        _checked(checked_accent, body, "accent"),
+        _checked(checked_notice, body, "notice"),
+    )
+    if accent or notice:
+        await directory.brand(made, accent, notice)
+    if zone := _checked(checked_zone, body, "zone"):
+        await directory.place(made, zone)
+
+
+def _checked(check: Callable[[str], str], body: dict[str, Any], name: str) -> str:
+    try:
+        return check(str(body.get(name) or ""))
+    except Invalid:  # a machine may know fewer time zones than the one that it takes the place of
+        return ""
 
 
 def _number(said: object) -> int | None:

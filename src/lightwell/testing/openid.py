@@ -196,6 +196,7 @@ class NodeProvider:
         *,
         callbacks: list[str],
         people: Mapping[str, Mapping[str, Any]],
+        signed_out: list[str] | None = None,
         lean: bool = False,
         secret: str | None = SECRET,
         alg: str = "RS256",
@@ -208,6 +209,7 @@ class NodeProvider:
         client = {
             "client_id": CLIENT_ID,
             "redirect_uris": callbacks,
+            "post_logout_redirect_uris": signed_out or [],
             "response_types": ["code"],
             "grant_types": ["authorization_code"],
             "id_token_signed_response_alg": alg,

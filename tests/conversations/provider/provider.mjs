@@ -11,13 +11,20 @@ import { readFileSync } from 'node:fs';
 const settings = JSON.parse(readFileSync(0, 'utf8'));
 const { Provider } = await import(`${settings.modules}/oidc-provider/lib/index.js`);
 
+const logoutSource = (context, form) => {
+  context.body = `<!doctype html><title>Test provider</title>${form}
+<button form="op.logoutForm" name="logout" value="yes">Yes, sign me out</button>
+<button form="op.logoutForm">No, stay signed in</button>`;
+};
+
 const provider = new Provider(`http://127.0.0.1:${settings.port}`, {
   clients: [settings.client],
   jwks: { keys: settings.keys },
   claims: { openid: ['sub'], profile: ['name', 'preferred_username', 'groups'] },
   conformIdTokenClaims: settings.lean === true,
   cookies: { keys: [randomBytes(16).toString('hex')] },
-  features: { devInteractions: { enabled: false } },
+  // Its own page to sign out on fetches a font from elsewhere.
+  features: { devInteractions: { enabled: false }, rpInitiatedLogout: { logoutSource } },
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   pkce: { required: () => true },
   findAccount: (_, id) => {

@@ -12,6 +12,7 @@ import { closings, watchGlass } from '../store/glass';
 import { place } from '../store/navigation';
 import { look, session } from '../store/session';
 import { useSignal } from '../store/signal';
+import { marked } from '../ui/accent';
 import { Notice } from '../ui/controls';
 
 type ViewerPage = typeof import('../panels/Viewer').Viewer;
@@ -93,10 +94,11 @@ function Pages(): ReactElement {
   const current = tenant === null ? tenants[0] : tenants.find((t) => t.name === tenant);
   // Without the list of tenants the reserved name still says it.
   const demo = current?.demo ?? tenant === 'demo';
+  const accent = useSignal(session)?.accent ?? '';
   const closed = useEmergency(tenant);
   return (
     <LastResort>
-      <div className="house">
+      <div className="house" style={marked(accent)}>
         <GlassBanner tenant={tenant} />
         <div className="house-page">
           <Suspense fallback={<div className="starting">{screen.kind === 'viewer' ? 'Starting the viewer…' : 'One moment…'}</div>}>

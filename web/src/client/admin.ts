@@ -1,4 +1,5 @@
 /** Administration as the console API tells it: people, keys, sessions, providers, policies, tenants, peers. Answers are checked here. */
+import { accentOf } from '../ui/accent';
 import { count, list, object, text } from './checked';
 import { change, get, readJson, readNothing, type Change, type RequestOptions } from './http';
 import { consoleRoot } from './place';
@@ -140,6 +141,8 @@ export interface Provider {
   /** What each of its groups is here. */
   readonly roles: ReadonlyMap<string, readonly string[]>;
   readonly enabled: boolean;
+  /** Signing out here leads to signing out there. */
+  readonly endSession: boolean;
   readonly madeBy: string;
   readonly created: number | null;
 }
@@ -157,6 +160,7 @@ export function readProvider(value: unknown): Provider {
     loginClaim: text(o['login_claim']),
     roles: new Map(Object.entries(object(o['roles'])).map(([group, roles]) => [group, texts(roles)])),
     enabled: o['enabled'] === true,
+    endSession: o['end_session'] === true,
     madeBy: text(o['made_by']),
     created: instant(o['created']),
   };
@@ -165,6 +169,8 @@ export function readProvider(value: unknown): Provider {
 export interface ProviderPage {
   /** Where a provider sends browsers back to, with NAME for its name; null: the server does not know its own address. */
   readonly callback: string | null;
+  /** Where it sends who has signed out there. */
+  readonly signedOut: string | null;
   readonly items: readonly Provider[];
 }
 
@@ -177,11 +183,12 @@ export interface ProviderBody {
   readonly scopes: readonly string[];
   readonly groups_claim: string;
   readonly login_claim: string;
+  readonly end_session: boolean;
 }
 
 export async function fetchProviders(tenant: Place, options?: RequestOptions): Promise<ProviderPage> {
   const o = object(await read(tenant, '/providers', 'Loading the identity providers', options));
-  return { callback: optional(o['callback']), items: list(o['items']).map(readProvider).filter((p) => p.name) };
+  return { callback: optional(o['callback']), signedOut: optional(o['signed_out']), items: list(o['items']).map(readProvider).filter((p) => p.name) };
 }
 export const addProvider = async (tenant: Place, body: ProviderBody & { readonly name: string; readonly issuer: string }): Promise<Provider> =>
   readProvider(await ask('POST', tenant, '/providers', body, 'Adding the provider'));
@@ -382,6 +389,12 @@ export interface TenantDetail {
   readonly demo: boolean;
   readonly aet: string;
   readonly settling: string;
+  /** `#rrggbb`; '' for that of the house. */
+  readonly accent: string;
+  /** What its sign-in page says; '' for nothing. */
+  readonly notice: string;
+  /** What its policies mean by the time of day; '' for the server's. */
+  readonly zone: string;
   readonly suspended: boolean;
   /** Further AE titles, and hosts whose addresses are this tenant's. */
   readonly titles: readonly string[];
@@ -406,6 +419,9 @@ export function readTenant(value: unknown): TenantDetail {
     demo: o['demo'] === true,
     aet: text(o['aet']),
     settling: text(o['settling']),
+    accent: accentOf(text(o['accent'])),
+    notice: text(o['notice']),
+    zone: text(o['zone']),
     suspended: o['suspended'] === true,
     titles: texts(o['titles']),
     hosts: texts(o['hosts']),
@@ -421,7 +437,16 @@ export const fetchTenantDetails = async (tenant: Place, options?: RequestOptions
   list(await read(tenant, '/tenants/details', 'Loading the tenants', options)).map(readTenant).filter((t) => t.name);
 export const addTenant = async (tenant: Place, body: { name: string; label: string; aet: string }): Promise<TenantDetail> =>
   readTenant(await ask('POST', tenant, '/tenants', body, 'Making the tenant'));
-export const changeTenant = async (tenant: Place, body: { label?: string; settling?: string }): Promise<TenantDetail> =>
+/** What is not named stays; '' takes accent, notice and zone away. */
+export interface TenantLooks {
+  readonly label?: string;
+  readonly accent?: string;
+  readonly notice?: string;
+  readonly zone?: string;
+}
+export const nameTenant = async (tenant: Place, name: string, called: { titles: readonly string[]; hosts: readonly string[] }): Promise<TenantDetail> =>
+  readTenant(await ask('PUT', tenant, `/tenants/${segment(name)}/names`, called, 'Changing the names'));
+export const changeTenant = async (tenant: Place, body: TenantLooks & { readonly settling?: string }): Promise<TenantDetail> =>
   readTenant(await ask('PATCH', tenant, '/tenant', body, 'Changing the tenant'));
 export const suspendTenant = async (tenant: Place, name: string, reason: string): Promise<TenantDetail> =>
   readTenant(await ask('PUT', tenant, `/tenants/${segment(name)}/suspension`, { reason }, 'Suspending the tenant'));

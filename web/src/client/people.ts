@@ -1,4 +1,5 @@
 /** Signing in and out, and who one is. Secrets are sent once and kept nowhere. */
+import { accentOf } from '../ui/accent';
 import { list, object, text, type Json } from './checked';
 import { get, post, readJson, renewal, RequestFailure, type RequestOptions } from './http';
 import { consoleRoot } from './place';
@@ -11,6 +12,8 @@ export interface Me {
   /** Name of the tenant one is at, and what people call it. */
   readonly tenant: string;
   readonly label: string;
+  /** The colour by which its people know it, `#rrggbb`; '' for none. */
+  readonly accent: string;
   /** The tenant one belongs to. */
   readonly home: string;
   /** The actions that policy allows one here. */
@@ -52,6 +55,7 @@ export async function fetchMe(tenant: string | null, options?: RequestOptions): 
       roles: list(o['roles']).map(text),
       tenant: text(o['tenant']),
       label: text(o['label']),
+      accent: accentOf(text(o['accent'])),
       home: text(o['home']),
       may: new Set(list(o['may']).map(text)),
     };
@@ -59,6 +63,20 @@ export async function fetchMe(tenant: string | null, options?: RequestOptions): 
     if (error instanceof RequestFailure && error.status === 401) return null;
     throw error;
   }
+}
+
+/** How a tenant looks to whoever is about to sign in. */
+export interface Branding {
+  readonly label: string;
+  /** `#rrggbb`; '' for that of the house. */
+  readonly accent: string;
+  readonly notice: string;
+}
+
+/** How the sign-in page of an address looks. @throws RequestFailure */
+export async function fetchBranding(tenant: string | null, options?: RequestOptions): Promise<Branding> {
+  const o = object(await get(`${root(tenant)}/page`, 'Loading the sign-in page', readJson, options));
+  return { label: text(o['label']), accent: accentOf(text(o['accent'])), notice: text(o['notice']) };
 }
 
 /** Whom one can sign in through. @throws RequestFailure */
@@ -167,8 +185,19 @@ export async function proveByPasskey(tenant: string | null): Promise<void> {
   await renewal(post(`${proof(tenant)}/passkey`, { ticket: text(asked['ticket']), answer }, PROVING, readJson));
 }
 
-export const signOut = (tenant: string | null): Promise<null> =>
-  post(`${consoleRoot(tenant)}/sign-out`, {}, 'Signing out', async () => null);
+/** Where else a browser is to sign out: at an address, nowhere (null), or somewhere that does not answer (''). */
+export type WayOut = string | null;
+
+export const wayOut = (value: unknown): WayOut => {
+  const address = text(object(value)['address']);
+  return /^https?:\/\//.test(address) ? address : '';
+};
+
+/** End the session here. The answer says whether the identity provider one came through has one to be ended, too. */
+export const signOut = (tenant: string | null): Promise<WayOut> =>
+  post(`${consoleRoot(tenant)}/sign-out`, {}, 'Signing out', async (response) =>
+    response.status === 204 ? null : wayOut(await readJson(response)),
+  );
 
 // --- passkeys: base64url in JSON, buffers in the browser (WebAuthn Level 3, 5.1.8 to 5.1.10) -----------
 

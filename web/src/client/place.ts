@@ -44,6 +44,11 @@ export const jobsPath = (tenant: string | null): string => `${prefix(tenant)}/jo
 export const breakGlassPath = (tenant: string | null): string => `${prefix(tenant)}/break-glass`;
 export const reviewsPath = (tenant: string | null): string => `${prefix(tenant)}/reviews`;
 export const signInPath = (tenant: string | null): string => `${prefix(tenant)}/sign-in`;
+/** What the address of the sign-in page says to whoever has just signed out: it is over; only here, as the identity
+ * provider does not answer; it is over there, too (its own way of saying so). */
+export const SIGNED_OUT = '?signed-out';
+export const SIGNED_OUT_HERE = '?signed-out=here';
+export const SIGNED_OUT_THERE = '?state=signed-out';
 /** The administration pages; without a section the first one that one may see. */
 export const adminPath = (tenant: string | null, section = ''): string =>
   `${prefix(tenant)}/admin${section && `/${section}`}`;

@@ -1,7 +1,7 @@
 /** What the headers of the pages have in common: the tenant, and the way to the background work. */
 import { useEffect, useState, type MouseEvent, type ReactElement, type ReactNode } from 'react';
 import type { Tenant } from '../client/console';
-import { adminPath, breakGlassPath, jobsPath, placeOf, reviewsPath, signInPath } from '../client/place';
+import { adminPath, breakGlassPath, jobsPath, placeOf, reviewsPath } from '../client/place';
 import { glass } from '../store/glass';
 import { watchFailures } from '../store/jobs';
 import { navigate } from '../store/navigation';
@@ -18,8 +18,19 @@ interface SwitchProps {
   readonly path: (tenant: string | null) => string;
 }
 
+/** The tenant where there is no other: once it was given a name of its own, or an accent. */
+function TenantName(): ReactElement | null {
+  const who = useSignal(session);
+  if (!who || (!who.accent && who.label.toLowerCase() === who.tenant)) return null;
+  return (
+    <span className="tenant tenant-name" title={`Tenant ${who.tenant}`}>
+      {who.label}
+    </span>
+  );
+}
+
 export function TenantSwitch({ tenants, tenant, path }: SwitchProps): ReactElement | null {
-  if (tenants.length < 2) return null;
+  if (tenants.length < 2) return <TenantName />;
   const names = tenants.map((t) => t.name);
   const current = tenant ?? names[0] ?? '';
   const go = (name: string): void => navigate(path(name === names[0] ? null : name));
@@ -65,7 +76,7 @@ const ADMINISTERS = ['people:person:list', 'peers:peer:list', 'policy:rule:list'
 /** The way to the administration pages, for whoever may see any of them. */
 export function AdminLink({ tenant }: { readonly tenant: string | null }): ReactElement | null {
   const who = useSignal(session);
-  if (who?.kind === 'web' || !ADMINISTERS.some((action) => may(who, action))) return null;
+  if (!ADMINISTERS.some((action) => may(who, action))) return null;
   return (
     <Way className="icon-button" path={adminPath(tenant)} label="Administration">
       <Icon name="admin" />
@@ -73,16 +84,9 @@ export function AdminLink({ tenant }: { readonly tenant: string | null }): React
   );
 }
 
-/** Who is signed in, and the way out; or the way in where nobody has to. */
+/** Who is signed in, and the way out. */
 export function Account({ tenant }: { readonly tenant: string | null }): ReactElement | null {
   const who = useSignal(session);
-  if (who?.kind === 'web') {
-    return (
-      <Way className="button sign-in-way" path={signInPath(tenant)} label="Sign in">
-        Sign in
-      </Way>
-    );
-  }
   if (!who || who.kind !== 'person') return null;
   const name = `${who.name} (${who.roles.join(', ')})`;
   return (

@@ -2,6 +2,7 @@
 import { useEffect, useState, type FormEvent, type ReactElement, type ReactNode } from 'react';
 import {
   enrol,
+  fetchBranding,
   fetchEnrolment,
   fetchProviders,
   isLoopback,
@@ -10,18 +11,19 @@ import {
   signInByLink,
   signInByPasskey,
   signInByPassword,
+  type Branding,
   type Enrolment,
   type Provider,
   type SignedIn,
 } from '../client/people';
 import { listPath, signInPath } from '../client/place';
 import { navigate } from '../store/navigation';
-import { look, session, SIGNED_OUT } from '../store/session';
-import { useSignal } from '../store/signal';
+import { look } from '../store/session';
+import { accented } from '../ui/accent';
 import mark from '../ui/mark.svg';
 import '../ui/sign-in.css';
 import { useAttempt, type Failure } from './form';
-import { problemText } from './sign-in-text';
+import { overText, problemText } from './sign-in-text';
 
 interface CardProps {
   readonly title: string;
@@ -31,21 +33,36 @@ interface CardProps {
   readonly children: ReactNode;
 }
 
+/** How the tenant of the address looks; until it is known, or cannot be asked, as every other. */
+function useBranding(tenant: string | null): Branding {
+  const plain = { label: tenant ?? 'default', accent: '', notice: '' };
+  const [branding, setBranding] = useState<Branding | null>(null);
+  useEffect(() => {
+    const life = new AbortController();
+    setBranding(null);
+    fetchBranding(tenant, { signal: life.signal }).then(setBranding, () => undefined);
+    return () => life.abort();
+  }, [tenant]);
+  return branding?.label ? branding : plain;
+}
+
 function Card(p: CardProps): ReactElement {
+  const { label, accent, notice } = useBranding(p.tenant);
   useEffect(() => {
     document.title = 'Sign in · Lightwell';
   }, []);
   return (
-    <main className="sign-in">
+    <main className="sign-in" style={accented(accent)}>
       <div className="sign-in-card">
         <div className="sign-in-brand">
           <img src={mark} alt="" width="28" height="28" />
           <span className="strong">Lightwell</span>
           <span className="sign-in-tenant" title="The tenant you sign in to; each has an address of its own, /t/NAME">
-            {p.tenant ?? 'default'}
+            {label}
           </span>
         </div>
         <h1>{p.title}</h1>
+        {notice && <p className="sign-in-notice">{notice}</p>}
         {p.failure && (
           <p className="sign-in-failure" role="alert">
             <span className="strong">{p.failure.what}</span> {p.failure.advice}
@@ -139,9 +156,8 @@ function PasskeyAdvice(): ReactElement | null {
 }
 
 export function SignIn({ tenant }: PageProps): ReactElement {
-  const who = useSignal(session);
   const demo = tenant === 'demo';
-  const over = location.search === SIGNED_OUT;
+  const over = overText(location.search);
   const [login, setLogin] = useState('');
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
@@ -173,7 +189,7 @@ export function SignIn({ tenant }: PageProps): ReactElement {
     <Card title="Sign in" failure={failure ?? problem} tenant={tenant}>
       {over && !failure && !problem && (
         <p className="sign-in-over" role="status">
-          You are signed out.
+          {over}
         </p>
       )}
       {providers.map((each) => (
@@ -208,14 +224,7 @@ export function SignIn({ tenant }: PageProps): ReactElement {
         </button>
       )}
       <PasskeyAdvice />
-      <p className="quiet sign-in-foot">
-        {who?.kind === 'web' && (
-          <>
-            <a href={listPath(tenant)}>Go on without signing in</a>.{' '}
-          </>
-        )}
-        Not a cleared medical device.
-      </p>
+      <p className="quiet sign-in-foot">Not a cleared medical device.</p>
     </Card>
   );
 }

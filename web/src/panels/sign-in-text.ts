@@ -1,4 +1,5 @@
-/** What went wrong on the way through an identity provider, in words. Pure. */
+/** What went wrong on the way through an identity provider, and that a session is over, in words. Pure. */
+import { SIGNED_OUT, SIGNED_OUT_HERE, SIGNED_OUT_THERE } from '../client/place';
 import type { Failure } from './form';
 
 const ASK = 'Ask whoever runs this archive.';
@@ -35,6 +36,15 @@ const PROBLEMS: Readonly<Record<string, Failure>> = {
   'too-many': { what: 'Too many tries to sign in from here.', advice: 'Wait a minute and try again.' },
   unproved: { what: 'The answer of the identity provider did not prove who you are.', advice: ASK },
 };
+
+const OVER: Readonly<Record<string, string>> = {
+  [SIGNED_OUT]: 'You are signed out.',
+  [SIGNED_OUT_THERE]: 'You are signed out.',
+  [SIGNED_OUT_HERE]: 'You are signed out here. The identity provider does not answer: you may still be signed in there.',
+};
+
+/** What the query of the sign-in page says of a session that is over; '' for nothing. */
+export const overText = (search: string): string => (Object.hasOwn(OVER, search) ? (OVER[search] ?? '') : '');
 
 /** What the query of the sign-in page says, if it is a problem that we know. */
 export function problemText(search: string): Failure | null {

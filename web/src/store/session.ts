@@ -1,7 +1,7 @@
 /** Who is signed in, as the pages know it. `undefined` until it was asked. */
 import { onSignedOut } from '../client/http';
 import { fetchMe, signOut, type Me } from '../client/people';
-import { signInPath } from '../client/place';
+import { SIGNED_OUT, SIGNED_OUT_HERE, signInPath } from '../client/place';
 import { Signal } from './signal';
 
 export const session = new Signal<Me | null | undefined>(undefined);
@@ -17,11 +17,9 @@ export async function look(tenant: string | null): Promise<void> {
 /** Whether one may do something here; false until it is known. */
 export const may = (who: Me | null | undefined, action: string): boolean => who?.may.has(action) ?? false;
 
-/** The address of the sign-in page of whoever has just signed out. */
-export const SIGNED_OUT = '?signed-out';
-
-/** End the session here and at the server; nothing of it stays on the page, which says that it is over. */
+/** End the session here and at the server; nothing of it stays on the page, which says that it is over. Where it came
+ * through an identity provider that wants it, that is where the browser goes next. */
 export async function leave(tenant: string | null): Promise<void> {
-  await signOut(tenant);
-  location.assign(signInPath(tenant) + SIGNED_OUT);
+  const there = await signOut(tenant);
+  location.assign(there || signInPath(tenant) + (there === null ? SIGNED_OUT : SIGNED_OUT_HERE));
 }

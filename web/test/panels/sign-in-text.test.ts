@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { providerPath } from '../../src/client/people';
-import { problemText } from '../../src/panels/sign-in-text';
+import { providerPath, wayOut } from '../../src/client/people';
+import { overText, problemText } from '../../src/panels/sign-in-text';
 
 describe('what went wrong at an identity provider', () => {
   it.each(['again', 'away', 'cancelled', 'declined', 'no-address', 'no-login', 'no-provider', 'no-role', 'other', 'shut', 'taken', 'too-many', 'unproved'])(
@@ -22,6 +22,27 @@ describe('what went wrong at an identity provider', () => {
     'is silent about %s',
     (search) => expect(problemText(search)).toBeNull(),
   );
+});
+
+describe('a session that is over', () => {
+  it('is said to be, whichever way one comes from', () => {
+    expect(overText('?signed-out')).toBe('You are signed out.');
+    expect(overText('?state=signed-out')).toBe('You are signed out.');
+    expect(overText('?signed-out=here')).toContain('may still be signed in there');
+  });
+
+  it.each(['', '?', '?state=', '?state=signed-out&x', '?signed-out=there', '?problem=again', 'toString'])('is not made up from %s', (search) =>
+    expect(overText(search)).toBe(''),
+  );
+
+  it.each([
+    [{ address: 'https://id.example/end?x=1' }, 'https://id.example/end?x=1'],
+    [{ address: 'http://127.0.0.1:9000/end' }, 'http://127.0.0.1:9000/end'],
+    [{ address: null }, ''],
+    [{ address: 'javascript:alert(1)' }, ''],
+    [{ address: '//evil.example' }, ''],
+    [{}, ''],
+  ])('leads on from %j', (answer, place) => expect(wayOut(answer)).toBe(place));
 });
 
 describe('the way to a provider', () => {

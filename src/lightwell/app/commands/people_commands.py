@@ -457,6 +457,9 @@ def explain(
     ] = "",
     role: Annotated[list[str] | None, typer.Option("--role", help="Instead of an account.")] = None,
     study: Annotated[str, typer.Option(help="With this study: its Study Instance UID.")] = "",
+    at: Annotated[
+        str, typer.Option(help="At this time instead of now: 07:30, 2026-03-29T07:30, with Z.")
+    ] = "",
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Say whether somebody may do something here, with all studies or one, and which policy says so."""
@@ -474,14 +477,15 @@ def explain(
     async def work(house: House, context: Context) -> None:
         roles = frozenset(role) if role else None
         if not action:
-            console.print(_overview(await house.policies.explain_all(context, who, roles=roles)))
+            everything = await house.policies.explain_all(context, who, roles=roles, at=at)
+            console.print(_overview(everything))
             notes.print("Name one of them to be told why: lightwell explain WHO ROOM:WHAT:VERB")
             return
         asked = Action(action)
         if asked not in ABOUT_STUDIES and not study:
-            _say(await house.policies.explain(context, who, asked, roles=roles))
+            _say(await house.policies.explain(context, who, asked, roles=roles, at=at))
             return
-        found = await house.policies.reach(context, who, asked, roles=roles, study_uid=study)
+        found = await house.policies.reach(context, who, asked, roles=roles, study_uid=study, at=at)
         _say(found.decision)
         if study:
             console.print(f"the study is: {', '.join(found.facts) or 'nothing to them'}")

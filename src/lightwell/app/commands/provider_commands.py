@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ from lightwell.domain.people.providers import (
     DEFAULT_SCOPES,
 )
 from lightwell.domain.tenants.model import DEFAULT
-from lightwell.gateways.console.provider_sign_in import callback_path
+from lightwell.gateways.console.provider_sign_in import callback_path, signed_out_path
 from lightwell.kernel.errors import Invalid
 
 PublicUrlOption = Annotated[
@@ -42,6 +43,13 @@ SECRET_BYTES = 4096
 app = typer.Typer(
     no_args_is_help=True, help="Identity providers (OpenID Connect) that a tenant trusts."
 )
+
+
+class YesNo(StrEnum):
+    """An answer on the command line."""
+
+    YES = "yes"
+    NO = "no"
 
 
 def role_map(given: list[str]) -> dict[str, list[str]]:
@@ -101,6 +109,9 @@ def add(
     login_claim: Annotated[
         str, typer.Option(help="Claim that becomes the login of a new account.")
     ] = DEFAULT_LOGIN_CLAIM,
+    end_session: Annotated[
+        YesNo, typer.Option(help="Whether signing out here leads to signing out there.")
+    ] = YesNo.NO,
     public_url: PublicUrlOption = LOCAL,
     tenant: TenantOption = DEFAULT,
 ) -> None:
@@ -119,9 +130,13 @@ def add(
             scopes=scope or DEFAULT_SCOPES,
             groups_claim=groups_claim,
             login_claim=login_claim,
+            end_session=end_session is YesNo.YES,
         )
         notes.print("Register this redirect address there, then `lightwell provider test`:")
         console.print(root + callback_path(tenant, name), highlight=False, soft_wrap=True)
+        if end_session is YesNo.YES:
+            notes.print("And this one, to which it sends people back who have signed out:")
+            console.print(root + signed_out_path(tenant), highlight=False, soft_wrap=True)
 
     with_house(data, work, tenant=tenant)
 
@@ -151,6 +166,7 @@ def list_providers(
                     "login_claim": p.login_claim,
                     "roles": {group: sorted(roles) for group, roles in p.roles.items()},
                     "enabled": p.enabled,
+                    "end_session": p.end_session,
                     "callback": root + callback_path(tenant, p.name),
                     "made_by": p.made_by,
                 }
@@ -202,10 +218,17 @@ def change(
     login_claim: Annotated[
         str | None, typer.Option(help="Claim that becomes the login of a new account.")
     ] = None,
+    end_session: Annotated[
+        YesNo | None,
+        typer.Option(
+            help="Whether signing out here leads to signing out there; its own page asks people then."
+        ),
+    ] = None,
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Change an identity provider, or switch it on or off; what is not said stays. Sessions go on."""
-    parts = (enable, client_id, role_of, secret, label, scope, groups_claim, login_claim)
+    said = (enable, client_id, role_of, secret, label, scope, groups_claim, login_claim)
+    parts = (*said, end_session)
     if all(part is None for part in parts):
         raise Invalid("Nothing is said.", remedy="For example --disable, or --secret-file FILE.")
 
@@ -221,6 +244,7 @@ def change(
             scopes=scope,
             groups_claim=groups_claim,
             login_claim=login_claim,
+            end_session=None if end_session is None else end_session is YesNo.YES,
         )
         console.print(f"Provider {name} is {'on' if changed.enabled else 'off'}.", highlight=False)
 

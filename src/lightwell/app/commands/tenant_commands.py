@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lightwell.access.context import Context
+from lightwell.access.context import Context, Tenant
 from lightwell.app.commands.options import (
     DataOption,
     JsonOption,
@@ -79,25 +79,49 @@ def configure(
     without_aet: Annotated[list[str], typer.Option(help="One that is taken away.")] = [],  # noqa: B006
     host: Annotated[list[str], typer.Option(help="A host whose addresses are this tenant's.")] = [],  # noqa: B006
     without_host: Annotated[list[str], typer.Option(help="One that is taken away.")] = [],  # noqa: B006
+    label: Annotated[str | None, typer.Option(help="Name shown to people.")] = None,
+    accent: Annotated[
+        str | None, typer.Option(help="Colour of its sign-in page and headers, #rrggbb; '': none.")
+    ] = None,
+    notice: Annotated[
+        str | None, typer.Option(help="What its sign-in page tells people; '': nothing.")
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(help="Time zone its policies mean, Europe/Berlin; '': the machine's."),
+    ] = None,
 ) -> None:
-    """Say by which further AE titles and by which hosts a tenant is called; each option may come again.
+    """Say by which further AE titles and hosts a tenant is called, and how it looks to its people.
 
-    A title or host belongs to one tenant. The AE title it was made with stays its own.
+    What is not named stays; each option for a title or host may come again. A title or host belongs to one
+    tenant. The AE title it was made with stays its own.
     """
+    looks = {"label": label, "accent": accent, "notice": notice, "zone": zone}
+    names = [*aet, *without_aet, *host, *without_host]
 
     async def work(house: House, context: Context) -> None:
-        before = await house.tenants.known(name)
+        changed = before = await house.tenants.known(name)
         gone = {host_of(text) for text in without_host}
-        changed = await house.tenants.name(
-            context,
-            name,
-            titles={*before.titles, *aet} - set(without_aet),
-            hosts={*before.hosts, *host} - gone,
-        )
+        if names:
+            changed = await house.tenants.name(
+                context,
+                name,
+                titles={*before.titles, *aet} - set(without_aet),
+                hosts={*before.hosts, *host} - gone,
+            )
+        if any(value is not None for value in looks.values()):
+            changed = await house.tenants.configure(context.for_tenant(changed), **looks)
         called = ", ".join((changed.aet, *changed.titles, *changed.hosts))
         console.print(f"Tenant {name} is called {called}.", highlight=False)
+        console.print(_looks(changed), highlight=False)
 
     with_house(data, work)
+
+
+def _looks(tenant: Tenant) -> str:
+    accent, zone = tenant.accent or "no accent", tenant.zone or "the machine's time zone"
+    notice = f"the notice {tenant.notice!r}" if tenant.notice else "no notice"
+    return f"People see {tenant.label!r}, {accent}, {notice}; policies mean {zone}."
 
 
 def _of(used: str, most: int | None, says: Callable[[int], str]) -> str:
@@ -209,6 +233,9 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
                     "aet": t.aet,
                     "demo": t.demo,
                     "settling": t.settling,
+                    "accent": t.accent,
+                    "notice": t.notice,
+                    "zone": t.zone,
                     "suspended": t.suspended,
                     "suspension": t.suspension,
                     "titles": t.titles,

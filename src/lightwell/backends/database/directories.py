@@ -27,6 +27,8 @@ FRESH_SECONDS = 0.1
 RESOLVE_SECONDS = 2.0
 STANDINGS = 4096  # people whose standing a process remembers
 
+_DIRECTORY = "SELECT * FROM tenant_directory() JOIN tenant_looks() USING (tenant) ORDER BY tenant"
+
 # What is recorded of a person: of a session whose it is, else of a login. A link's session is nobody's.
 _STANDING = """
 WITH who AS MATERIALIZED (
@@ -70,7 +72,7 @@ class PostgresTenants:
         age = self._clock.monotonic() - self._read_at
         if age > (FRESH_SECONDS if fresh else CACHE_SECONDS):
             async with self._app.session() as connection:
-                rows = await connection.fetch("SELECT * FROM tenant_directory()")
+                rows = await connection.fetch(_DIRECTORY)
             self._cached = tuple(
                 Tenant(
                     key=r["tenant"],
@@ -86,6 +88,9 @@ class PostgresTenants:
                     quota_bytes=r["quota_bytes"],
                     quota_studies=r["quota_studies"],
                     settling=r["settling"],
+                    accent=r["accent"],
+                    notice=r["notice"],
+                    zone=r["zone"],
                 )
                 for r in rows
             )
@@ -118,6 +123,25 @@ class PostgresTenants:
         async with self._work.session() as connection:
             await connection.execute(
                 "UPDATE tenant SET label = $2 WHERE tenant = $1", tenant.key, label
+            )
+
+    async def brand(self, tenant: Tenant, accent: str, notice: str) -> None:
+        """See the port."""
+        self._read_at = float("-inf")
+        async with self._work.session() as connection:
+            await connection.execute(
+                "UPDATE tenant SET accent = $2, notice = $3 WHERE tenant = $1",
+                tenant.key,
+                accent,
+                notice,
+            )
+
+    async def place(self, tenant: Tenant, zone: str) -> None:
+        """See the port."""
+        self._read_at = float("-inf")
+        async with self._work.session() as connection:
+            await connection.execute(
+                "UPDATE tenant SET zone = $2 WHERE tenant = $1", tenant.key, zone
             )
 
     async def suspend(self, tenant: Tenant, reason: str | None) -> None:

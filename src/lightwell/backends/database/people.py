@@ -324,6 +324,7 @@ def _provider(row: asyncpg.Record) -> IdentityProvider:
         login_claim=row["login_claim"],
         secret=row["secret"],
         enabled=row["enabled"],
+        end_session=row["end_session"],
     )
 
 

@@ -390,8 +390,8 @@ async def _provider(connection: Connection, change: ChangeSet, row: m.ProviderRo
     p = row.provider
     made = await connection.fetchval(
         "INSERT INTO identity_provider (tenant, name, label, issuer, client_id, secret, scopes,"
-        " groups_claim, login_claim, roles, enabled, made_by, created)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13)"
+        " groups_claim, login_claim, roles, enabled, made_by, created, end_session)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14)"
         " ON CONFLICT DO NOTHING RETURNING true",
         change.tenant.key,
         p.name,
@@ -406,6 +406,7 @@ async def _provider(connection: Connection, change: ChangeSet, row: m.ProviderRo
         p.enabled,
         p.made_by,
         p.created,
+        p.end_session,
     )
     if made is None:
         raise Conflict("There is an identity provider of that name or issuer.")
@@ -422,7 +423,7 @@ async def _provider_changed(
     p = row.provider
     await connection.execute(
         "UPDATE identity_provider SET label = $4, client_id = $5, secret = $6, scopes = $7,"
-        " groups_claim = $8, login_claim = $9, roles = $10::jsonb, enabled = $11"
+        " groups_claim = $8, login_claim = $9, roles = $10::jsonb, enabled = $11, end_session = $12"
         " WHERE tenant = $1 AND name = $2 AND issuer = $3",
         change.tenant.key,
         p.name,
@@ -435,6 +436,7 @@ async def _provider_changed(
         p.login_claim,
         _role_map(p),
         p.enabled,
+        p.end_session,
     )
     return True
 

@@ -31,7 +31,7 @@ from lightwell.backends.identity.id_token import (
 )
 from lightwell.backends.identity.outbound import Outgoing, Reply
 from lightwell.domain.people.errors import ProviderAway, Step, Unproved
-from lightwell.domain.people.ports import Finding, Inbound, Outbound, Vouched
+from lightwell.domain.people.ports import Farewell, Finding, Inbound, Outbound, Vouched
 from lightwell.domain.people.providers import (
     IdentityProvider,
     Proven,
@@ -48,6 +48,7 @@ REMEMBER: Final = 3600.0  # seconds that a description and its keys are good for
 FRESH: Final = (
     5.0  # before somebody is sent there: a page of ours says more than one that does not load
 )
+WAY_OUT: Final = 3.0  # that somebody who has signed out here waits to be told where to go
 REFRESH: Final = 60.0  # seconds between two looks for a new key
 AFTER_FAILURE: Final = 5.0
 REMEMBERED: Final = 1000  # providers
@@ -66,6 +67,9 @@ class Description:
     methods: frozenset[str]  # of telling it who we are
     algorithms: frozenset[str]  # of its signatures, as far as we allow them
     names_itself: bool  # its answers carry `iss`
+    end_session: (
+        str  # where a browser ends its session there; '' where that is nowhere we send anybody
+    )
 
 
 @dataclass(slots=True)
@@ -139,6 +143,22 @@ class OpenIdConnect:
             return proven(provider, claims)
         except Unproved as error:
             raise self._doubt(provider, error.reason) from None
+
+    async def way_out(self, provider: IdentityProvider, farewell: Farewell) -> str | None:
+        """See the port."""
+        try:
+            async with asyncio.timeout(WAY_OUT):
+                there = _description(await self._described(provider, FRESH))
+        except TimeoutError:
+            raise ProviderAway(Step.DISCOVERY, "it takes too long to answer.") from None
+        if not there.end_session:
+            return None
+        # RP-Initiated Logout 1.0, 2: without an ID token the client's name says whose way back it is.
+        said = {"client_id": provider.client_id, "logout_hint": farewell.subject}
+        if farewell.back:
+            said |= {"post_logout_redirect_uri": farewell.back, "state": farewell.state}
+        query = urlencode(said)
+        return f"{there.end_session}{'&' if urlsplit(there.end_session).query else '?'}{query}"
 
     async def vouched(self, providers: tuple[IdentityProvider, ...], token: str) -> Vouched:
         """See the port."""
@@ -296,6 +316,10 @@ class OpenIdConnect:
         keys = await self._shown_keys(there)
         found.append(Finding(Step.KEYS, True, f"{len(keys)} keys to check its signatures with"))
         found.append(await self._client(provider, there, secret))
+        if provider.end_session:
+            if not there.end_session:
+                raise ProviderAway(Step.SIGN_OUT, "it names no address to sign out at.")
+            found.append(Finding(Step.SIGN_OUT, True, "it names where to sign out"))
 
     def _clocks(self, reply: Reply) -> Finding:
         try:
@@ -389,7 +413,15 @@ def described(provider: IdentityProvider, document: Mapping[str, Any]) -> Descri
         methods=methods or frozenset({"client_secret_basic"}),  # the default of Discovery 1.0, 3
         algorithms=ALGORITHMS & algorithms if algorithms else ALGORITHMS,
         names_itself=document.get("authorization_response_iss_parameter_supported") is True,
+        end_session=_way_out(provider, document),
     )
+
+
+def _way_out(provider: IdentityProvider, document: Mapping[str, Any]) -> str:
+    """Where a browser signs out there (RP-Initiated Logout 1.0, 2.1). One that is nothing for us shuts nobody
+    out of signing in."""
+    url = document.get("end_session_endpoint")
+    return url if isinstance(url, str) and safe_url(url, issuer=provider.issuer) else ""
 
 
 def _other_name(said: object) -> str:

@@ -42,6 +42,14 @@ class MemoryTenants:
         """See the port."""
         self._change(tenant, label=label)
 
+    async def brand(self, tenant: Tenant, accent: str, notice: str) -> None:
+        """See the port."""
+        self._change(tenant, accent=accent, notice=notice)
+
+    async def place(self, tenant: Tenant, zone: str) -> None:
+        """See the port."""
+        self._change(tenant, zone=zone)
+
     async def choose_settling(self, tenant: Tenant, settling: str) -> None:
         """See the port."""
         self._change(tenant, settling=settling)

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from lightwell.access.actions import Action
 from lightwell.access.audit import Outcome as Ended
@@ -230,18 +230,19 @@ class Archive:
             if any(is_packed(located.landed.key) for located in found):
                 packs = await self._index.packs(tenant, study_uid, series_uid)
             now = self.clock.now()
+            life = _life(now, await act.holds_until(now))
             lease = Lease(
                 lease_id=lease_id,
                 study_uid=study_uid,
                 series_uid=series_uid,
-                expires=self.clock.monotonic() + LEASE_SECONDS,
+                expires=self.clock.monotonic() + life.total_seconds(),
                 instances=instances,
                 version=version,
                 packs=tuple(packs),
             )
             if not recorded:
-                ends = now + timedelta(seconds=LEASE_SECONDS)
-                await act.commit((LeaseRow(lease_id, study_uid, series_uid, now, ends),))
+                row = LeaseRow(lease_id, study_uid, series_uid, now, now + life)
+                await act.commit((row,))
                 recorded = True
             displaced = self._desk.hold(scope, lease, drops)
             if displaced is None:
@@ -619,6 +620,12 @@ def attribute_reader(
     """For an index that must look at attributes it has no column for. The result blocks."""
     stock = Stock(blobs, coder)
     return lambda located: reading.effective_json(stock, located, "")
+
+
+def _life(now: datetime, holds_until: datetime | None) -> timedelta:
+    """How long a lease is good for: not beyond the moment at which policies may say something else."""
+    life = timedelta(seconds=LEASE_SECONDS)
+    return life if holds_until is None else min(life, holds_until - now)
 
 
 def _scope(context: Context, study_uid: str, series_uid: str | None) -> Scope:

@@ -82,6 +82,7 @@ class Step(StrEnum):
     CLIENT = "client"  # it knows us
     TOKEN = "token"  # it gives a token for a code
     CLAIMS = "claims"  # it says more about somebody who signed in
+    SIGN_OUT = "sign-out"  # it names where one signs out
 
 
 class ProviderAway(Unavailable):

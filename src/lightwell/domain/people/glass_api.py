@@ -196,7 +196,8 @@ class Glass:
         return opening
 
     async def _may(self, context: Context, action: Action) -> bool:
-        return decide(context, action, await self.policy.in_force(context.tenant)).allowed
+        rules = await self.policy.in_force(context.tenant)
+        return decide(context, action, rules, now=self.clock.now()).allowed
 
 
 def _own_session(context: Context) -> uuid.UUID | None:

@@ -11,7 +11,8 @@ from typing import Final
 from lightwell.access.actions import Action
 from lightwell.access.cedar import ABOUT_STUDIES, SHIPPED, Policy, checked_policies
 from lightwell.access.commit import Committer, Event
-from lightwell.access.context import Actor, ActorKind, Context, Purpose
+from lightwell.access.context import Actor, ActorKind, Context, Purpose, Tenant
+from lightwell.access.local_time import instant_said
 from lightwell.access.operation import Act, operation
 from lightwell.access.policy import Decision, decide, weigh
 from lightwell.access.ports import PolicySource
@@ -117,7 +118,8 @@ class Policies:
         rules = await self.policy.in_force(context.tenant)
         person = context.actor.kind is ActorKind.PERSON
         proved = replace(context, stepped_up=True) if person else context
-        return tuple(a for a in Action if weigh(proved, a, rules)[0].allowed)
+        now = self.clock.now()
+        return tuple(a for a in Action if weigh(proved, a, rules, now=now)[0].allowed)
 
     @operation(Action.POLICY_DECISION_EXPLAIN)
     async def explain_all(
@@ -127,10 +129,11 @@ class Policies:
         *,
         roles: frozenset[str] | None = None,
         actions: tuple[Action, ...] = tuple(Action),
+        at: str = "",
     ) -> Explained:
         """The same as `explain` for several actions, with the policies that decided. Raises as `explain`."""
         act.about(subject=login, detail=actions[0] if len(actions) == 1 else "everything")
-        reached = await self._reached(act, login, actions, roles)
+        reached = await self._reached(act, login, actions, roles, at)
         named = {name for reach in reached for name in reach.decision.policies}
         rules = await self.policy.in_force(act.context.tenant)
         return Explained(
@@ -145,14 +148,21 @@ class Policies:
 
     @operation(Action.POLICY_DECISION_EXPLAIN)
     async def explain(
-        self, act: Act, login: str, action: Action, *, roles: frozenset[str] | None = None
+        self,
+        act: Act,
+        login: str,
+        action: Action,
+        *,
+        roles: frozenset[str] | None = None,
+        at: str = "",
     ) -> Decision:
-        """Why an account, or somebody with these roles, may or may not do something here.
+        """Why an account, or somebody with these roles, may or may not do something here. `at`: at another
+        time than now, as `instant_said` reads it.
 
         Raises Missing for an account that is not there, Invalid for roles.
         """
         act.about(subject=login, detail=action)
-        (reach,) = await self._reached(act, login, (action,), roles)
+        (reach,) = await self._reached(act, login, (action,), roles, at)
         return reach.decision
 
     @operation(Action.POLICY_DECISION_EXPLAIN)
@@ -164,9 +174,10 @@ class Policies:
         *,
         roles: frozenset[str] | None = None,
         study_uid: str = "",
+        at: str = "",
     ) -> Reach:
         """Why an account, or somebody with these roles, may or may not do something with a study; without
-        one, with which studies.
+        one, with which studies. `at` as of `explain`.
 
         Raises Missing (no such account, no such study), Invalid (the action is about no study).
         """
@@ -175,7 +186,7 @@ class Policies:
         if action not in ABOUT_STUDIES:
             raise Invalid(f"{action} is about no study.", remedy="Ask without naming one.")
         if not study_uid:
-            (reach,) = await self._reached(act, login, (action,), roles)
+            (reach,) = await self._reached(act, login, (action,), roles, at)
             return reach
         found = await self._asking(act, login, roles)
         if found is None:
@@ -185,22 +196,34 @@ class Policies:
         if facts is None:
             raise Missing("There is no such study.")
         rules, told = await self.policy.in_force(tenant), tuple(f for f in Fact if f in facts)
-        return _once_proved(asked, lambda who: Reach(decide(who, action, rules, facts), told))
+        now = self._moment(tenant, at)
+        return _once_proved(asked, lambda who: Reach(decide(who, action, rules, facts, now), told))
 
     async def _reached(
-        self, act: Act, login: str, actions: tuple[Action, ...], roles: frozenset[str] | None
+        self,
+        act: Act,
+        login: str,
+        actions: tuple[Action, ...],
+        roles: frozenset[str] | None,
+        at: str,
     ) -> tuple[Reach, ...]:
         found = await self._asking(act, login, roles)
         if found is None:
             return (Reach(SHUT),) * len(actions)
         asked, standing = found
         rules = await self.policy.in_force(act.context.tenant)
+        now = self._moment(act.context.tenant, at)
 
         def reached(action: Action, who: Context) -> Reach:
-            decision, sight = weigh(who, action, rules, standing)
+            decision, sight = weigh(who, action, rules, standing, now)
             return Reach(decision, sight=sight)
 
         return tuple(_once_proved(asked, partial(reached, action)) for action in actions)
+
+    def _moment(self, tenant: Tenant, said: str) -> datetime:
+        """When it is that is asked about: as it is said, or now. Raises Invalid."""
+        now = self.clock.now()
+        return instant_said(said, tenant.zone, now) if said else now
 
     async def _asking(
         self, act: Act, login: str, roles: frozenset[str] | None

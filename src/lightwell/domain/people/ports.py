@@ -230,6 +230,17 @@ class Vouched:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """What a browser takes to a provider to end its session there, too (OpenID Connect RP-Initiated Logout
+    1.0, 2). No ID token: none is kept. `subject`: whom the provider knows, as a hint; `back`: where it sends
+    them afterwards, with `state`; '' where we do not know our own address."""
+
+    subject: str = field(repr=False)
+    back: str
+    state: str
+
+
 class OpenId(Protocol):
     """OpenID Connect Core 1.0 as relying party: authorization code with PKCE.
 
@@ -244,6 +255,10 @@ class OpenId(Protocol):
         self, provider: IdentityProvider, secret: str | None, inbound: Inbound
     ) -> Proven:
         """Who it is: the code exchanged, the ID token checked, what it leaves out asked for."""
+
+    async def way_out(self, provider: IdentityProvider, farewell: Farewell) -> str | None:
+        """Where a browser ends its session with the provider; None where it names no address for that which
+        we may send anybody to. Raises ProviderAway within a few seconds: somebody waits to leave."""
 
     async def vouched(self, providers: tuple[IdentityProvider, ...], token: str) -> Vouched:
         """Who a signed token is of, that one of these providers gave for us to somebody else."""

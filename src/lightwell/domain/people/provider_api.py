@@ -34,6 +34,9 @@ from lightwell.kernel.errors import Conflict, Invalid, Missing, Refused
 
 MOST = 20  # of one tenant: each is a button
 SECRET_LIMIT = 1000
+_PARTS = (
+    "label", "client_id", "secret", "roles", "scopes", "groups_claim", "login_claim", "end_session",
+)  # fmt: skip
 
 
 class Providers:
@@ -74,6 +77,7 @@ class Providers:
         scopes: Iterable[str] = DEFAULT_SCOPES,
         groups_claim: str = DEFAULT_GROUPS_CLAIM,
         login_claim: str = DEFAULT_LOGIN_CLAIM,
+        end_session: bool = False,
     ) -> IdentityProvider:
         """Trust a provider. Nothing is asked of it yet: `test` does that.
 
@@ -93,6 +97,7 @@ class Providers:
             groups_claim=checked_claim(groups_claim, "The claim for groups"),
             login_claim=checked_claim(login_claim, "The claim for logins"),
             secret=self._sealed(act.context, name, issuer, secret),
+            end_session=end_session,
         )
         act.about(subject=provider.name, detail=provider.issuer)
         may_give(act.context, frozenset[str]().union(*provider.roles.values()))
@@ -121,6 +126,7 @@ class Providers:
         scopes: Iterable[str] | None = None,
         groups_claim: str | None = None,
         login_claim: str | None = None,
+        end_session: bool | None = None,
     ) -> IdentityProvider:
         """Change what is said of a provider, or switch it on or off; what is None stays. Name and issuer
         stay always: accounts and the sealed secret are bound to them. Sessions go on either way, and who
@@ -147,6 +153,8 @@ class Providers:
             new = replace(new, groups_claim=checked_claim(groups_claim, "The claim for groups"))
         if login_claim is not None:
             new = replace(new, login_claim=checked_claim(login_claim, "The claim for logins"))
+        if end_session is not None:
+            new = replace(new, end_session=end_session)
         act.about(subject=old.name, detail=_difference(old, new))
         # Also the roles of before: who could not have given one does not take it from a group either.
         may_give(act.context, frozenset[str]().union(*old.roles.values(), *new.roles.values()))
@@ -204,7 +212,7 @@ def _checked_label(text: str) -> str:
 def _difference(old: IdentityProvider, new: IdentityProvider) -> str:
     """What a change is about, for the record: no secret, and of a map that it is another one."""
     parts = ["enabled" if new.enabled else "disabled"] if new.enabled != old.enabled else []
-    for part in ("label", "client_id", "secret", "roles", "scopes", "groups_claim", "login_claim"):
+    for part in _PARTS:
         if getattr(old, part) != getattr(new, part):
             parts.append(part)
     return " ".join(parts) or "nothing"

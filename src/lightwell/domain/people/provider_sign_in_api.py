@@ -26,6 +26,7 @@ from lightwell.access.ports import PolicySource
 from lightwell.domain.people.errors import NotLetIn, NotSignedIn, ProviderAway, Unproved, Why
 from lightwell.domain.people.model import (
     NAME_LIMIT,
+    Bearer,
     How,
     Person,
     PersonChangedRow,
@@ -37,6 +38,7 @@ from lightwell.domain.people.model import (
 )
 from lightwell.domain.people.opening import Opening, SignedIn, Visitor
 from lightwell.domain.people.ports import (
+    Farewell,
     Inbound,
     OpenId,
     Outbound,
@@ -51,6 +53,7 @@ from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict, Invalid, Missing
 
 KIND: Final = "openid"
+SIGNED_OUT: Final = "signed-out"  # comes back as `state`, by which the sign-in page says so
 CODE_LIMIT: Final = 4096
 
 
@@ -224,6 +227,24 @@ class ProviderSignIn:
         if sent.session:
             return Arrival(await self._proved_again(who, provider, proven, sent), sent.to)
         return Arrival(await self._let_in(who, provider, proven), sent.to)
+
+    async def way_out(self, over: Bearer, home: Tenant, back: str) -> str | None:
+        """Where a browser whose session here has ended goes, to end the one it has with its provider: None
+        where it came another way, or where signing out here is all that its provider was set up for.
+
+        `over`: the session, `home`: its tenant, `back`: our sign-in page. Raises ProviderAway: the session
+        here has ended, the one there may live on.
+        """
+        session = await self._book.session(home, over.id)
+        if session is None or session.how is not How.OPENID or session.person_id is None:
+            return None
+        found = await self._book.person_by_id(home, session.person_id)
+        issuer = found[0].issuer if found else ""
+        for provider in await self._book.providers(home):
+            if found and provider.issuer == issuer and provider.enabled and provider.end_session:
+                farewell = Farewell(found[0].subject, back, SIGNED_OUT)
+                return await self._openid.way_out(provider, farewell)
+        return None
 
     # --- the account ----------------------------------------------------------------------------------
 

@@ -45,7 +45,8 @@ class IdentityProvider:
     """An OpenID provider that a tenant trusts, and how far.
 
     `roles`: what each of its groups is here; `EVERYONE` stands for whoever it lets through. `secret`: the
-    client secret, sealed; None for a public client, which has PKCE alone.
+    client secret, sealed; None for a public client, which has PKCE alone. `end_session`: off, where people
+    share a machine and its provider's session is the machine's.
     """
 
     name: str
@@ -60,6 +61,7 @@ class IdentityProvider:
     login_claim: str = DEFAULT_LOGIN_CLAIM
     secret: bytes | None = field(default=None, repr=False)
     enabled: bool = True
+    end_session: bool = False  # signing out here leads to signing out there
 
     def roles_of(self, groups: frozenset[str]) -> frozenset[str]:
         """What somebody in these groups is here; nothing: they are not let in."""

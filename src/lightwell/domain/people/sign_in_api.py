@@ -570,13 +570,13 @@ class SignIn:
 
     # --- signing out ------------------------------------------------------------------------------
 
-    async def sign_out(self, token: str) -> None:
-        """End one's own session; a token that is none is none afterwards, too."""
+    async def sign_out(self, token: str) -> Bearer | None:
+        """End one's own session, and say which it was; a token that is none is none afterwards, too."""
         key = digest(token)
         bearer = await self._book.bearer(key) if is_token(token, TokenKind.SESSION) else None
         self._known.pop(key, None)
         if bearer is None or bearer.ended is not None:
-            return
+            return None
         where = Tenant(bearer.tenant, "", "", "")
         now = self.clock.now()
         me = Context(where, Actor(ActorKind.PERSON, bearer.name), channel="console")
@@ -590,6 +590,7 @@ class SignIn:
         )
         ended = SessionsEndedRow(now, str(me.actor), bearer.id)
         await self.committer.commit(ChangeSet(where, (ended,), (), (entry,)))
+        return bearer
 
 
 def _place(tenant: Tenant, person_id: uuid.UUID) -> str:

@@ -10,6 +10,12 @@ from lightwell.access.commit import Committer
 from lightwell.access.context import Tenant
 from lightwell.access.operation import Act, operation
 from lightwell.access.ports import Journal, PolicySource
+from lightwell.domain.tenants.branding import (
+    Branding,
+    branding_of,
+    checked_accent,
+    checked_notice,
+)
 from lightwell.domain.tenants.model import (
     DEFAULT,
     Usage,
@@ -21,6 +27,7 @@ from lightwell.domain.tenants.model import (
     checked_quota,
     checked_reason,
     checked_settling,
+    checked_zone,
     host_of,
     no_such_tenant,
     visible_to,
@@ -86,6 +93,15 @@ class Tenants:
                 return tenant
         return None
 
+    async def branding(self, name: str) -> Branding:
+        """What the sign-in page of a tenant shows; of one that is not there, what one shows that has chosen
+        nothing. Read anew in either case, so that time does not tell them apart. (No operation: it runs
+        before there is a context.)"""
+        for tenant in await self._directory.tenants(fresh=True):
+            if tenant.name == name and not tenant.suspended:
+                return branding_of(tenant)
+        return Branding(name)
+
     async def _find(self, wanted: Callable[[Tenant], bool]) -> Tenant | None:
         """A tenant that was made a moment ago by another process is found, too."""
         for fresh in (False, True):
@@ -135,29 +151,49 @@ class Tenants:
 
     @operation(Action.TENANTS_TENANT_CONFIGURE)
     async def configure(
-        self, act: Act, *, settling: str | None = None, label: str | None = None
+        self,
+        act: Act,
+        *,
+        settling: str | None = None,
+        label: str | None = None,
+        accent: str | None = None,
+        notice: str | None = None,
+        zone: str | None = None,
     ) -> Tenant:
-        """Choose how quiet series of the context's tenant are packed from now on, and what it is called.
+        """Choose how quiet series of the context's tenant are packed from now on, what it is called, how it
+        looks to its people and which time zone it is in.
 
-        What is None stays. Raises Invalid.
+        What is None stays; an accent, notice or zone that is '' is taken away. Raises Invalid.
         """
         before = act.context.tenant
         tenant = replace(
             before,
             settling=before.settling if settling is None else checked_settling(settling),
             label=before.label if label is None else checked_label(label),
+            accent=before.accent if accent is None else checked_accent(accent),
+            notice=before.notice if notice is None else checked_notice(notice),
+            zone=before.zone if zone is None else checked_zone(zone),
         )
-        changed = [
-            f"{name}: {value}"
-            for name, value in (("settling", settling), ("label", label))
-            if value
-        ]
+        said = {"settling": settling, "label": label, "accent": accent, "zone": zone}
+        changed = [f"{name}: {value}" for name, value in said.items() if value is not None]
+        if notice is not None:
+            changed.append("notice" if tenant.notice else "no notice")
         act.about(subject=tenant.name, detail=", ".join(changed))
-        await self._note(tenant)
-        if tenant.settling != before.settling:
-            await self._directory.choose_settling(tenant, tenant.settling)
-        if tenant.label != before.label:
-            await self._directory.relabel(tenant, tenant.label)
+        if settling is not None or label is not None:
+            await self._note(tenant)
+            if tenant.settling != before.settling:
+                await self._directory.choose_settling(tenant, tenant.settling)
+            if tenant.label != before.label:
+                await self._directory.relabel(tenant, tenant.label)
+        # Entries of their own, as of a suspension: nothing else is overwritten by a re-index.
+        if accent is not None or notice is not None:
+            chosen = {"accent": tenant.accent, "notice": tenant.notice}
+            await self._journal.append(tenant, "tenant", {"name": tenant.name, **chosen})
+            await self._directory.brand(tenant, tenant.accent, tenant.notice)
+        if zone is not None:
+            chosen = {"zone": tenant.zone}
+            await self._journal.append(tenant, "tenant", {"name": tenant.name, **chosen})
+            await self._directory.place(tenant, tenant.zone)
         return tenant
 
     async def everyones_usage(self) -> Mapping[int, Usage]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from lightwell.access.context import Actor, ActorKind, Tenant
 from lightwell.access.roles import Role
@@ -18,6 +19,7 @@ REASON_LIMIT = 200
 SUSPENSION = "suspension"  # what ended the sessions and openings of a suspended tenant
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
+_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,40}(?:/[A-Za-z0-9_+-]{1,40}){0,2}\Z")
 
 
 def checked_name(name: str) -> str:
@@ -90,6 +92,28 @@ def checked_label(label: str) -> str:
     trimmed = label.strip()
     if not 1 <= len(trimmed) <= LABEL_LIMIT or not trimmed.isprintable():
         raise Invalid(f"The name shown to people is one line of 1 to {LABEL_LIMIT} characters.")
+    return trimmed
+
+
+def checked_zone(name: str) -> str:
+    """The name of a time zone that this machine knows (IANA time zone database); '' for the machine's own.
+    Raises Invalid."""
+    trimmed = name.strip()
+    if not trimmed:
+        return ""
+    try:
+        if not _ZONE.match(trimmed):
+            raise ValueError
+        ZoneInfo(trimmed)
+    except (
+        ValueError,
+        OSError,
+        KeyError,
+    ):  # a name of none is a KeyError, that of a folder an OSError
+        raise Invalid(
+            f"{trimmed[:100]!r} is no time zone that this machine knows.",
+            remedy="Give a name like Europe/Berlin; '' is the machine's own.",
+        ) from None
     return trimmed
 
 

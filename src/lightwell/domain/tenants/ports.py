@@ -21,6 +21,12 @@ class TenantDirectory(Protocol):
     async def relabel(self, tenant: Tenant, label: str) -> None:
         """Keep another name shown to people."""
 
+    async def brand(self, tenant: Tenant, accent: str, notice: str) -> None:
+        """Keep another accent and another notice of the sign-in page; '' for none."""
+
+    async def place(self, tenant: Tenant, zone: str) -> None:
+        """Keep which time zone a tenant is in; '' for that of the machine."""
+
     async def suspend(self, tenant: Tenant, reason: str | None) -> None:
         """Serve it no longer and end its sessions and what is open by break-glass; None: serve it again.
 

@@ -23,6 +23,7 @@ from lightwell.domain.people.policy_api import Policies
 from lightwell.domain.people.provider_api import Providers
 from lightwell.domain.people.relations_api import Relations
 from lightwell.domain.tenants.api import Tenants
+from lightwell.domain.tenants.branding import NOTICE_LIMIT
 from lightwell.domain.tenants.model import NAMES_LIMIT, QUOTA_LIMIT
 from lightwell.gateways.console.administration_views import (
     ConsentView,
@@ -125,6 +126,9 @@ class TenantChange(_Asked):
 
     label: str | None = Field(default=None, max_length=200)
     settling: str | None = Field(default=None, max_length=20)
+    accent: str | None = Field(default=None, max_length=20)
+    notice: str | None = Field(default=None, max_length=NOTICE_LIMIT)
+    zone: str | None = Field(default=None, max_length=100)
 
 
 class Suspension(_Asked):
@@ -298,8 +302,10 @@ def _add_policies(router: APIRouter, policies: Policies) -> None:
         login: Annotated[str, Query(max_length=200)] = "",
         role: Annotated[list[Word] | None, Query(max_length=ROLES_LIMIT)] = None,
         action: Annotated[str, Query(max_length=100)] = "",
+        at: Annotated[str, Query(max_length=40)] = "",
     ) -> ExplainView:
-        """Without `action`: for every one there is. `role` in the place of an account."""
+        """Without `action`: for every one there is. `role` in the place of an account. `at`: at another time
+        than now, `07:30` or `2026-03-29T07:30`, local to the tenant where it has no offset."""
         if action and action not in set(Action):
             raise Invalid("There is no such action.", remedy="Leave it out to see all.")
         if bool(login) == bool(role):
@@ -309,6 +315,7 @@ def _add_policies(router: APIRouter, policies: Policies) -> None:
             login or "-",
             roles=frozenset(role) if role else None,
             actions=(Action(action),) if action else tuple(Action),
+            at=at,
         )
         return explain_view(found)
 
@@ -348,10 +355,9 @@ def _add_tenants(router: APIRouter, offices: Offices) -> None:
     async def name(who: Who, name: str, asked: Names) -> TenantDetail:
         return tenant_detail(await tenants.name(who, name, titles=asked.titles, hosts=asked.hosts))
 
-    @router.patch("/tenant", summary="Name and settling of this tenant", dependencies=CHANGE)
+    @router.patch("/tenant", summary="Name, looks, settling of this tenant", dependencies=CHANGE)
     async def change_tenant(who: Who, asked: TenantChange) -> TenantDetail:
-        changed = await tenants.configure(who, settling=asked.settling, label=asked.label)
-        return tenant_detail(changed)
+        return tenant_detail(await tenants.configure(who, **asked.model_dump()))
 
     @router.get("/tenant/consent", summary="Until when support is let in")
     async def read_consent(who: Who) -> ConsentView:

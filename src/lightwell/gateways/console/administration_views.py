@@ -113,6 +113,9 @@ class TenantDetail(BaseModel):
     demo: bool
     aet: str
     settling: str
+    accent: str
+    notice: str
+    zone: str
     suspended: bool
     suspension: str
     titles: list[str]
@@ -281,6 +284,9 @@ def tenant_detail(tenant: Tenant, used: Usage | None = None) -> TenantDetail:
         demo=tenant.demo,
         aet=tenant.aet,
         settling=tenant.settling,
+        accent=tenant.accent,
+        notice=tenant.notice,
+        zone=tenant.zone,
         suspended=tenant.suspended,
         suspension=tenant.suspension,
         titles=list(tenant.titles),

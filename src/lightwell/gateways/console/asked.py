@@ -30,6 +30,7 @@ ASKED: Final[Mapping[str, Action | Open]] = MappingProxyType(
         "POST /api/v1/sign-in/passkey": Open.PUBLIC,
         "POST /api/v1/sign-in/enrolment": Open.PUBLIC,
         "POST /api/v1/sign-in/enrol": Open.PUBLIC,
+        "GET /api/v1/sign-in/page": Open.PUBLIC,
         "GET /api/v1/sign-in/providers": Open.PUBLIC,
         "GET /api/v1/sign-in/provider/{name}": Open.PUBLIC,
         "GET /api/v1/sign-in/provider/{name}/callback": Open.PUBLIC,

@@ -19,7 +19,11 @@ from lightwell.domain.people.providers import (
 )
 from lightwell.gateways.console.api import PREFIX
 from lightwell.gateways.console.callers import Who, deliberate
-from lightwell.gateways.console.provider_sign_in import callback_path, public_root
+from lightwell.gateways.console.provider_sign_in import (
+    callback_path,
+    public_root,
+    signed_out_path,
+)
 from lightwell.gateways.http.identity import Identity
 
 ROOT = f"{PREFIX}/providers"
@@ -50,6 +54,7 @@ class NewProvider(_Asked):
     scopes: Scopes = list(DEFAULT_SCOPES)
     groups_claim: Line = DEFAULT_GROUPS_CLAIM
     login_claim: Line = DEFAULT_LOGIN_CLAIM
+    end_session: bool = False
 
 
 class ProviderChange(_Asked):
@@ -63,6 +68,7 @@ class ProviderChange(_Asked):
     scopes: Scopes | None = None
     groups_claim: Line | None = None
     login_claim: Line | None = None
+    end_session: bool | None = None
 
 
 class ProviderDetail(BaseModel):
@@ -78,15 +84,17 @@ class ProviderDetail(BaseModel):
     login_claim: str
     roles: dict[str, list[str]]
     enabled: bool
+    end_session: bool
     made_by: str
     created: datetime
 
 
 class ProviderPage(BaseModel):
-    """The providers, and the address that each sends browsers back to, with `NAME` for its name; null: this
-    server does not know what browsers call it."""
+    """The providers, the address that each sends browsers back to, with `NAME` for its name, and the one to
+    which it sends who has signed out there; null: this server does not know what browsers call it."""
 
     callback: str | None
+    signed_out: str | None
     items: list[ProviderDetail]
 
 
@@ -118,6 +126,7 @@ def provider_detail(provider: IdentityProvider) -> ProviderDetail:
         login_claim=provider.login_claim,
         roles={group: sorted(given) for group, given in sorted(provider.roles.items())},
         enabled=provider.enabled,
+        end_session=provider.end_session,
         made_by=provider.made_by,
         created=provider.created,
     )
@@ -137,18 +146,18 @@ def add_provider_administration(
     """Put the addresses on the application."""
     guards = [Depends(deliberate)]
 
-    def callback(request: Request, tenant: str) -> str | None:
+    def root(request: Request) -> str | None:
         try:
-            root = public_root(request, public_url, secure=identity.secure(request.scope))
+            return public_root(request, public_url, secure=identity.secure(request.scope))
         except NotLetIn:
             return None
-        return root + callback_path(tenant, NAME_PLACE)
 
     @app.get(ROOT, summary="The identity providers that the tenant trusts")
     async def list_providers(who: Who, request: Request) -> ProviderPage:
-        there = await providers.list(who)
+        there, ours, name = await providers.list(who), root(request), who.tenant.name
         return ProviderPage(
-            callback=callback(request, who.tenant.name),
+            callback=None if ours is None else ours + callback_path(name, NAME_PLACE),
+            signed_out=None if ours is None else ours + signed_out_path(name),
             items=[provider_detail(provider) for provider in there],
         )
 

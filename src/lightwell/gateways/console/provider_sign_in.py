@@ -46,6 +46,11 @@ def callback_path(tenant: str, name: str) -> str:
     return f"{place}{PUBLIC}/provider/{name}/callback"
 
 
+def signed_out_path(tenant: str) -> str:
+    """Where a provider sends a browser back to whose session it has ended: the sign-in page."""
+    return f"{'' if tenant == DEFAULT else f'/t/{tenant}'}/sign-in"
+
+
 def public_root(request: Request, configured: str | None, *, secure: bool) -> str:
     """Our own address as browsers know it: what is configured, or loopback. Raises NotLetIn.
 

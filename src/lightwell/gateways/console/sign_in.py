@@ -1,4 +1,4 @@
-"""Signing in and out by the web app: parse, one call, render. The addresses that answer to anybody.
+"""Signing in by the web app: parse, one call, render. The addresses that answer to anybody.
 
 An address of a tenant that does not exist answers as one where the login is wrong: who has no session cannot
 find out which tenants there are.
@@ -22,13 +22,9 @@ from lightwell.access.context import Tenant
 from lightwell.domain.people.opening import SignedIn, Visitor
 from lightwell.domain.people.ports import Site
 from lightwell.domain.people.sign_in_api import SignIn
-from lightwell.gateways.http.door import TENANT_SCOPE
-from lightwell.gateways.http.identity import (
-    Identity,
-    no_cookie,
-    presented,
-    session_cookie,
-)
+from lightwell.domain.tenants.branding import Branding
+from lightwell.gateways.http.door import PREFIX_SCOPE, TENANT_SCOPE
+from lightwell.gateways.http.identity import Identity, session_cookie
 from lightwell.kernel.errors import Invalid
 
 PUBLIC = "/api/v1/sign-in"
@@ -72,6 +68,14 @@ class Enrol(_Asked):
     passkey: dict[str, Any] | None = Field(default=None, repr=False)
 
 
+class PageView(BaseModel):
+    """What the sign-in page shows of the tenant whose address it is, and all that it may learn."""
+
+    label: str
+    accent: str
+    notice: str
+
+
 class SignedInView(BaseModel):
     """Who has signed in. `recovery_codes` are shown once, after a password was chosen."""
 
@@ -109,6 +113,14 @@ class Guest:
     def login(self, text: str) -> str:
         """A login as far as it can be one of this tenant."""
         return text if self.known else ""
+
+
+def tenant_named(request: Request) -> str:
+    """The tenant's name that an address means, also where there is none of that name; '' at the host of one
+    that is suspended."""
+    tenant: Tenant | None = request.scope[TENANT_SCOPE]
+    prefix: str = request.scope[PREFIX_SCOPE]
+    return tenant.name if tenant is not None else prefix.removeprefix("/t/")
 
 
 def site_of(request: Request) -> Site | None:
@@ -159,8 +171,10 @@ def add_sign_in(
     identity: Identity,
     nowhere: Callable[[], Awaitable[Tenant]],
     deliberate: Callable[[Request], None],
+    branding: Callable[[str], Awaitable[Branding]],
 ) -> None:
-    """Put the addresses on the application. `nowhere`: the tenant that stands in for one that is not."""
+    """Put the addresses on the application. `nowhere`: the tenant that stands in for one that is not;
+    `branding`: how the tenant of a name looks."""
 
     app.state.nowhere = nowhere
     guards = [Depends(deliberate), Depends(small)]
@@ -170,6 +184,11 @@ def add_sign_in(
         response.headers["set-cookie"] = session_cookie(done.token, secure=secure)
         response.headers["cache-control"] = "no-store"
         return SignedInView(name=done.session.name, recovery_codes=list(done.recovery_codes))
+
+    @app.get(f"{PUBLIC}/page", summary="How the sign-in page looks")
+    async def page(request: Request) -> PageView:
+        shown = await branding(tenant_named(request))
+        return PageView(label=shown.label, accent=shown.accent, notice=shown.notice)
 
     @app.post(f"{PUBLIC}/password", summary="Sign in with password and code", dependencies=guards)
     async def by_password(
@@ -238,14 +257,3 @@ def add_sign_in(
             passkey=asked.passkey,
         )
         return begun(request, response, done)
-
-    @app.post(
-        SIGN_OUT, summary="End this session", status_code=204, dependencies=[Depends(deliberate)]
-    )
-    async def sign_out(request: Request) -> Response:
-        secure = identity.secure(request.scope)
-        given = presented(request.scope, secure=secure)
-        if given is not None:
-            await sign_in.sign_out(given.token)
-        headers = {"set-cookie": no_cookie(secure=secure), "clear-site-data": '"cache", "storage"'}
-        return Response(status_code=204, headers=headers)

@@ -25,8 +25,8 @@ class TenantView(BaseModel):
 
 
 class Me(BaseModel):
-    """Who is signed in. `kind`: 'person', 'program', or 'web' for nobody in particular; `may`: the actions
-    that policy allows them here, so that a page offers nothing else."""
+    """Who is signed in. `kind`: 'person' or 'program'; `label` and `accent`: how the tenant looks to its
+    people; `may`: the actions that policy allows them here, so that a page offers nothing else."""
 
     kind: str
     name: str
@@ -34,6 +34,7 @@ class Me(BaseModel):
     roles: list[str]
     tenant: str
     label: str
+    accent: str
     may: list[str]
 
 
@@ -47,6 +48,7 @@ def me_view(context: Context, may: Iterable[str]) -> Me:
         roles=sorted(actor.roles),
         tenant=tenant.name,
         label=tenant.label,
+        accent=tenant.accent,
         may=sorted(may),
     )
 

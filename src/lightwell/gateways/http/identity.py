@@ -160,7 +160,7 @@ class Identity:
         if given is None:
             raise not_recognised()
         bearer = await self._sign_in.recognise(given.token)
-        home = await self._home(bearer) if bearer is not None else None
+        home = await self.home(bearer) if bearer is not None else None
         if bearer is None or home is None:
             raise not_recognised()
         if given.cookie and scope["method"] not in HARMLESS and not same_origin(scope):
@@ -170,12 +170,12 @@ class Identity:
     async def _certified(self, fingerprint: str) -> Caller:
         """The program whose certificate a proxy has verified. Raises HttpProblem 401."""
         bearer = await self._sign_in.recognise_certificate(fingerprint) if fingerprint else None
-        home = await self._home(bearer) if bearer is not None else None
+        home = await self.home(bearer) if bearer is not None else None
         if bearer is None or home is None:
             raise not_recognised()
         return Caller(bearer, home, "", self._sign_in)
 
-    async def _home(self, bearer: Bearer) -> Tenant | None:
+    async def home(self, bearer: Bearer) -> Tenant | None:
         """Where they belong; None while that is suspended."""
         tenants = await self._tenants.everyone()
         return next((t for t in tenants if t.key == bearer.tenant and not t.suspended), None)

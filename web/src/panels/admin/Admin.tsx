@@ -1,7 +1,7 @@
 /** Administration: the pages one may see, beside each other; on a phone in one row above. */
 import { useEffect, useRef, type MouseEvent, type ReactElement } from 'react';
 import type { Tenant } from '../../client/console';
-import { adminPath, listPath, signInPath } from '../../client/place';
+import { adminPath, listPath } from '../../client/place';
 import { navigate } from '../../store/navigation';
 import { may, session } from '../../store/session';
 import { useSignal } from '../../store/signal';
@@ -64,7 +64,7 @@ export function Admin({ tenant, tenants, demo, section }: Props): ReactElement {
   const who = useSignal(session);
   // One's own account is at home; elsewhere one is a guest.
   const away = who?.home !== who?.tenant;
-  const sections = SECTIONS.filter((each) => may(who, each.needs) && who?.kind !== 'web' && !(away && each.group === 'Yourself'));
+  const sections = SECTIONS.filter((each) => may(who, each.needs) && !(away && each.group === 'Yourself'));
   const current = section ? sections.find((each) => each.id === section) : sections[0];
   const path = (other: string | null): string => adminPath(other, current?.id ?? '');
   return (
@@ -84,12 +84,6 @@ export function Admin({ tenant, tenants, demo, section }: Props): ReactElement {
           <p className="starting">Looking who is signed in…</p>
         ) : current ? (
           <current.Content key={`${tenant} ${current.id}`} tenant={tenant} may={(action) => may(who, action)} />
-        ) : who?.kind === 'web' ? (
-          <Notice
-            title="Sign in to administer"
-            advice="These pages change who may do what: they are for people who have signed in."
-            action={{ label: 'Sign in', onPress: () => navigate(signInPath(tenant)) }}
-          />
         ) : (
           <Notice
             title="This page is not open to you"

@@ -11,7 +11,7 @@ import {
 } from '../../client/admin';
 import { Badge, Copyable, Line } from '../../ui/controls';
 import { StateMark } from '../../ui/job-marks';
-import { Button, Confirm, Failure, Field, Form, List, Page, Row, useAttempt, useLoaded } from './parts';
+import { Button, Choice, Confirm, Failure, Field, Form, List, Page, Row, useAttempt, useLoaded } from './parts';
 import type { SectionProps } from './sections';
 import { callbackOf, formatInstant, groupRows, groupsText, roleMap, ROLES, stepAdvice, stepDetail, stepText, wordsOf, type GroupRow } from './words';
 
@@ -38,6 +38,32 @@ function Callback({ template, name }: CallbackProps): ReactElement {
         </small>
       )}
     </div>
+  );
+}
+
+const SIGN_OUT = [
+  { name: 'here', title: 'Here only', says: 'The session of the provider goes on. Right where people share a workstation that the provider has signed in.' },
+  { name: 'there', title: 'There, too', says: 'The browser goes on to the provider, which ends its session as well; it may ask first.' },
+];
+
+interface SignOutProps {
+  readonly there: boolean;
+  readonly onChange: (there: boolean) => void;
+  readonly address: string | null;
+}
+
+/** How far signing out goes, and what has to be registered for it. */
+function SignOut({ there, onChange, address }: SignOutProps): ReactElement {
+  return (
+    <>
+      <Choice single label="Signing out ends the session" options={SIGN_OUT} chosen={[there ? 'there' : 'here']} onChange={([chosen]) => onChange(chosen === 'there')} />
+      {there && address && (
+        <div className="admin-field admin-wide">
+          <span className="admin-field-label">Address after signing out, to be registered there</span>
+          <Copyable text={address} label="Address after signing out" what="the address after signing out" />
+        </div>
+      )}
+    </>
   );
 }
 
@@ -89,10 +115,11 @@ interface EditProps extends SectionProps {
   /** What is changed; null: a new one. */
   readonly old: Provider | null;
   readonly callback: string | null;
+  readonly signedOut: string | null;
   readonly onDone: (changed: boolean) => void;
 }
 
-function EditProvider({ tenant, old, callback, onDone }: EditProps): ReactElement {
+function EditProvider({ tenant, old, callback, signedOut, onDone }: EditProps): ReactElement {
   const [name, setName] = useState(old?.name ?? FIRST_NAME);
   const [label, setLabel] = useState(old?.label ?? '');
   const [issuer, setIssuer] = useState(old?.issuer ?? '');
@@ -102,6 +129,7 @@ function EditProvider({ tenant, old, callback, onDone }: EditProps): ReactElemen
   const [groupsClaim, setGroupsClaim] = useState(old?.groupsClaim ?? 'groups');
   const [loginClaim, setLoginClaim] = useState(old?.loginClaim ?? 'preferred_username');
   const [rows, setRows] = useState<readonly GroupRow[]>(old ? groupRows(old.roles) : [{ group: '', role: 'radiologist' }]);
+  const [endSession, setEndSession] = useState(old?.endSession ?? false);
   const { busy, failure, run } = useAttempt();
   const roles = roleMap(rows);
   const submit = (): void =>
@@ -114,6 +142,7 @@ function EditProvider({ tenant, old, callback, onDone }: EditProps): ReactElemen
         scopes: wordsOf(scopes),
         groups_claim: groupsClaim.trim(),
         login_claim: loginClaim.trim(),
+        end_session: endSession,
       };
       if (old) await changeProvider(tenant, old.name, body);
       else await addProvider(tenant, { ...body, name: name.trim(), issuer: issuer.trim() });
@@ -145,6 +174,7 @@ function EditProvider({ tenant, old, callback, onDone }: EditProps): ReactElemen
         hint={old && !old.isPublic ? 'One is kept, and shown to nobody. Leave this empty to keep it.' : 'Without one it is a public client. It is kept sealed and shown to nobody.'}
       />
       <Groups rows={rows} onChange={setRows} />
+      <SignOut there={endSession} onChange={setEndSession} address={signedOut} />
       <details className="admin-more">
         <summary>More: scopes, claims</summary>
         <div className="admin-fields">
@@ -194,10 +224,11 @@ function Tested({ provider, found, callback }: TestProps): ReactElement {
 interface RowProps extends SectionProps {
   readonly provider: Provider;
   readonly callback: string | null;
+  readonly signedOut: string | null;
   readonly onChanged: () => void;
 }
 
-function ProviderRow({ tenant, may, provider, callback, onChanged }: RowProps): ReactElement {
+function ProviderRow({ tenant, may, provider, callback, signedOut, onChanged }: RowProps): ReactElement {
   const [open, setOpen] = useState<'change' | 'switch' | 'remove' | null>(null);
   const [testing, setTesting] = useState(false);
   const [found, setFound] = useState<Examined | null>(null);
@@ -278,6 +309,7 @@ function ProviderRow({ tenant, may, provider, callback, onChanged }: RowProps): 
           may={may}
           old={provider}
           callback={callback}
+          signedOut={signedOut}
           onDone={(changed) => {
             setOpen(null);
             if (changed) onChanged();
@@ -346,6 +378,7 @@ export function Providers({ tenant, may }: SectionProps): ReactElement {
   const [adding, setAdding] = useState(false);
   const items = page.value?.items ?? [];
   const callback = page.value?.callback ?? null;
+  const signedOut = page.value?.signedOut ?? null;
   const adds = may('people:provider:add');
   return (
     <Page
@@ -365,6 +398,7 @@ export function Providers({ tenant, may }: SectionProps): ReactElement {
           may={may}
           old={null}
           callback={callback}
+          signedOut={signedOut}
           onDone={(changed) => {
             setAdding(false);
             if (changed) page.reload();
@@ -379,7 +413,7 @@ export function Providers({ tenant, may }: SectionProps): ReactElement {
         words=""
         clear={() => undefined}
         empty={adding ? <></> : <Guide callback={callback} onAdd={adds ? () => setAdding(true) : null} />}
-        row={(provider) => <ProviderRow tenant={tenant} may={may} provider={provider} callback={callback} onChanged={page.reload} />}
+        row={(provider) => <ProviderRow tenant={tenant} may={may} provider={provider} callback={callback} signedOut={signedOut} onChanged={page.reload} />}
       />
     </Page>
   );

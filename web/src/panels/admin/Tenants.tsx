@@ -17,6 +17,7 @@ import { session } from '../../store/session';
 import { useSignal } from '../../store/signal';
 import { Badge, Line, Notice } from '../../ui/controls';
 import { formatCount, plural } from '../../ui/format';
+import { EditTenant } from './EditTenant';
 import { Button, Choice, Confirm, Failure, Field, Form, List, Page, Row, SearchBar, useAttempt, useLoaded } from './parts';
 import type { SectionProps } from './sections';
 import { formatBytes, formatInstant, matches, parsedBytes, SETTLING_NAMES, SETTLINGS, used } from './words';
@@ -241,7 +242,7 @@ function Resume({ tenant, of, onDone }: LifeProps): ReactElement {
   );
 }
 
-const LIFE = { quota: Quota, suspend: Suspend, resume: Resume } as const;
+const LIFE = { edit: EditTenant, quota: Quota, suspend: Suspend, resume: Resume } as const;
 
 export function Tenants({ tenant, may }: SectionProps): ReactElement {
   const who = useSignal(session);
@@ -252,6 +253,8 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
   const all = tenants.value ?? [];
   const here = all.find((each) => each.name === who?.tenant);
   const makes = may('tenants:tenant:create');
+  const configures = may('tenants:tenant:configure');
+  const names = may('tenants:tenant:name');
   const limits = may('tenants:tenant:limit');
   const suspends = may('tenants:tenant:suspend');
   const several = makes || all.length > 1;
@@ -326,6 +329,11 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
             }
             actions={
               <>
+                {(configures && !each.suspended) || names ? (
+                  <Button kind="small" label={`Edit ${each.label}`} onPress={() => setOpened({ name: each.name, what: 'edit' })}>
+                    Edit
+                  </Button>
+                ) : null}
                 {limits && (
                   <Button kind="small" label={`Quota of ${each.label}`} onPress={() => setOpened({ name: each.name, what: 'quota' })}>
                     Quota

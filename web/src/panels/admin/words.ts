@@ -108,6 +108,7 @@ const STEPS: Readonly<Record<string, readonly [string, string]>> = {
   client: ['It knows us', 'Compare client ID and secret with what is registered there.'],
   token: ['It gives a token', 'Look at the provider’s own log.'],
   claims: ['It says who somebody is', 'Look at the provider’s own log.'],
+  'sign-out': ['It names where one signs out', 'Its description has no end_session_endpoint for us: signing out stays here until it has.'],
 };
 
 /** A part of a connection in words; one that is not known by its name. */
@@ -253,7 +254,7 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'policy:rule:change': 'Write policies of the tenant',
   'policy:rule:list': 'See the policies',
   'tenants:support:consent': 'Let support in',
-  'tenants:tenant:configure': 'Change how a tenant keeps its images',
+  'tenants:tenant:configure': 'Change how a tenant looks and keeps its images',
   'tenants:tenant:create': 'Make tenants',
   'tenants:tenant:export': 'Write out all that tenants keep',
   'tenants:tenant:limit': 'Say how much tenants may keep',
