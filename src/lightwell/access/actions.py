@@ -61,6 +61,7 @@ class Action(StrEnum):
     TENANTS_SUPPORT_CONSENT = "tenants:support:consent"  # let support in for a while, or ended that
     TENANTS_TENANT_CONFIGURE = "tenants:tenant:configure"  # chose how a tenant's images are kept
     TENANTS_TENANT_CREATE = "tenants:tenant:create"  # made a tenant
+    TENANTS_TENANT_ERASE = "tenants:tenant:erase"  # erased a tenant and all that it kept
     TENANTS_TENANT_EXPORT = "tenants:tenant:export"  # wrote out all that a tenant keeps
     TENANTS_TENANT_LIMIT = "tenants:tenant:limit"  # said how much a tenant may keep
     TENANTS_TENANT_LIST = "tenants:tenant:list"  # read the list of tenants
