@@ -164,7 +164,7 @@ async def test_nothing_of_it_is_left_and_nothing_else_is_touched(
     assert (await house.tenants.create(context, "ward", aet="WARD")).key > clinic.key
 
 
-async def test_r05_the_database_deletes_nothing_of_a_tenant_that_is_not_being_erased(
+async def test_r04_the_database_deletes_nothing_of_a_tenant_that_is_not_being_erased(
     house: House, context: Context, clinic: Tenant
 ) -> None:
     before = await rows_of(house, clinic.key)

@@ -49,11 +49,11 @@ class MemoryErasures:
 
     async def rows(self, erasure: Erasure) -> AsyncIterator[int]:
         """See the port."""
-        tables = (
-            None if erasure.number is None else self._database.tenants.pop(erasure.number, None)
-        )
-        if tables is not None and len(tables):
-            yield len(tables)
+        if erasure.number is None:
+            return
+        tables = self._database.tenants.pop(erasure.number, None)
+        if tables is not None and (count := tables.count()):
+            yield count
 
     async def note(self, erasure: Erasure, gone: int) -> None:
         """See the port."""

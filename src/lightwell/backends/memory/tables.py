@@ -303,7 +303,7 @@ class TenantTables:
     def _all(self) -> list[Table[Hashable, object]]:
         return [getattr(self, name) for name in self.__slots__]
 
-    def __len__(self) -> int:
+    def count(self) -> int:
         """How many rows there are."""
         return sum(len(table) for table in self._all())
 
