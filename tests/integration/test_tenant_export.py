@@ -150,7 +150,8 @@ async def test_the_record_and_whose_patients_are_whose_are_there(
         await house.relations.relate(theirs, "ada", RelationKind.TREATS, name, "WARD")
     await house.relations.limit(theirs, "bea", Limit.MODALITY, ["CT", "MR"])
     sealed = await house.people.seal(theirs, "fire", roles=[Role.RADIOLOGIST], places=["loopback"])
-    await house.people.add(house.operator(await house.tenants.named()), "other", name="", roles=[])
+    ours = house.operator(await house.tenants.named())
+    await house.people.add(ours, "other", name="", roles=[Role.RADIOLOGIST])
     await asyncio.sleep(0.2)  # notes are written every tenth of a second
     connection = await connect(house.info, DatabaseRole.WORK)
     await sequence(connection)
@@ -180,7 +181,7 @@ async def test_the_record_and_whose_patients_are_whose_are_there(
         head = chained(head, leaves[placed : placed + batch["n"]])
         placed += batch["n"]
         assert head.hex() == batch["head"]
-    assert placed > 10
+    assert placed >= 10
     everything = b"".join(path.read_bytes() for path in (tmp_path / "out").glob("*"))
     assert sealed.secret.encode() not in everything
 

@@ -20,8 +20,8 @@ class EngineRuns:
         """See the port. Where no worker has ever run, the engine keeps nothing."""
         async with self._work.session() as connection:
             there = await connection.fetchval(
-                "SELECT EXISTS (SELECT FROM work_engine) AND EXISTS"
-                " (SELECT FROM pg_namespace WHERE nspname = $1)",
+                "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE n.nspname = $1)",
                 SCHEMA,
             )
         return await asyncio.to_thread(self._forget, number) if there else 0
