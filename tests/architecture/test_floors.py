@@ -101,6 +101,7 @@ PLAIN = {
     "Tenants.serves": "part of a reading that was permitted",
     "Tenants.everyone": "our own background work",
     "Tenants.everyones_usage": "our own background work",
+    "Erasing.erasures": "our own background work, operators of this machine",
     "Peers.identify": "makes the context",
     "Peers.destination": "part of a retrieve that was permitted",
     "Archive.may_store": "asks policy itself",

@@ -557,6 +557,31 @@ def test_a_tenant_is_limited_suspended_and_resumed(
     expect(east.get_by_role("button", name="Go to east")).to_be_visible()
 
 
+def test_a_suspended_tenant_is_erased_once_its_name_is_typed(
+    server: Server, as_roles: Callable[..., Page]
+) -> None:
+    server.run("tenant", "create", "south", "--aet", "SOUTH")
+    page = as_roles("admin", tenant="default")
+    page.goto(f"{server.url}/admin/tenants")
+    south = row(page, "SOUTH")
+    expect(south.get_by_role("button", name="Suspend south")).to_be_visible()
+    expect(south.get_by_role("button", name="Erase south")).to_have_count(0)
+    server.run("tenant", "suspend", "south", "--reason", "the contract has ended")
+    page.reload()
+    south.get_by_role("button", name="Erase south").click()
+    form = page.get_by_role("form", name="Erase south")
+    expect(form.get_by_text("0 studies with 0 objects, 0 B")).to_be_visible()
+    go = form.get_by_role("button", name="Erase south for good")
+    form.get_by_label("Why").fill("the contract has ended")
+    form.get_by_label("Its name once more").fill("sout")
+    expect(go).to_be_disabled()
+    form.get_by_label("Its name once more").fill("south")
+    picture(page, "tenants-erase")
+    check_controls(page)
+    go.click()
+    expect(page.get_by_text("SOUTH", exact=True)).to_have_count(0)
+
+
 def test_who_may_not_sees_no_way_in(
     server: Server, as_roles: Callable[..., Page], chromium: Any, watched: Watched
 ) -> None:

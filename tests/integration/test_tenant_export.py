@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from datetime import timedelta
@@ -15,11 +16,17 @@ from lightwell.access.roles import Role
 from lightwell.app.export import export_tenant
 from lightwell.app.settling import settling_of
 from lightwell.app.wiring import House
+from lightwell.backends.database import records
 from lightwell.backends.database.chores import flush_inline
+from lightwell.backends.database.pool import connect
+from lightwell.backends.database.roles import Role as DatabaseRole
+from lightwell.backends.database.sequencer import GENESIS, chained
+from lightwell.backends.database.sequencer import step as sequence
 from lightwell.dicom.part10 import read_meta
 from lightwell.domain.archive.keys import LANDED, kind_prefix
 from lightwell.domain.archive.model import Outcome
 from lightwell.domain.peers.model import Peer
+from lightwell.domain.people.model import Limit, RelationKind
 from lightwell.gateways.media.importer import Importer
 from lightwell.gateways.media.intake import Labels
 from lightwell.kernel.errors import Conflict, Missing
@@ -122,11 +129,61 @@ async def test_what_people_decided_is_there_and_what_they_sign_in_with_is_not(
     assert [policy["name"] for policy in told["policies"]] == ["closed"]
     assert [peer["aet"] for peer in told["peers"]] == ["CT9"]
     assert [entry["kind"] for entry in told["journal"]] == ["tenant", "peer", "tenant"]
+    assert told["people"][0]["roles"] == ["radiologist"]
+    assert told["people"][0]["has_password"] is False
+    assert (told["tenant"][0]["name"], told["tenant"][0]["suspended"]) == ("clinic", True)
     everything = b"".join(path.read_bytes() for path in (tmp_path / "out").glob("*"))
     for secret in (made.secret, key.secret):
         assert secret.encode() not in everything
     assert b"argon2" not in everything
     assert b"digest" not in everything
+
+
+async def test_the_record_and_whose_patients_are_whose_are_there(
+    house: House, context: Context, clinic: Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "PAGE", 2)
+    theirs = house.operator(clinic, "eve")
+    for login in ("ada", "bea", "cid", "dov", "eva"):
+        await house.people.add(theirs, login, name="", roles=[Role.RADIOLOGIST])
+    for name in ("P1", "P2", "P3"):
+        await house.relations.relate(theirs, "ada", RelationKind.TREATS, name, "WARD")
+    await house.relations.limit(theirs, "bea", Limit.MODALITY, ["CT", "MR"])
+    sealed = await house.people.seal(theirs, "fire", roles=[Role.RADIOLOGIST], places=["loopback"])
+    ours = house.operator(await house.tenants.named())
+    await house.people.add(ours, "other", name="", roles=[Role.RADIOLOGIST])
+    await asyncio.sleep(0.2)  # notes are written every tenth of a second
+    connection = await connect(house.info, DatabaseRole.WORK)
+    await sequence(connection)
+    await connection.close()
+    await export_tenant(house, context, "clinic", tmp_path / "out")
+    check_manifest(tmp_path / "out")
+    told = {path.stem: lines(path) for path in (tmp_path / "out").glob("*.jsonl")}
+    logins = [person["login"] for person in told["people"]]
+    assert logins == ["ada", "bea", "cid", "dov", "eva", "fire"]
+    assert [(r["login"], r["kind"], r["issuer"], r["name"]) for r in told["relations"]] == [
+        ("ada", "treats", "WARD", name) for name in ("P1", "P2", "P3")
+    ]
+    assert [(x["login"], x["kind"], x["value"]) for x in told["limits"]] == [
+        ("bea", "modality", "CT"),
+        ("bea", "modality", "MR"),
+    ]
+    (seal,) = told["seals"]
+    assert (seal["login"], seal["places"], seal["broken"]) == ("fire", ["loopback"], None)
+    acts = [(act["action"], act["actor"], act["subject"]) for act in told["audit"]]
+    assert acts.count(("people:person:add", "operator:eve", "ada")) == 1
+    assert not any(subject == "other" for _, _, subject in acts)
+    # The chain holds over what was written: from it alone, without the database.
+    head, placed = GENESIS, 0
+    leaves = [bytes.fromhex(act["leaf"]) for act in told["audit"]]
+    for batch in told["audit-chain"]:
+        assert batch["first_seq"] == placed + 1
+        head = chained(head, leaves[placed : placed + batch["n"]])
+        placed += batch["n"]
+        assert head.hex() == batch["head"]
+    assert placed >= 10
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "out").glob("*"))
+    assert sealed.secret.encode() not in everything
 
 
 async def test_d15_an_interrupted_export_goes_on(

@@ -63,6 +63,7 @@ class Action(StrEnum):
         "tenants:tenant:configure"  # chose how a tenant looks, or keeps images
     )
     TENANTS_TENANT_CREATE = "tenants:tenant:create"  # made a tenant
+    TENANTS_TENANT_ERASE = "tenants:tenant:erase"  # erased a tenant and all that it kept
     TENANTS_TENANT_EXPORT = "tenants:tenant:export"  # wrote out all that a tenant keeps
     TENANTS_TENANT_LIMIT = "tenants:tenant:limit"  # said how much a tenant may keep
     TENANTS_TENANT_LIST = "tenants:tenant:list"  # read the list of tenants

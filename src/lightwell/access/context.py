@@ -41,6 +41,7 @@ class Tenant:
     demo: bool = False
     suspended: bool = False
     suspension: str = ""  # why it is suspended
+    erasing: bool = False  # for good: it stays suspended until nothing of it is left
     quota_bytes: int | None = None  # that it may keep; None: no limit
     quota_studies: int | None = None
     titles: tuple[str, ...] = ()  # further AE titles by which peers call it

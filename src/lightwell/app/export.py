@@ -3,7 +3,10 @@
     objects/NNNNNN/NNNNNNNNN.dcm   shown and rejected objects, each as it arrived
     aside/…                        held, candidates, conflicts, unreadable bytes
     journal.jsonl                  corrections, rejections, marks, machines: what people decided, in order
-    people.jsonl, programs.jsonl, policies.jsonl, providers.jsonl, peers.jsonl      without secrets
+    tenant.jsonl                   the tenant itself: names, hosts, quota, how it keeps its images
+    people.jsonl, seals.jsonl, relations.jsonl, limits.jsonl, openings.jsonl        accounts and what they are
+    programs.jsonl, providers.jsonl, policies.jsonl, denials.jsonl, peers.jsonl, sites.jsonl  without secrets
+    audit.jsonl, audit-chain.jsonl what was done, in the order of its chain, and the chain's heads
     manifest.jsonl                 a line a file: path, bytes, SHA-256; of an object also what arrived
     complete.json                  written last: how many objects and bytes, and the manifest's SHA-256
 
@@ -17,19 +20,21 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from lightwell.access.context import Context, system_context
+from lightwell.access.context import Context, Tenant, system_context
 from lightwell.app.wiring import House
 from lightwell.backends.database.checks import PostgresLedger
+from lightwell.backends.database.records import RECORDS, PostgresRecords
 from lightwell.domain.archive.errors import Damaged
 from lightwell.domain.archive.export_api import Export, Parcel
 from lightwell.domain.peers.api import peer_to_json
+from lightwell.domain.tenants.model import being_erased
 from lightwell.kernel.errors import Conflict
 
 SECRETS = frozenset({"secret", "password", "totp", "recovery", "digest"})
@@ -53,8 +58,17 @@ async def export_tenant(
     house: House, context: Context, name: str, folder: Path, heard: Heard = lambda _n: None
 ) -> Exported:
     """Write a tenant out, or go on with it. `context` is the installation's; suspended tenants are exported,
-    too. Raises Missing, Conflict for a folder that holds something else, OSError for a full one."""
-    tenant = await house.tenants.export(context, name)
+    too. Raises Missing, Conflict for a folder that holds something else and for a tenant that is being
+    erased, OSError for a full one."""
+    async with house.erasing.exporting(await house.tenants.known(name)) as free:
+        if not free:
+            raise being_erased(name)
+        # Asked while this is held: until it has ended nothing of the tenant goes.
+        tenant = await house.tenants.export(context, name)
+        return await _export(house, tenant, folder, heard)
+
+
+async def _export(house: House, tenant: Tenant, folder: Path, heard: Heard) -> Exported:
     folder.mkdir(parents=True, exist_ok=True)
     manifest = _Manifest(folder)
     manifest.open_for(tenant.name)
@@ -81,29 +95,46 @@ async def export_tenant(
             report.written += new
             heard(1)
         report.damaged = tuple(damaged)
-        async for file, lines in _records(house, ours):
-            await asyncio.to_thread(manifest.put_lines, file, lines)
+        async for file, pages in _records(house, ours):
+            await manifest.put_lines(file, pages)
         await asyncio.to_thread(manifest.complete, tenant.name, report)
     finally:
         manifest.close()
     return report
 
 
+Lines = list[dict[str, Any]]
+
+
 async def _records(
     house: House, context: Context
-) -> AsyncIterator[tuple[str, list[Mapping[str, Any]]]]:
-    """What is no object, a file at a time."""
-    entries = house.journal.entries(context.tenant)
-    yield (
-        "journal.jsonl",
-        [{"at": e.at.isoformat(), "kind": e.kind, "body": e.body} async for e in entries],
-    )
-    yield "people.jsonl", [_told(person) for person in await house.people.list(context)]
-    yield "programs.jsonl", [_told(program) for program in await house.people.keys(context)]
+) -> AsyncIterator[tuple[str, AsyncIterator[Lines]]]:
+    """What is no object, a file at a time, each some lines at a time."""
+    tenant, kept = context.tenant, PostgresRecords(house.database)
+    yield "journal.jsonl", _journal(house, tenant)
+    yield "tenant.jsonl", _page([_told(tenant)])
     own = [policy for policy in await house.policies.list(context) if not policy.shipped]
-    yield "policies.jsonl", [{"name": policy.name, "text": policy.text} for policy in own]
-    yield "providers.jsonl", [_told(each) for each in await house.providers.list(context)]
-    yield "peers.jsonl", [peer_to_json(peer) for peer in await house.peers.list(context)]
+    yield "policies.jsonl", _page([{"name": policy.name, "text": policy.text} for policy in own])
+    providers = await house.providers.list(context)
+    yield "providers.jsonl", _page([_told(each) for each in providers])
+    peers = await house.peers.list(context)
+    yield "peers.jsonl", _page([peer_to_json(peer) for peer in peers])
+    for sort in RECORDS:
+        yield f"{sort}.jsonl", _plain_pages(kept.pages(tenant, sort))
+
+
+async def _journal(house: House, tenant: Tenant) -> AsyncIterator[Lines]:
+    async for entry in house.journal.entries(tenant):
+        yield [{"at": entry.at.isoformat(), "kind": entry.kind, "body": entry.body}]
+
+
+async def _page(lines: Lines) -> AsyncIterator[Lines]:
+    yield lines
+
+
+async def _plain_pages(pages: AsyncIterator[Lines]) -> AsyncIterator[Lines]:
+    async for page in pages:
+        yield [_plain(line) for line in page]
 
 
 def _told(value: Any) -> dict[str, Any]:
@@ -217,13 +248,20 @@ class _Manifest:
         self._stream.flush()
         os.fsync(self._stream.fileno())
 
-    def put_lines(self, file: str, lines: Iterable[Mapping[str, Any]]) -> None:
-        """A file of JSON lines."""
-        raw = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+    async def put_lines(self, file: str, pages: AsyncIterator[Lines]) -> None:
+        """A file of JSON lines, written beside its name until it is whole."""
         path = self._folder / file
-        path.write_bytes(raw)
-        digest = hashlib.sha256(raw).hexdigest()
-        self._waiting.append((path, {"path": file, "bytes": len(raw), "sha256": digest}))
+        partial = path.with_suffix(".part")
+        digest, size = hashlib.sha256(), 0
+        with partial.open("wb") as stream:
+            async for page in pages:
+                raw = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in page).encode()
+                await asyncio.to_thread(stream.write, raw)
+                digest.update(raw)
+                size += len(raw)
+        partial.rename(path)
+        line = {"path": file, "bytes": size, "sha256": digest.hexdigest()}
+        self._waiting.append((path, line))
 
     def complete(self, tenant: str, report: Exported) -> None:
         """Everything is there and durable: say so."""

@@ -25,6 +25,7 @@ def offices_of(house: House) -> Offices:
         house.people,
         house.policies,
         house.tenants,
+        house.erasing,
         house.peers,
         probes,
         house.providers,

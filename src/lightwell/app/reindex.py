@@ -17,6 +17,7 @@ from typing import Any
 from lightwell.access.actions import Action
 from lightwell.access.context import Tenant, system_context
 from lightwell.access.operation import Act
+from lightwell.access.ports import JournalEntry
 from lightwell.app.binding import bind_anew
 from lightwell.app.cooling import find_cool
 from lightwell.app.settings import Settings
@@ -24,15 +25,17 @@ from lightwell.app.wiring import House, furnish, open_house
 from lightwell.backends.database.chores import flush_inline, roll_up_deltas
 from lightwell.backends.database.clearing import clear, holds_objects
 from lightwell.backends.database.directories import PostgresTenants
+from lightwell.backends.database.erasing import PostgresErasures
 from lightwell.backends.database.migrate import migrate
 from lightwell.backends.database.roles import ConnectionInfo
 from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.archive.rebuild_api import Rebuild, Rebuilt
 from lightwell.domain.peers.model import Peer, PeerGoneRow, PeerRow, PeerType
 from lightwell.domain.tenants.branding import checked_accent, checked_notice
-from lightwell.domain.tenants.model import SETTLINGS, checked_name, checked_zone
+from lightwell.domain.tenants.erasing import ENTRY, Erasure, erasure_from_json
+from lightwell.domain.tenants.model import DEFAULT, SETTLINGS, checked_name, checked_zone
 from lightwell.kernel.clock import SystemClock
-from lightwell.kernel.errors import Conflict, Invalid
+from lightwell.kernel.errors import Broken, Conflict, Invalid
 
 Heard = Callable[[int], None]
 
@@ -103,6 +106,8 @@ async def _rebuild(settings: Settings, info: ConnectionInfo, heard: Heard) -> Re
             grace=timedelta(seconds=settings.landed_grace),
         )
         for tenant in await house.tenants.everyone():
+            if tenant.erasing:
+                continue
             report.peers += await _restore_peers(house, tenant)
             context = system_context(tenant, "reindex")
             report.tenants[tenant.name] = await rebuild.run(context, heard)
@@ -129,10 +134,14 @@ def stored_tenants(blobs: BlobStore) -> list[tuple[str, str]]:
 
 
 async def _restore_tenants(house: House) -> None:
-    """Make the tenants of the store that the database does not know."""
+    """Make the tenants of the store that the database does not know, and none that was erased."""
     directory = PostgresTenants(house.database, house.work, SystemClock())
+    stored = await asyncio.to_thread(stored_tenants, house.blobs)
+    for region in sorted({region for region, name in stored if name == DEFAULT}):
+        await _restore_erasures(house, region)
     known = {tenant.name for tenant in await house.tenants.everyone()}
-    for region, name in await asyncio.to_thread(stored_tenants, house.blobs):
+    known |= {erasure.name for erasure in await house.erasing.erasures()}
+    for region, name in stored:
         if name in known or not _is_name(name):
             continue
         body = await _tenant_entry(house, region, name)
@@ -173,6 +182,29 @@ def _checked(check: Callable[[str], str], body: dict[str, Any], name: str) -> st
         return check(str(body.get(name) or ""))
     except Invalid:  # a machine may know fewer time zones than the one that it takes the place of
         return ""
+
+
+async def _restore_erasures(house: House, region: str) -> None:
+    """Bring back which tenants are erased, from what the installation's journal last said of each. What is
+    left of one that was under way goes when the server runs."""
+    last: dict[str, Erasure] = {}
+    async for entry in house.journal.entries(Tenant(0, DEFAULT, DEFAULT, "", region)):
+        if entry.kind == ENTRY:
+            erasure = _erasure(entry)
+            last[erasure.name] = erasure
+    book = PostgresErasures(house.info, house.work)
+    for erasure in last.values():
+        await book.restore(erasure)
+
+
+def _erasure(entry: JournalEntry) -> Erasure:
+    try:
+        return erasure_from_json(entry.body)
+    except (KeyError, TypeError, ValueError) as error:  # passing over it would bring a tenant back
+        raise Broken(
+            f"The journal entry of {entry.at:%F %T} about an erased tenant cannot be read.",
+            remedy="Restore it from a copy of the store; nothing was changed.",
+        ) from error
 
 
 def _number(said: object) -> int | None:

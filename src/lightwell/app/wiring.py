@@ -24,6 +24,7 @@ from lightwell.backends.database.directories import (
     PostgresTenants,
     SystemResolver,
 )
+from lightwell.backends.database.erasing import PostgresErasures
 from lightwell.backends.database.feed import ChangeFeed
 from lightwell.backends.database.glass import PostgresGlass
 from lightwell.backends.database.index import PostgresIndex
@@ -49,6 +50,7 @@ from lightwell.domain.people.provider_sign_in_api import ProviderSignIn
 from lightwell.domain.people.relations_api import Relations
 from lightwell.domain.people.sign_in_api import SignIn
 from lightwell.domain.tenants.api import Tenants
+from lightwell.domain.tenants.erase_api import Erasing
 from lightwell.domain.tenants.model import DEFAULT
 from lightwell.kernel.clock import SystemClock
 from lightwell.kernel.errors import LightwellError
@@ -77,6 +79,7 @@ class House:
     index: PostgresIndex
     journal: BlobJournal
     tenants: Tenants
+    erasing: Erasing
     peers: Peers
     archive: Archive
     feed: ChangeFeed
@@ -152,6 +155,7 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         index=index,
         journal=journal,
         tenants=tenants,
+        erasing=Erasing(tenants, PostgresErasures(info, work), policy, committer, clock),
         peers=peers,
         archive=archive,
         feed=ChangeFeed(database),

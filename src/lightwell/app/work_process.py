@@ -142,6 +142,7 @@ async def run(generation: Generation) -> None:
     await heart.start()
     # After the first beat: the engine's library takes half a second to load, and no door waits for it.
     from lightwell.app.durable import Durable
+    from lightwell.app.erasing import ErasingDuty
 
     durable = Durable(house)
     chores = [
@@ -153,6 +154,7 @@ async def run(generation: Generation) -> None:
         every(30.0, "leases", lambda: close_leases(house.work), stop),
         every(5.0, "what was packed", lambda: _clear(house), stop, full=GONE_BATCH),
         every(60.0, "cool store", CoolingDuty(house).step, stop),
+        every(5.0, "tenants that are erased", ErasingDuty(house).step, stop),
         every(1.0, "commitments", lambda: deliver_commitments(house), stop),
         every(60.0, "tries to sign in", lambda: forget_sign_ins(house.work), stop),
         every(15.0, "use of quotas", lambda: _count_usage(house, usage), stop),

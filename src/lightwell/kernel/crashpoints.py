@@ -14,6 +14,12 @@ and of settling a series:
 s1  its objects are known                     s4   the transaction is about to be sent
 s2  the pack is written and proved            s5   the rows are switched
 s3  manifest, metadata and preview are put    s6   what nobody refers to is about to be deleted
+
+and of erasing a tenant:
+
+e1  it is in the journal, nothing has gone    e4   the tenant is about to go
+e2  some of its rows are gone                 e5   it is gone, and nobody has said so
+e3  one of its objects is about to go         e6   it is said, and not noted as finished
 """
 
 from __future__ import annotations
@@ -23,7 +29,11 @@ import signal
 import threading
 
 VARIABLE = "LIGHTWELL_CRASH_AT"
-POINTS = ("k0", "k1", "k2", "k3", "k4", "k5", "k6", "k6c", "k7", "s1", "s2", "s3", "s4", "s5", "s6")
+POINTS = (
+    *("k0", "k1", "k2", "k3", "k4", "k5", "k6", "k6c", "k7"),
+    *("s1", "s2", "s3", "s4", "s5", "s6"),
+    *("e1", "e2", "e3", "e4", "e5", "e6"),
+)
 
 
 class Trap:

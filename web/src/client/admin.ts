@@ -401,6 +401,8 @@ export interface TenantDetail {
   readonly hosts: readonly string[];
   /** Why it is suspended. */
   readonly suspension: string;
+  /** It goes for good, and is not served again. */
+  readonly erasing: boolean;
   /** How much it may keep; null: no limit. */
   readonly quotaBytes: number | null;
   readonly quotaStudies: number | null;
@@ -426,6 +428,7 @@ export function readTenant(value: unknown): TenantDetail {
     titles: texts(o['titles']),
     hosts: texts(o['hosts']),
     suspension: text(o['suspension']),
+    erasing: o['erasing'] === true,
     quotaBytes: limit(o['quota_bytes']),
     quotaStudies: limit(o['quota_studies']),
     usedBytes: count(o['used_bytes']),
@@ -452,6 +455,22 @@ export const suspendTenant = async (tenant: Place, name: string, reason: string)
   readTenant(await ask('PUT', tenant, `/tenants/${segment(name)}/suspension`, { reason }, 'Suspending the tenant'));
 export const resumeTenant = async (tenant: Place, name: string): Promise<TenantDetail> =>
   readTenant(await change('DELETE', `${consoleRoot(tenant)}/tenants/${segment(name)}/suspension`, null, 'Resuming the tenant', readJson));
+
+/** What would go with a tenant. */
+export interface Prospect {
+  readonly studies: number;
+  readonly objects: number;
+  readonly bytes: number;
+  /** Why it may not go now; null: nothing forbids it. */
+  readonly obstacle: string | null;
+}
+
+export async function fetchProspect(tenant: Place, name: string, options?: RequestOptions): Promise<Prospect> {
+  const o = object(await read(tenant, `/tenants/${segment(name)}/erasure`, 'Counting what would go', options));
+  return { studies: count(o['studies']), objects: count(o['objects']), bytes: count(o['bytes']), obstacle: optional(o['obstacle']) };
+}
+export const eraseTenant = (tenant: Place, name: string, typed: string, reason: string): Promise<unknown> =>
+  ask('POST', tenant, `/tenants/${segment(name)}/erasure`, { name: typed, reason }, 'Erasing the tenant');
 export const limitTenant = async (tenant: Place, name: string, most: { bytes: number | null; studies: number | null }): Promise<TenantDetail> =>
   readTenant(await ask('PUT', tenant, `/tenants/${segment(name)}/quota`, most, 'Changing the quota'));
 export const fetchConsent = async (tenant: Place, options?: RequestOptions): Promise<number | null> =>

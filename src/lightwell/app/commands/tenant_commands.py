@@ -1,4 +1,4 @@
-"""`lightwell tenant`: make, list, suspend and resume tenants."""
+"""`lightwell tenant`: make, list, write out, suspend, resume and erase tenants."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from lightwell.access.context import Context, Tenant
@@ -19,8 +20,10 @@ from lightwell.app.commands.options import (
     notes,
     with_house,
 )
+from lightwell.app.erasing import erase_to_its_end
 from lightwell.app.export import Exported, export_tenant
 from lightwell.app.wiring import House
+from lightwell.domain.tenants.erasing import Erasure, said
 from lightwell.domain.tenants.model import DEFAULT, PIXEL_EXACT, host_of, parsed_size
 from lightwell.kernel.errors import Invalid
 
@@ -219,6 +222,37 @@ def resume(name: str, data: DataOption) -> None:
     with_house(data, work)
 
 
+@app.command()
+def erase(
+    name: str,
+    data: DataOption,
+    confirm: Annotated[str, typer.Option(help="The name once more.")],
+    reason: Annotated[str, typer.Option(help="Why: it stays in the installation's record.")],
+) -> None:
+    """Erase a suspended tenant for good: images, people, decisions, records, background work.
+
+    Nothing brings it back but a copy of yours; export it first. Its name is given out never again.
+    Interrupted, it goes on when it is asked for again, or by itself while the server runs.
+    """
+
+    async def work(house: House, context: Context) -> tuple[Erasure, bool]:
+        begun = await house.erasing.begin(context, name, confirm, reason)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=notes, disable=not notes.is_terminal) as bar:
+            task, gone = bar.add_task(said(begun.kept)), [0, 0]
+
+            def heard(rows: int, objects: int) -> None:
+                gone[0] += rows
+                gone[1] += objects
+                bar.update(task, description=f"{gone[0]} rows, {gone[1]} objects are gone")
+
+            return await erase_to_its_end(house, name, heard), begun.finished is None
+
+    done, new = with_house(data, work)
+    word = "is" if new else "was"
+    console.print(f"Tenant {name} {word} erased: {said(done.kept)}.", highlight=False)
+
+
 @app.command("list")
 def list_(data: DataOption, as_json: JsonOption = False) -> None:
     """Show all tenants."""
@@ -238,6 +272,7 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
                     "zone": t.zone,
                     "suspended": t.suspended,
                     "suspension": t.suspension,
+                    "erasing": t.erasing,
                     "titles": t.titles,
                     "hosts": t.hosts,
                     "quota_bytes": t.quota_bytes,
@@ -252,6 +287,7 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
         table = Table("Name", "Label", "Called", "Demo", "Studies", "MB", "State")
         for t in tenants:
             state = f"suspended: {t.suspension}" if t.suspended else ""
+            state = "being erased" if t.erasing else state
             kept = used[t.key]
             studies = _of(str(kept.studies), t.quota_studies, str)
             size = _of(f"{kept.bytes / 1e6:.1f}", t.quota_bytes, lambda most: f"{most / 1e6:.0f}")

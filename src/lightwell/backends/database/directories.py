@@ -18,16 +18,20 @@ from lightwell.backends.database.pool import Database
 from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.peers.model import Peer, PeerType
 from lightwell.domain.people.standing import standing_of
-from lightwell.domain.tenants.model import SUSPENSION, Usage
+from lightwell.domain.tenants.model import SUSPENSION, Usage, being_erased, erased_name
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict
 
 CACHE_SECONDS = 1.0
 FRESH_SECONDS = 0.1
 RESOLVE_SECONDS = 2.0
+ERASED = "LW002"  # what migration 0020 raises of a tenant that is being erased, or was
 STANDINGS = 4096  # people whose standing a process remembers
 
-_DIRECTORY = "SELECT * FROM tenant_directory() JOIN tenant_looks() USING (tenant) ORDER BY tenant"
+_DIRECTORY = """
+SELECT d.*, l.accent, l.notice, l.zone, d.tenant IN (SELECT tenants_erasing()) AS erasing
+FROM tenant_directory() d JOIN tenant_looks() l USING (tenant) ORDER BY tenant
+"""
 
 # What is recorded of a person: of a session whose it is, else of a login. A link's session is nobody's.
 _STANDING = """
@@ -83,6 +87,7 @@ class PostgresTenants:
                     demo=r["demo"],
                     suspended=r["suspended"],
                     suspension=r["suspension"],
+                    erasing=r["erasing"],
                     titles=tuple(r["titles"]),
                     hosts=tuple(r["hosts"]),
                     quota_bytes=r["quota_bytes"],
@@ -115,6 +120,10 @@ class PostgresTenants:
             raise Conflict(
                 f"The AE title {aet!r} belongs to another tenant.", remedy="Choose another."
             ) from error
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == ERASED:
+                raise erased_name(name) from error
+            raise
         return next(t for t in await self.tenants() if t.name == name)
 
     async def relabel(self, tenant: Tenant, label: str) -> None:
@@ -147,17 +156,22 @@ class PostgresTenants:
     async def suspend(self, tenant: Tenant, reason: str | None) -> None:
         """See the port."""
         self._read_at = float("-inf")
-        async with self._work.session() as connection, connection.transaction():
-            await connection.execute(
-                "UPDATE tenant SET suspended = $2, suspension = $3 WHERE tenant = $1",
-                tenant.key,
-                reason is not None,
-                reason or "",
-            )
-            if reason is not None:
-                for sql in (_END_OPENINGS, _END_SESSIONS):
-                    await connection.execute(sql, tenant.key, SUSPENSION)
-            await tell_stale(connection, tenant.key, "")
+        try:
+            async with self._work.session() as connection, connection.transaction():
+                await connection.execute(
+                    "UPDATE tenant SET suspended = $2, suspension = $3 WHERE tenant = $1",
+                    tenant.key,
+                    reason is not None,
+                    reason or "",
+                )
+                if reason is not None:
+                    for sql in (_END_OPENINGS, _END_SESSIONS):
+                        await connection.execute(sql, tenant.key, SUSPENSION)
+                await tell_stale(connection, tenant.key, "")
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == ERASED:
+                raise being_erased(tenant.name) from error
+            raise
 
     async def name(self, tenant: Tenant, titles: Sequence[str], hosts: Sequence[str]) -> None:
         """See the port."""
@@ -300,7 +314,8 @@ class PostgresPolicy:
                 "SELECT (SELECT author FROM support_consent WHERE tenant = $1 AND until > now())"
                 " AS consent,"
                 " EXISTS (SELECT 1 FROM sensitive_study WHERE tenant = $1) AS sensitive,"
-                " EXISTS (SELECT 1 FROM tenant WHERE tenant = $1 AND suspended) AS suspended",
+                # One that is gone is suspended for good: somebody's context may still have it.
+                " NOT EXISTS (SELECT 1 FROM tenant WHERE tenant = $1 AND NOT suspended) AS suspended",
                 tenant.key,
             )
         assert states is not None  # a SELECT without FROM gives exactly one row

@@ -29,6 +29,7 @@ VERSION = "1"
 QUEUE = "lightwell"
 WORKFLOW = "lightwell_run"  # one function for all workflows: which one is its first argument
 POOL = 2
+FORGOTTEN = 200  # runs of a tenant that is erased, at a time
 ENDED = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 P = ParamSpec("P")
@@ -170,6 +171,25 @@ class Desk:
                 message.topic,
                 idempotency_key=message.signal_id,
             )
+
+    def forget_tenant(self, tenant: int) -> int:
+        """Remove the records of all runs of a tenant, ending first what has not ended; how many."""
+        done = 0
+        while True:
+            found = _outcome(
+                self._client.list_workflows,
+                workflow_id_prefix=f"{tenant}/",
+                limit=FORGOTTEN,
+                load_input=False,
+                load_output=False,
+            )
+            if not found:
+                return done
+            for each in found:
+                if str(each.status) not in ENDED:
+                    self.cancel(key_of(each.workflow_id))
+            self.forget([key_of(each.workflow_id) for each in found])
+            done += len(found)
 
     def forget(self, keys: Sequence[Key]) -> None:
         """Remove the records of runs that have ended."""

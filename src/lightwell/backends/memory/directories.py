@@ -10,7 +10,7 @@ from typing import Any
 from lightwell.access.context import Tenant
 from lightwell.backends.memory.index import allowance_of
 from lightwell.backends.memory.tables import MemoryDatabase
-from lightwell.domain.tenants.model import SUSPENSION, Usage
+from lightwell.domain.tenants.model import SUSPENSION, Usage, being_erased, erased_name
 from lightwell.kernel.errors import Conflict
 
 
@@ -27,6 +27,8 @@ class MemoryTenants:
 
     async def create(self, name: str, label: str, aet: str, *, region: str, demo: bool) -> Tenant:
         """See the port."""
+        if name in self._database.erasures:
+            raise erased_name(name)
         for tenant in self.tenant_list:
             if tenant.name == name:
                 return tenant
@@ -34,7 +36,9 @@ class MemoryTenants:
             raise Conflict(
                 f"The AE title {aet!r} belongs to another tenant.", remedy="Choose another."
             )
-        made = Tenant(len(self.tenant_list) + 1, name, label, aet, region, demo)
+        gone = [erasure.number or 0 for erasure in self._database.erasures.values()]
+        last = max([*gone, *(tenant.key for tenant in self.tenant_list)], default=0)
+        made = Tenant(last + 1, name, label, aet, region, demo)
         self.tenant_list += (made,)
         return made
 
@@ -56,6 +60,8 @@ class MemoryTenants:
 
     async def suspend(self, tenant: Tenant, reason: str | None) -> None:
         """See the port."""
+        if reason is None and tenant.name in self._database.erasures:
+            raise being_erased(tenant.name)
         self._change(tenant, suspended=reason is not None, suspension=reason or "")
         if reason is None:
             self._database.suspended.discard(tenant.key)
@@ -99,6 +105,16 @@ class MemoryTenants:
             kept = allowance_of(self._database, key)
             found[key] = Usage(kept.studies, kept.bytes)
         return found
+
+    def mark_erasing(self, name: str) -> None:
+        """It is being erased, if it is there."""
+        for tenant in self.tenant_list:
+            if tenant.name == name:
+                self._change(tenant, erasing=True)
+
+    def remove(self, name: str) -> None:
+        """Nothing of it is left."""
+        self.tenant_list = tuple(tenant for tenant in self.tenant_list if tenant.name != name)
 
     def _change(self, tenant: Tenant, **changed: Any) -> None:
         self.tenant_list = tuple(

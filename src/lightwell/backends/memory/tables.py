@@ -44,6 +44,7 @@ from lightwell.domain.people.model import (
     Session,
 )
 from lightwell.domain.people.providers import IdentityProvider
+from lightwell.domain.tenants.erasing import Erasure
 
 PatientId = tuple[str, str]  # (issuer, ID)
 SeriesId = tuple[str, str]  # (study UID, series UID)
@@ -302,6 +303,10 @@ class TenantTables:
     def _all(self) -> list[Table[Hashable, object]]:
         return [getattr(self, name) for name in self.__slots__]
 
+    def count(self) -> int:
+        """How many rows there are."""
+        return sum(len(table) for table in self._all())
+
     def publish(self) -> None:
         """Commit the open transaction."""
         for table in self._all():
@@ -320,6 +325,7 @@ class MemoryDatabase:
     tenants: dict[int, TenantTables] = field(default_factory=dict)
     suspended: set[int] = field(default_factory=set)
     quotas: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)  # studies, bytes
+    erasures: dict[str, Erasure] = field(default_factory=dict)  # by the name of the tenant
     _last: int = 0
 
     def of(self, tenant: int) -> TenantTables:

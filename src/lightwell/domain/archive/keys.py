@@ -23,6 +23,11 @@ def blob_key(region: str, tenant: str, kind: str, blob_id: uuid.UUID) -> str:
     return f"{region}/{tenant}/{kind}/{name[:2]}/{name[2:4]}/{name}"
 
 
+def tenant_prefix(region: str, tenant: str) -> str:
+    """Where everything of one tenant lies."""
+    return f"{region}/{tenant}/"
+
+
 def kind_prefix(region: str, tenant: str, kind: str) -> str:
     """Where all objects of one kind lie."""
     return f"{region}/{tenant}/{kind}/"

@@ -19,6 +19,7 @@ from lightwell.domain.tenants.branding import (
 from lightwell.domain.tenants.model import (
     DEFAULT,
     Usage,
+    being_erased,
     checked_aet,
     checked_host,
     checked_label,
@@ -133,7 +134,8 @@ class Tenants:
     ) -> Tenant:
         """Make a tenant, or return it when it exists. Journalled, so that a re-index knows it.
 
-        `new`: raises Conflict when there is one of that name.
+        `new`: raises Conflict when there is one of that name. Raises Conflict for the name of one that was
+        erased.
         """
         act.about(subject=name)
         if new and any(tenant.name == name for tenant in await self._directory.tenants(fresh=True)):
@@ -215,7 +217,7 @@ class Tenants:
         for number in (studies, size):
             if number is not None:
                 checked_quota(number)
-        tenant = await self.known(name)
+        tenant = await self._staying(name)
         await self._journal.append(
             tenant, "tenant", {"name": name, "quota_studies": studies, "quota_bytes": size}
         )
@@ -224,9 +226,10 @@ class Tenants:
 
     @operation(Action.TENANTS_TENANT_EXPORT)
     async def export(self, act: Act, name: str) -> Tenant:
-        """The tenant, suspended or not, for whoever writes it out from here. Raises Missing."""
+        """The tenant, suspended or not, for whoever writes it out from here. Raises Missing, Conflict for one
+        that is being erased."""
         act.about(subject=name)
-        return await self.known(name)
+        return await self._staying(name)
 
     @operation(Action.TENANTS_TENANT_NAME)
     async def name(
@@ -234,7 +237,7 @@ class Tenants:
     ) -> Tenant:
         """Say by which further AE titles and by which hosts a tenant is called. Each belongs to one tenant.
         Raises Conflict for another's, Invalid, Missing."""
-        tenant = await self.known(name)
+        tenant = await self._staying(name)
         wanted = checked_names(titles, checked_aet), checked_names(hosts, checked_host)
         others = tuple(title for title in wanted[0] if title != tenant.aet)
         act.about(subject=name, detail=f"titles: {' '.join(others)}, hosts: {' '.join(wanted[1])}")
@@ -250,7 +253,7 @@ class Tenants:
         waits. Its sessions end. Raises Invalid, Missing; Conflict for the installation's own."""
         act.about(subject=name, detail=reason)
         reason = checked_reason(reason)
-        tenant = await self.known(name)
+        tenant = await self._staying(name)
         if tenant.name == DEFAULT:
             raise Conflict(
                 "The tenant of the installation cannot be suspended.",
@@ -260,9 +263,18 @@ class Tenants:
 
     @operation(Action.TENANTS_TENANT_SUSPEND)
     async def resume(self, act: Act, name: str) -> Tenant:
-        """Serve a suspended tenant again; people sign in anew. Raises Missing."""
+        """Serve a suspended tenant again; people sign in anew. Raises Missing; Conflict for one that is being
+        erased."""
         act.about(subject=name, detail="resumed")
-        return await self._suspend(await self.known(name), None)
+        return await self._suspend(await self._staying(name), None)
+
+    async def _staying(self, name: str) -> Tenant:
+        """The tenant of that name, unless it is being erased. Raises Missing, Conflict."""
+        await self._directory.tenants(fresh=True)
+        tenant = await self.known(name)
+        if tenant.erasing:
+            raise being_erased(name)
+        return tenant
 
     async def _suspend(self, tenant: Tenant, reason: str | None) -> Tenant:
         # An entry of its own: nothing else that is changed at the same time is overwritten by a re-index.

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from lightwell.access.context import Actor, ActorKind, Tenant
 from lightwell.access.roles import Role
-from lightwell.kernel.errors import Invalid, Missing
+from lightwell.kernel.errors import Conflict, Invalid, Missing
 
 DEFAULT = "default"
 DEMO = "demo"
@@ -161,12 +161,12 @@ def checked_names(texts: Iterable[str], check: Callable[[str], str]) -> tuple[st
 
 
 def checked_reason(text: str) -> str:
-    """Why a tenant is suspended: one printable line. Raises Invalid."""
+    """Why a tenant is suspended, or erased: one printable line. Raises Invalid."""
     trimmed = text.strip()
     if not 1 <= len(trimmed) <= REASON_LIMIT or not trimmed.isprintable():
         raise Invalid(
             f"The reason is one line of 1 to {REASON_LIMIT} characters.",
-            remedy="Say why, for whoever resumes the tenant.",
+            remedy="Say why, for whoever looks at it later.",
         )
     return trimmed
 
@@ -174,3 +174,19 @@ def checked_reason(text: str) -> str:
 def no_such_tenant() -> Missing:
     """The same of a tenant that is not there, that is suspended, and that is not the caller's."""
     return Missing("There is no such tenant.", remedy="`lightwell tenant list` names them.")
+
+
+def being_erased(name: str) -> Conflict:
+    """Of a tenant that is not served again whatever is asked."""
+    return Conflict(
+        f"The tenant {name} is being erased.",
+        remedy="That cannot be taken back; it goes on by itself.",
+    )
+
+
+def erased_name(name: str) -> Conflict:
+    """Of a name that is given out never again."""
+    return Conflict(
+        f"There was a tenant {name!r}, and it was erased.",
+        remedy="Choose another name: old backups and records go by this one.",
+    )

@@ -24,11 +24,13 @@ from lightwell.domain.people.provider_api import Providers
 from lightwell.domain.people.relations_api import Relations
 from lightwell.domain.tenants.api import Tenants
 from lightwell.domain.tenants.branding import NOTICE_LIMIT
+from lightwell.domain.tenants.erase_api import Erasing
 from lightwell.domain.tenants.model import NAMES_LIMIT, QUOTA_LIMIT
 from lightwell.gateways.console.administration_views import (
     ConsentView,
     DoorView,
     Ended,
+    ErasureView,
     ExplainView,
     KeyView,
     Named,
@@ -36,16 +38,19 @@ from lightwell.gateways.console.administration_views import (
     PersonView,
     PolicyView,
     ProbeView,
+    ProspectView,
     SecretView,
     SessionView,
     TenantDetail,
     door_view,
+    erasure_view,
     explain_view,
     key_view,
     peer_page,
     person_view,
     policy_view,
     probe_view,
+    prospect_view,
     secret_view,
     session_view,
     tenant_detail,
@@ -65,6 +70,7 @@ class Offices:
     people: People
     policies: Policies
     tenants: Tenants
+    erasing: Erasing
     peers: Peers
     probes: PeerProbes
     providers: Providers
@@ -134,6 +140,13 @@ class TenantChange(_Asked):
 class Suspension(_Asked):
     """Why, for whoever resumes it."""
 
+    reason: str = Field(max_length=400)
+
+
+class ErasureAsked(_Asked):
+    """The tenant's name once more, and why it is erased."""
+
+    name: str = Field(max_length=64)
     reason: str = Field(max_length=400)
 
 
@@ -321,7 +334,7 @@ def _add_policies(router: APIRouter, policies: Policies) -> None:
 
 
 def _add_tenants(router: APIRouter, offices: Offices) -> None:
-    tenants, policies = offices.tenants, offices.policies
+    tenants, policies, erasing = offices.tenants, offices.policies, offices.erasing
 
     @router.post("/tenants", summary="Make a tenant", status_code=201, dependencies=CHANGE)
     async def add_tenant(who: Who, asked: NewTenant) -> TenantDetail:
@@ -344,6 +357,19 @@ def _add_tenants(router: APIRouter, offices: Offices) -> None:
     )
     async def resume(who: Who, name: str) -> TenantDetail:
         return tenant_detail(await tenants.resume(who, name))
+
+    @router.get("/tenants/{name}/erasure", summary="What would go with a tenant")
+    async def prospect(who: Who, name: str) -> ProspectView:
+        return prospect_view(await erasing.prospect(who, name))
+
+    @router.post(
+        "/tenants/{name}/erasure",
+        summary="Erase a suspended tenant, for good",
+        status_code=202,
+        dependencies=CHANGE,
+    )
+    async def erase(who: Who, name: str, asked: ErasureAsked) -> ErasureView:
+        return erasure_view(await erasing.begin(who, name, asked.name, asked.reason))
 
     @router.put("/tenants/{name}/quota", summary="How much a tenant may keep", dependencies=CHANGE)
     async def limit(who: Who, name: str, asked: Quota) -> TenantDetail:

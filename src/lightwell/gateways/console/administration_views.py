@@ -14,6 +14,8 @@ from lightwell.domain.peers.model import TYPE_GRANTS, DoorSeen, Peer, Probed
 from lightwell.domain.people.api import Made
 from lightwell.domain.people.model import Person, Program, Session
 from lightwell.domain.people.policy_api import Explained
+from lightwell.domain.tenants.erase_api import Prospect
+from lightwell.domain.tenants.erasing import Erasure
 from lightwell.domain.tenants.model import Usage
 
 
@@ -118,12 +120,35 @@ class TenantDetail(BaseModel):
     zone: str
     suspended: bool
     suspension: str
+    erasing: bool
     titles: list[str]
     hosts: list[str]
     quota_bytes: int | None
     quota_studies: int | None
     used_bytes: int | None
     used_studies: int | None
+
+
+class ProspectView(BaseModel):
+    """What would go with a tenant; `obstacle`: why it may not go now, null when nothing forbids it."""
+
+    name: str
+    studies: int
+    objects: int
+    bytes: int
+    obstacle: str | None
+
+
+class ErasureView(BaseModel):
+    """A tenant that is being erased, or was: `finished`."""
+
+    name: str
+    studies: int
+    objects: int
+    bytes: int
+    reason: str
+    begun: datetime
+    finished: datetime | None
 
 
 class ConsentView(BaseModel):
@@ -289,12 +314,38 @@ def tenant_detail(tenant: Tenant, used: Usage | None = None) -> TenantDetail:
         zone=tenant.zone,
         suspended=tenant.suspended,
         suspension=tenant.suspension,
+        erasing=tenant.erasing,
         titles=list(tenant.titles),
         hosts=list(tenant.hosts),
         quota_bytes=tenant.quota_bytes,
         quota_studies=tenant.quota_studies,
         used_bytes=used.bytes if used else None,
         used_studies=used.studies if used else None,
+    )
+
+
+def prospect_view(prospect: Prospect) -> ProspectView:
+    """What would go."""
+    keeps, obstacle = prospect.keeps, prospect.obstacle
+    return ProspectView(
+        name=prospect.tenant.name,
+        studies=keeps.studies,
+        objects=keeps.objects,
+        bytes=keeps.bytes,
+        obstacle=f"{obstacle.what} {obstacle.remedy}" if obstacle else None,
+    )
+
+
+def erasure_view(erasure: Erasure) -> ErasureView:
+    """What was decided."""
+    return ErasureView(
+        name=erasure.name,
+        studies=erasure.kept.studies,
+        objects=erasure.kept.objects,
+        bytes=erasure.kept.bytes,
+        reason=erasure.reason,
+        begun=erasure.begun,
+        finished=erasure.finished,
     )
 
 

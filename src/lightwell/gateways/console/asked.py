@@ -77,6 +77,8 @@ ASKED: Final[Mapping[str, Action | Open]] = MappingProxyType(
         "GET /api/v1/tenants/details": Action.TENANTS_TENANT_LIST,
         "PUT /api/v1/tenants/{name}/suspension": Action.TENANTS_TENANT_SUSPEND,
         "DELETE /api/v1/tenants/{name}/suspension": Action.TENANTS_TENANT_SUSPEND,
+        "GET /api/v1/tenants/{name}/erasure": Action.TENANTS_TENANT_LIST,
+        "POST /api/v1/tenants/{name}/erasure": Action.TENANTS_TENANT_ERASE,
         "PUT /api/v1/tenants/{name}/quota": Action.TENANTS_TENANT_LIMIT,
         "PUT /api/v1/tenants/{name}/names": Action.TENANTS_TENANT_NAME,
         "PATCH /api/v1/tenant": Action.TENANTS_TENANT_CONFIGURE,

@@ -3,7 +3,9 @@ import { useEffect, useState, type ReactElement } from 'react';
 import {
   addTenant,
   changeTenant,
+  eraseTenant,
   fetchConsent,
+  fetchProspect,
   fetchTenantDetails,
   giveConsent,
   limitTenant,
@@ -242,21 +244,66 @@ function Resume({ tenant, of, onDone }: LifeProps): ReactElement {
   );
 }
 
-const LIFE = { edit: EditTenant, quota: Quota, suspend: Suspend, resume: Resume } as const;
+/** Asked for with its name typed once more, under the figures of what goes. */
+function Erase({ tenant, of, onDone }: LifeProps): ReactElement {
+  const prospect = useLoaded((options) => fetchProspect(tenant, of.name, options), `${tenant}/${of.name}`);
+  const [typed, setTyped] = useState('');
+  const [reason, setReason] = useState('');
+  const { busy, failure, run } = useAttempt();
+  const erase = (): void =>
+    run(async () => {
+      await eraseTenant(tenant, of.name, typed.trim(), reason);
+      onDone(true);
+    });
+  const goes = prospect.value;
+  return (
+    <Form
+      title={`Erase ${of.label}`}
+      verb={`Erase ${of.name} for good`}
+      grave
+      busy={busy}
+      disabled={typed.trim() !== of.name || !reason.trim() || goes === null || goes.obstacle !== null}
+      failure={failure ?? prospect.failure}
+      onSubmit={erase}
+      onCancel={() => onDone(false)}
+    >
+      <p className="quiet">
+        {goes === null
+          ? 'Counting what would go…'
+          : `${plural(goes.studies, 'study', 'studies')} with ${plural(goes.objects, 'object')}, ${formatBytes(goes.bytes)}, and everything else of it: people, keys, machines, policies, decisions, its record of what was done.`}{' '}
+        Nothing brings it back but a copy of yours: export it first. The name {of.name} is given out never again; who erased it, when, and why
+        stays in the record of the installation.
+      </p>
+      {goes?.obstacle && (
+        <p className="admin-failure" role="alert">
+          {goes.obstacle}
+        </p>
+      )}
+      <Field label="Its name once more" hint={of.name} value={typed} onChange={setTyped} first mono most={40} />
+      <Field label="Why" hint="It stays in the record; no names of patients." value={reason} onChange={setReason} wide most={200} />
+    </Form>
+  );
+}
+
+const LIFE = { edit: EditTenant, quota: Quota, suspend: Suspend, resume: Resume, erase: Erase } as const;
 
 export function Tenants({ tenant, may }: SectionProps): ReactElement {
   const who = useSignal(session);
-  const tenants = useLoaded((options) => fetchTenantDetails(tenant, options), `${tenant}`);
+  const [goes, setGoes] = useState(false);
+  const tenants = useLoaded((options) => fetchTenantDetails(tenant, options), `${tenant}`, goes ? 3000 : 0);
   const [words, setWords] = useState('');
   const [adding, setAdding] = useState(false);
   const [opened, setOpened] = useState<{ readonly name: string; readonly what: keyof typeof LIFE } | null>(null);
   const all = tenants.value ?? [];
+  const going = all.some((each) => each.erasing);
+  useEffect(() => setGoes(going), [going]); // looked at again until it is gone
   const here = all.find((each) => each.name === who?.tenant);
   const makes = may('tenants:tenant:create');
   const configures = may('tenants:tenant:configure');
   const names = may('tenants:tenant:name');
   const limits = may('tenants:tenant:limit');
   const suspends = may('tenants:tenant:suspend');
+  const erases = may('tenants:tenant:erase') && who?.tenant === 'default';
   const several = makes || all.length > 1;
   const life = (each: TenantDetail): ReactElement | null => {
     if (opened?.name !== each.name) return null;
@@ -308,7 +355,7 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
                 <Line text={each.label} />
                 {each.name === here?.name && <Badge tone="info">This one</Badge>}
                 {each.demo && <Badge>Demo</Badge>}
-                {each.suspended && <Badge tone="danger">Suspended</Badge>}
+                {each.suspended && <Badge tone="danger">{each.erasing ? 'Being erased' : 'Suspended'}</Badge>}
               </>
             }
             sub={
@@ -329,23 +376,28 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
             }
             actions={
               <>
-                {(configures && !each.suspended) || names ? (
+                {((configures && !each.suspended) || names) && !each.erasing ? (
                   <Button kind="small" label={`Edit ${each.label}`} onPress={() => setOpened({ name: each.name, what: 'edit' })}>
                     Edit
                   </Button>
                 ) : null}
-                {limits && (
+                {limits && !each.erasing && (
                   <Button kind="small" label={`Quota of ${each.label}`} onPress={() => setOpened({ name: each.name, what: 'quota' })}>
                     Quota
                   </Button>
                 )}
-                {suspends && each.name !== 'default' && (
+                {suspends && each.name !== 'default' && !each.erasing && (
                   <Button
                     kind="small"
                     label={`${each.suspended ? 'Resume' : 'Suspend'} ${each.label}`}
                     onPress={() => setOpened({ name: each.name, what: each.suspended ? 'resume' : 'suspend' })}
                   >
                     {each.suspended ? 'Resume' : 'Suspend'}
+                  </Button>
+                )}
+                {erases && each.suspended && !each.erasing && (
+                  <Button kind="small" label={`Erase ${each.label}`} onPress={() => setOpened({ name: each.name, what: 'erase' })}>
+                    Erase
                   </Button>
                 )}
                 {each.name !== here?.name && !each.suspended && (

@@ -328,6 +328,8 @@ interface FormProps {
   readonly onSubmit: () => void;
   readonly onCancel: () => void;
   readonly disabled?: boolean;
+  /** What it does is not taken back. */
+  readonly grave?: boolean;
   readonly children: ReactNode;
 }
 
@@ -349,7 +351,7 @@ export function Form(p: FormProps): ReactElement {
       <div className="admin-fields">{p.children}</div>
       <Failure failure={p.failure} />
       <div className="admin-form-buttons">
-        <Button kind="main" submit disabled={p.busy || p.disabled}>
+        <Button kind={p.grave ? 'danger' : 'main'} submit disabled={p.busy || p.disabled}>
           {p.busy ? 'One moment…' : p.verb}
         </Button>
         <Button onPress={p.onCancel} disabled={p.busy}>

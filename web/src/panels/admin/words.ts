@@ -256,6 +256,7 @@ const ACTIONS: Readonly<Record<string, string>> = {
   'tenants:support:consent': 'Let support in',
   'tenants:tenant:configure': 'Change how a tenant looks and keeps its images',
   'tenants:tenant:create': 'Make tenants',
+  'tenants:tenant:erase': 'Erase tenants and all that they keep',
   'tenants:tenant:export': 'Write out all that tenants keep',
   'tenants:tenant:limit': 'Say how much tenants may keep',
   'tenants:tenant:list': 'See the tenants',
