@@ -15,6 +15,7 @@ from lightwell.domain.people.api import Made
 from lightwell.domain.people.model import Person, Program, Session
 from lightwell.domain.people.policy_api import Explained
 from lightwell.domain.tenants.model import Usage
+from lightwell.domain.tenants.regions import Place
 
 
 class PersonView(BaseModel):
@@ -112,6 +113,7 @@ class TenantDetail(BaseModel):
     label: str
     demo: bool
     aet: str
+    region: str
     settling: str
     suspended: bool
     suspension: str
@@ -121,6 +123,13 @@ class TenantDetail(BaseModel):
     quota_studies: int | None
     used_bytes: int | None
     used_studies: int | None
+
+
+class RegionView(BaseModel):
+    """A region, and the law that it is under."""
+
+    name: str
+    jurisdiction: str
 
 
 class ConsentView(BaseModel):
@@ -280,6 +289,7 @@ def tenant_detail(tenant: Tenant, used: Usage | None = None) -> TenantDetail:
         label=tenant.label,
         demo=tenant.demo,
         aet=tenant.aet,
+        region=tenant.region,
         settling=tenant.settling,
         suspended=tenant.suspended,
         suspension=tenant.suspension,
@@ -290,6 +300,11 @@ def tenant_detail(tenant: Tenant, used: Usage | None = None) -> TenantDetail:
         used_bytes=used.bytes if used else None,
         used_studies=used.studies if used else None,
     )
+
+
+def region_view(place: Place) -> RegionView:
+    """A region as the page knows it."""
+    return RegionView(name=place.name, jurisdiction=place.jurisdiction)
 
 
 def peer_view(peer: Peer) -> PeerView:
