@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from lightwell.backends.blobs.keys import checked_key, checked_prefix
@@ -220,7 +220,7 @@ class RegionalStore:
             )
         return store
 
-    def _each(self, ask: Callable[[BlobStore], T]) -> list[T]:
+    def _each(self, ask: Callable[[BlobStore], T]) -> Sequence[T]:
         """Ask all of them, also those behind one that fails; then raise what the first one said."""
         done: list[T] = []
         failures: list[LightwellError] = []
