@@ -80,6 +80,7 @@ READS = {
     "/people/ada/standing": {"admin"},
     "/providers": {"admin", "auditor"},
     "/tenants/details": set(Role),
+    "/regions": set(Role),
     "/me/sessions": set(Role),
 }
 CHANGES: dict[tuple[str, str], tuple[Any, set[str]]] = {
@@ -590,6 +591,26 @@ async def test_a_tenant_is_made_named_and_settled(client: httpx.AsyncClient, hou
     for wrong in ({"label": " "}, {"label": "a\nb"}, {"settling": "away"}):
         answer = await client.patch("/t/north/api/v1/tenant", json=wrong, headers=who)
         assert answer.status_code == 400, wrong
+
+
+async def test_where_a_tenant_can_lie_is_for_who_knows_all_tenants(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    who, reader = await signed_in(house, "admin"), await signed_in(house, "radiologist")
+    there = (await client.get("/api/v1/regions", headers=who)).json()
+    assert there == [{"name": "local", "jurisdiction": ""}]
+    assert (await client.get("/api/v1/regions", headers=reader)).json() == []
+    north = await house.tenants.create(
+        house.operator(await house.tenants.named(), "test"), "north", aet="NORTH"
+    )
+    own = await signed_in(house, "admin", tenant=north)
+    assert (await client.get("/t/north/api/v1/regions", headers=own)).json() == []
+    body = {"name": "south", "aet": "SOUTH", "region": "local"}
+    made = await client.post("/api/v1/tenants", json=body, headers=who)
+    assert (made.status_code, made.json()["region"]) == (201, "local")
+    body = {"name": "west", "aet": "WEST", "region": "paris"}
+    refused = await client.post("/api/v1/tenants", json=body, headers=who)
+    assert (refused.status_code, "local" in refused.text) == (400, True)
 
 
 async def test_r09_support_is_let_in_and_out(client: httpx.AsyncClient, house: House) -> None:

@@ -143,6 +143,7 @@ def test_tenants(installation: Installation, house: House) -> None:
             "name": "clinic",
             "label": "A [b] c",
             "aet": "CLINIC",
+            "region": "local",
             "demo": False,
             "settling": "settle",
             "suspended": False,

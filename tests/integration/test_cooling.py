@@ -122,7 +122,7 @@ async def test_the_rule_moves_what_nobody_opened_and_brings_back_what_is_read(
     for study in (old, opened):
         await keep_all(house, context, study)
         await settle(house, context, study)
-    duty = CoolingDuty(house)
+    duty = CoolingDuty(house, context.tenant.region)
     assert await duty.step() == 0, "neither is old"
     await age(house, 200)
     await located(house, context, opened)
@@ -174,7 +174,7 @@ async def test_a_damaged_pack_stays_and_is_not_tried_every_minute(
     data[len(data) // 2] ^= 4
     house.blobs.put(key, bytes(data), replace=True)
     await age(house, 200)
-    duty = CoolingDuty(house)
+    duty = CoolingDuty(house, context.tenant.region)
     with pytest.raises(Damaged, match="not moved"):
         await duty.step()
     assert lying(house) == (1, 0)

@@ -20,6 +20,7 @@ from lightwell.backends.blobs import open_store
 from lightwell.backends.blobs.cached import CachedStore
 from lightwell.backends.blobs.chunks import ChunkFolder
 from lightwell.backends.blobs.memory import MemoryStore
+from lightwell.backends.blobs.regions import BoundStore, RegionalStore
 from lightwell.backends.blobs.tiered import TieredStore
 from lightwell.domain.archive.ports import (
     BlobExists,
@@ -40,7 +41,14 @@ def seaweed() -> Iterator[SeaweedFS]:
         yield server
 
 
-@pytest.fixture(params=["memory", "local", "s3", "cached-memory", "cached-s3", "tiered"])
+STORES = ["memory", "local", "s3", "cached-memory", "cached-s3", "tiered", "bound", "regional"]
+
+
+def bound(region: str, inner: BlobStore) -> BoundStore:
+    return BoundStore(region, lambda: inner, quick=inner.quick)
+
+
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
     made: BlobStore
     if request.param == "memory":
@@ -49,6 +57,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]
         made = open_store(str(tmp_path / "blobs"), tmp_path / "staging")
     elif request.param == "tiered":
         made = TieredStore(MemoryStore(), MemoryStore())
+    elif request.param == "bound":
+        made = bound("eu", open_store(str(tmp_path / "blobs"), tmp_path / "staging"))
+    elif request.param == "regional":
+        both = {region: bound(region, MemoryStore()) for region in ("eu", "us")}
+        made = RegionalStore(both)
     elif request.param == "cached-memory":  # chunks so small that every range meets several
         made = CachedStore(MemoryStore(), ChunkFolder(tmp_path / "cache", MIB, 7), chunk=7)
     else:

@@ -8,6 +8,7 @@ import uuid
 
 from lightwell.access.context import Tenant, system_context
 from lightwell.app.wiring import House
+from lightwell.backends.blobs.regions import RegionalStore
 from lightwell.backends.blobs.tiered import TieredStore
 from lightwell.backends.database.storage_classes import (
     cool_packs_opened,
@@ -24,46 +25,54 @@ AGAIN_SECONDS = 3600.0  # before one that could not be moved is tried again
 LOOK = 32  # candidates at a time
 
 
-def cooling_of(house: House) -> Cooling:
-    """The archive's fifth front door. Raises Invalid where there is no cool store."""
-    blobs = house.blobs
-    if not isinstance(blobs, TieredStore):
+def tiers(house: House) -> dict[str, TieredStore]:
+    """Both stores of each region that has a cool one."""
+    return {name: store for name, store in house.stores.items() if isinstance(store, TieredStore)}
+
+
+def cooling_of(house: House, region: str | None = None) -> Cooling:
+    """The archive's fifth front door. Raises Invalid where there is no cool store: in a region, or at all."""
+    both = tiers(house)
+    if not both or (region is not None and region not in both):
+        where = "This installation" if len(house.stores) == 1 else f"The region {region}"
         raise Invalid(
-            "This installation has no cool store.",
-            remedy="Name one in LIGHTWELL_COOL_STORE_URL: a folder, or s3://…",
+            f"{where} has no cool store.",
+            remedy="Name one in LIGHTWELL_COOL_STORE_URL, or as its cool_store in the file of regions.",
         )
     return Cooling(
-        hot=blobs.hot,
-        cool=blobs.cool,
+        hot=RegionalStore({name: store.hot for name, store in both.items()}),
+        cool=RegionalStore({name: store.cool for name, store in both.items()}),
         index=house.index,
         committer=house.committer,
         policy=house.policy,
         clock=house.archive.clock,
-        folder=str(house.settings.staging),
+        folders=house.settings.folder_of,
     )
 
 
 async def check_cool(house: House) -> None:
-    """Raises Conflict when packs lie in a cool store that is not named any more."""
-    if isinstance(house.blobs, TieredStore):
-        return
+    """Raises Conflict when packs lie in the cool store of a region, and it is not named any more."""
+    without = [name for name in house.stores if name not in tiers(house)]
     async with house.work.session() as connection:
-        if await connection.fetchval(
-            "SELECT EXISTS (SELECT 1 FROM series_pack WHERE cooled IS NOT NULL)"
-        ):
-            raise Conflict(
-                "Packs of this installation lie in a cool store, and none is named.",
-                remedy="Set LIGHTWELL_COOL_STORE_URL as it was.",
-            )
+        found = await connection.fetchval(
+            "SELECT t.region FROM tenant t WHERE t.region = ANY($1::text[]) AND EXISTS"
+            " (SELECT 1 FROM series_pack p WHERE p.tenant = t.tenant AND p.cooled IS NOT NULL) LIMIT 1",
+            without,
+        )
+    if found is not None:
+        raise Conflict(
+            f"Packs of region {found} lie in a cool store, and none is named.",
+            remedy="Set LIGHTWELL_COOL_STORE_URL, or cool_store in the file of regions, as it was.",
+        )
 
 
 async def find_cool(house: House) -> None:
     """After a re-index: what lies in the cool store is said to."""
-    if not isinstance(house.blobs, TieredStore):
-        return
+    both = tiers(house)
     for tenant in await house.tenants.everyone():
-        ids = await asyncio.to_thread(_packs_in, house.blobs.cool, tenant)
-        await mark_cool(house.work, tenant.key, ids)
+        if (store := both.get(tenant.region)) is not None:
+            ids = await asyncio.to_thread(_packs_in, store.cool, tenant)
+            await mark_cool(house.work, tenant.key, ids)
 
 
 def _packs_in(store: BlobStore, tenant: Tenant) -> list[uuid.UUID]:
@@ -72,31 +81,32 @@ def _packs_in(store: BlobStore, tenant: Tenant) -> list[uuid.UUID]:
 
 
 class CoolingDuty:
-    """One series a step: first back what was read since it went, then away what nobody opens."""
+    """One series of a region a step: first back what was read since it went, then away what nobody opens."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, region: str) -> None:
         self._house = house
+        self._region = region
         self._later: dict[tuple[int, str, str], float] = {}
 
     async def step(self) -> int:
         """Move the packs of one series, if any is due; how many were moved."""
         house = self._house
-        if not isinstance(house.blobs, TieredStore):
+        if self._region not in tiers(house):
             return 0
-        cooling = cooling_of(house)
+        cooling = cooling_of(house, self._region)
         seconds = house.settings.cool_after * DAY_SECONDS
+        tenants = {
+            tenant.key: tenant
+            for tenant in await house.tenants.everyone()
+            if tenant.region == self._region and not tenant.suspended
+        }
         for back, due in (
-            (True, await cool_packs_opened(house.work, LOOK)),
-            (False, await hot_packs_unopened(house.work, seconds, LOOK)),
+            (True, await cool_packs_opened(house.work, tenants, LOOK)),
+            (False, await hot_packs_unopened(house.work, tenants, seconds, LOOK)),
         ):
             for key, study_uid, series_uid in due:
-                place = (key, study_uid, series_uid)
-                tenant = next((t for t in await house.tenants.everyone() if t.key == key), None)
-                if (
-                    tenant is None
-                    or tenant.suspended
-                    or self._later.get(place, 0.0) > time.monotonic()
-                ):
+                place, tenant = (key, study_uid, series_uid), tenants[key]
+                if self._later.get(place, 0.0) > time.monotonic():
                     continue
                 act = cooling.recall if back else cooling.cool
                 try:

@@ -3,6 +3,7 @@
 blobs/     the objects (unless a bucket is given)      cache/    what can be made again
 postgres/  the embedded database                       logs/     one file a process
 staging/   what is on its way to a bucket       secrets/  the key that seals TOTP secrets
+regions/   staging and cache of each region, where a file names several
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from itertools import islice
 
@@ -13,10 +14,13 @@ from lightwell.backends.database.erasing import PostgresErasures
 from lightwell.backends.engine.forgetting import EngineRuns
 from lightwell.domain.archive.invariants import SHOWN, Found
 from lightwell.domain.archive.keys import tenant_prefix
+from lightwell.domain.archive.ports import StoreUnavailable
 from lightwell.domain.tenants.erasing import Erasure
 from lightwell.kernel.clock import SystemClock
 from lightwell.kernel.errors import Busy
 from lightwell.workflows.erase_tenant import Heard, TenantErasure
+
+log = logging.getLogger("lightwell.work")
 
 CHANNEL = "erase"
 TIDY_SECONDS = 600.0
@@ -65,19 +69,29 @@ class ErasingDuty:
                 await self._hands.carry_out(context, erasure.name)
             except Busy:  # a command does it, or an export has not ended
                 continue
+            except StoreUnavailable as error:  # its region's; those of others go on
+                log.warning("the tenant %s is not erased yet: %s", erasure.name, error.message)
         if time.monotonic() - self._tidied > TIDY_SECONDS:
             await self._hands.tidy()
             self._tidied = time.monotonic()
         return 0
 
 
-async def left_of_erased(house: House) -> Found:
+async def left_of_erased(house: House, away: dict[str, StoreUnavailable]) -> Found:
     """Objects that lie in the store under the name of a tenant that was erased: I3. The worker removes what
-    came late for a day; whoever asks for the erasure again, at any time."""
+    came late for a day; whoever asks for the erasure again, at any time.
+
+    `away`: regions whose stores do not answer, and are not asked again; others are added.
+    """
     left: list[str] = []
     finished = [e for e in await house.erasing.erasures() if e.finished is not None]
     for erasure in finished:
-        left += await asyncio.to_thread(_keys, house, erasure)
+        if erasure.region in away:
+            continue
+        try:
+            left += await asyncio.to_thread(_keys, house, erasure)
+        except StoreUnavailable as error:
+            away[erasure.region] = error
     findings = [f"{key} is of a tenant that was erased" for key in left]
     return Found(len(findings), tuple(findings[:SHOWN]), len(finished))
 

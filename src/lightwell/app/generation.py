@@ -20,6 +20,7 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lightwell.app.regions import region_from_json
 from lightwell.app.settings import Settings, TlsFiles, TlsPair, parse_endpoint
 from lightwell.backends.database.roles import ConnectionInfo, Role
 
@@ -65,6 +66,8 @@ class Generation:
             "http_tls": {k: str(v) for k, v in asdict(s.http_tls).items()} if s.http_tls else None,
             "proxies": s.proxies,
             "public_url": s.public_url,
+            "regions": [region.to_json() for region in s.named_regions],
+            "jurisdiction": s.jurisdiction,
             # Never the owner: a door must not be able to step around row-level security.
             "urls": {role.value: self.info.url(role) for role in (Role.APP, Role.WORK)},
             "name": self.name,
@@ -115,6 +118,8 @@ def read_generation() -> Generation:
         http_tls=TlsPair(**{k: Path(v) for k, v in web.items()}) if web else None,
         proxies=body["proxies"],
         public_url=body["public_url"],
+        named_regions=tuple(region_from_json(region) for region in body["regions"]),
+        jurisdiction=body["jurisdiction"],
     )
     urls = {Role(role): url for role, url in body["urls"].items()}
     return Generation(

@@ -25,6 +25,10 @@ log = logging.getLogger("lightwell.heartbeat")
 
 PERIOD_SECONDS = 2.0
 STALE_SECONDS = 7.0
+ANSWERS = "answers"  # a fact of `work`: by region, whether its store does; where there are several
+STORES = (
+    "stores"  # a fact of each process: by region, the numbers of its store; where there are several
+)
 USAGE = "usage"  # a fact of `work`: by tenant, studies and bytes kept, and how many may be
 WEB = "web"  # a fact of each HTTP worker: the URL by which people reach it
 CPU = "cpu_seconds"  # in every beat: processor time of the process since its start
@@ -96,6 +100,8 @@ class Heart:
                 log.warning("no heartbeat: %s", type(error).__name__)
 
     async def _beat(self) -> None:
+        numbers = {name: store.numbers() for name, store in self._house.stores.items()}
+        alone = len(numbers) == 1
         async with self._house.database.session() as connection:
             await connection.execute(
                 "INSERT INTO heartbeat (name, role, pid, at, detail)"
@@ -107,9 +113,9 @@ class Heart:
                 orjson.dumps(
                     {
                         **self._numbers(),
-                        **self._house.blobs.numbers(),
+                        **(self._house.blobs.numbers() if alone else {}),
                         CPU: time.process_time(),
-                        FACTS: self._facts(),
+                        FACTS: {**self._facts(), **({} if alone else {STORES: numbers})},
                     }
                 ).decode(),
             )

@@ -62,11 +62,12 @@ def http_application(
     offices: Offices | None = None,
     proxies: tuple[Network, ...] = (),
     machines: MachineSignIn | None = None,
+    away: Ready | None = None,
 ) -> Application:
     """The ASGI application of an HTTP process.
 
-    `ready` says what is not ready, `metrics` the Prometheus text, `tenant_metrics` what of it names tenants.
-    `static` is the folder of the built
+    `ready` says what is not ready, `away` what else does not answer, `metrics` the Prometheus text,
+    `tenant_metrics` what of it names tenants. `static` is the folder of the built
     web app, by default the one in this package; without files there is no web app, everything else
     works. `public_url`: the root that browsers know us by, without a slash at the end; None: loopback.
     `offices`: the rooms behind the administration pages; without them there are none.
@@ -86,7 +87,7 @@ def http_application(
         machines,
         public_url,
     )
-    table = _table(archive, PoolRenderer(pool), inner, ready, metrics, tenant_metrics)
+    table = _table(archive, PoolRenderer(pool), inner, ready, metrics, tenant_metrics, away)
     door = Door(
         table,
         tenant_named=tenants.named,
@@ -137,11 +138,12 @@ def _table(
     ready: Ready,
     metrics: Metrics,
     tenant_metrics: Metrics | None = None,
+    away: Ready | None = None,
 ) -> list[Route]:
     """The addresses of the route table; `/openapi.json` describes them and the framework's."""
     table: list[Route] = []
     table += probe_routes(
-        ready, metrics, lambda: document(table, inner.openapi(), ASKED), tenant_metrics
+        ready, metrics, lambda: document(table, inner.openapi(), ASKED), tenant_metrics, away
     )
     table += dicomweb_routes(archive, renderer)
     return table

@@ -79,6 +79,7 @@ class Worker:
             jobs=house.jobs,
             pool=self._pool,
             ready=readiness.problems,
+            away=readiness.away,
             metrics=numbers.text,
             tenant_metrics=numbers.tenants_text,
             sign_in=house.sign_in,

@@ -143,6 +143,13 @@ def serve(
             " named (LIGHTWELL_COOL_STORE_URL).",
         ),
     ] = 180.0,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="LIGHTWELL_REGIONS",
+            help="File that names several stores and where they are; none: one store.",
+        ),
+    ] = None,
     cache_bytes: Annotated[
         int | None,
         typer.Option(
@@ -175,6 +182,7 @@ def serve(
             landed_grace=landed_grace,
             cool_after=cool_after,
             cache_bytes=cache_bytes,
+            regions=regions,
             http_tls=_pair(http_cert, http_key),
             proxies=proxy,
             public_url=public_url.rstrip("/") if public_url else None,

@@ -13,9 +13,18 @@ from prometheus_client.core import CollectorRegistry, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from lightwell.app.heartbeat import PERIOD_SECONDS, STALE_SECONDS, USAGE, Beat, beats
+from lightwell.app.heartbeat import (
+    ANSWERS,
+    PERIOD_SECONDS,
+    STALE_SECONDS,
+    STORES,
+    USAGE,
+    Beat,
+    beats,
+)
 from lightwell.app.settings import Endpoint
 from lightwell.app.wiring import House
+from lightwell.domain.archive.ports import BlobStore
 from lightwell.kernel.errors import LightwellError
 
 PROBE_SECONDS = 2.0
@@ -41,16 +50,16 @@ def silent(wanted: Iterable[str], heard: Iterable[Beat]) -> dict[str, str]:
 
 
 class Readiness:
-    """Looks at processes, doors and the store; keeps an answer for two seconds."""
+    """Looks at processes, doors and the stores; keeps an answer for two seconds."""
 
     def __init__(self, house: House) -> None:
         self._house = house
         self._probed_at = float("-inf")
-        self._store_problem: str | None = None
+        self._store_problems: dict[str, str] = {}
         self._probing = asyncio.Lock()
 
     async def problems(self) -> dict[str, str]:
-        """What is not ready; empty when every door is open and the store has answered."""
+        """What is not ready; empty when every door is open and the store has answered: of several, one."""
         settings = self._house.settings
         found: dict[str, str] = {}
         try:
@@ -60,22 +69,36 @@ class Readiness:
         for name, endpoint in (("dimse", settings.dimse), ("dimse-tls", settings.dimse_tls)):
             if endpoint is not None and not await asyncio.to_thread(_opens, endpoint):
                 found[name] = f"{endpoint} does not accept"
-        problem = await self._store()
-        if problem is not None:
-            found["store"] = problem
+        problems = await self._stores()
+        if len(problems) == len(self._house.stores):
+            found |= problems
         return found
 
-    async def _store(self) -> str | None:
-        """A real put and get, at most every two seconds."""
+    async def away(self) -> dict[str, str]:
+        """Stores that do not answer while those of other regions do: their tenants wait, others do not."""
+        problems = await self._stores()
+        return {} if len(problems) == len(self._house.stores) else problems
+
+    async def _stores(self) -> dict[str, str]:
+        """A real put and get in each, at most every two seconds, all at the same time."""
         async with self._probing:
             if time.monotonic() - self._probed_at > PROBE_SECONDS:
-                self._store_problem = None
-                try:
-                    await asyncio.to_thread(self._house.blobs.probe)
-                except (LightwellError, OSError) as error:
-                    self._store_problem = str(error)
+                stores = self._house.stores
+                said = await asyncio.gather(*(_asked(store) for store in stores.values()))
+                names = ["store"] if len(stores) == 1 else [f"store {name}" for name in stores]
+                answers = zip(names, said, strict=True)
+                self._store_problems = {name: text for name, text in answers if text is not None}
                 self._probed_at = time.monotonic()
-            return self._store_problem
+            return self._store_problems
+
+
+async def _asked(store: BlobStore) -> str | None:
+    """What a store fails with; None when it works."""
+    try:
+        await asyncio.to_thread(store.probe)
+    except (LightwellError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _opens(endpoint: Endpoint) -> bool:
@@ -129,7 +152,29 @@ class Numbers(Collector):
                     )
                     families[name] = family
                 family.add_metric([beat.name], value)
-        return [age, *families.values()]
+        return [age, *families.values(), *self._of_regions()]
+
+    def _of_regions(self) -> Iterable[Metric]:
+        """What the stores of several regions say, labelled with the region too."""
+        answers = GaugeMetricFamily(
+            "lightwell_region_store_answers",
+            "Whether the store of a region does what it should (1) or not (0).",
+            labels=["region"],
+        )
+        families: dict[str, GaugeMetricFamily] = {}
+        for beat in self._heard:
+            for region, good in beat.facts.get(ANSWERS, {}).items():
+                answers.add_metric([region], float(good))
+            for region, numbers in beat.facts.get(STORES, {}).items():
+                for name, value in numbers.items():
+                    if name not in families:
+                        families[name] = GaugeMetricFamily(
+                            f"lightwell_{name}",
+                            name.replace("_", " "),
+                            labels=["process", "region"],
+                        )
+                    families[name].add_metric([beat.name, region], value)
+        return [answers, *families.values()] if answers.samples else families.values()
 
 
 _OF_TENANTS = (

@@ -18,7 +18,7 @@ from lightwell.access.actions import Action
 from lightwell.access.context import Tenant, system_context
 from lightwell.access.operation import Act
 from lightwell.access.ports import JournalEntry
-from lightwell.app.binding import bind_anew
+from lightwell.app.binding import bind_anew, check_contents
 from lightwell.app.cooling import find_cool
 from lightwell.app.settings import Settings
 from lightwell.app.wiring import House, furnish, open_house
@@ -58,9 +58,11 @@ async def reindex(
 ) -> Reindexed:
     """Rebuild every tenant of the store. No server may run on it meanwhile.
 
-    Raises Conflict when there are rows and `may_clear` was not given.
+    Raises Conflict when there are rows and `may_clear` was not given, or when stores are not those of their
+    regions; StoreUnavailable when one of them does not answer. Nothing was emptied then.
     """
     await migrate(info)
+    await _check_stores(settings, info)
     if await holds_objects(info):
         if not may_clear:
             raise Conflict(
@@ -77,6 +79,26 @@ async def reindex(
         await house.close()
     await furnish(settings, info)
     return await _rebuild(settings, info, heard)
+
+
+async def _check_stores(settings: Settings, info: ConnectionInfo) -> None:
+    """Where there are several stores, each has to be there: what one does not say would be gone."""
+    if len(settings.regions) == 1:
+        return
+    house = open_house(settings, info)
+    try:
+        for store in house.stores.values():
+            await asyncio.to_thread(store.probe)
+        await check_contents(house)
+        known = {tenant.name: tenant.region for tenant in await house.tenants.everyone()}
+        for region, name in await asyncio.to_thread(stored_tenants, house.blobs):
+            if known.get(name, region) != region:
+                raise Conflict(
+                    f"Objects of tenant {name} lie in region {region}, and its region is {known[name]}.",
+                    remedy="A tenant is not moved between stores: put them back where they were.",
+                )
+    finally:
+        await house.close()
 
 
 async def _save_inline(settings: Settings, info: ConnectionInfo) -> None:
@@ -123,14 +145,20 @@ async def _rebuild(settings: Settings, info: ConnectionInfo, heard: Heard) -> Re
 
 
 def stored_tenants(blobs: BlobStore) -> list[tuple[str, str]]:
-    """(region, name) of every tenant that has an object. Blocking; reads keys only."""
-    found = set()
+    """(region, name) of every tenant that has an object. Blocking; reads keys only.
+
+    Raises Conflict for a tenant with objects in two regions.
+    """
+    found: dict[str, str] = {}
     for info in blobs.list(""):
         region, _, rest = info.key.partition("/")
         name, slash, _ = rest.partition("/")
-        if slash and "/" in rest[len(name) + 1 :]:
-            found.add((region, name))
-    return sorted(found)
+        if slash and "/" in rest[len(name) + 1 :] and found.setdefault(name, region) != region:
+            raise Conflict(
+                f"Objects of tenant {name} lie in the regions {found[name]} and {region}.",
+                remedy="A tenant lies in one: take out of the other store what does not belong there.",
+            )
+    return sorted((region, name) for name, region in found.items())
 
 
 async def _restore_tenants(house: House) -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lightwell.app.regions import Region
 from lightwell.domain.tenants.model import checked_aet
+from lightwell.domain.tenants.regions import LOCAL, Regions
 from lightwell.gateways.http.forwarded import parse_proxies
 from lightwell.kernel.errors import Invalid
 
@@ -86,6 +88,8 @@ class Settings:
     cool_store_url: str | None = None  # s3://… or a folder: where packs go that nobody opens
     cool_after: float = 180.0  # days without anybody opening them
     cache_bytes: int | None = None  # of chunks of a bucket; None: a share of the volume, 0: none
+    named_regions: tuple[Region, ...] = ()  # by the file of regions, the default one first
+    jurisdiction: str = ""  # that the database lies in; '': that of the default region
     http_tls: TlsPair | None = None  # beyond loopback the supervisor makes one when none is given
     proxies: str = ""  # addresses whose word on the browser's side counts, with commas
     public_url: str | None = None  # where browsers find the web app, behind a proxy or a name
@@ -118,6 +122,37 @@ class Settings:
     @property
     def blobs(self) -> str | Path:
         return self.store_url or self.data / "blobs"
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Where images lie, the default one first: without a file of regions one, in the data folder or where
+        the store settings say."""
+        if self.named_regions:
+            return self.named_regions
+        return (
+            Region(
+                name=LOCAL,
+                store=str(self.blobs),
+                cache=self.cache / "chunks",
+                staging=self.staging,
+                jurisdiction=self.jurisdiction,
+                cool_store=self.cool_store_url,
+            ),
+        )
+
+    @property
+    def places(self) -> Regions:
+        """The same as tenants are made by."""
+        first = self.regions[0]
+        return Regions(
+            {region.name: region.jurisdiction for region in self.regions},
+            default=first.name,
+            rows=self.jurisdiction or first.jurisdiction,
+        )
+
+    def folder_of(self, region: str) -> str | None:
+        """Where large objects of a region wait. See `domain.archive.ports.Folders`."""
+        return next((str(each.staging) for each in self.regions if each.name == region), None)
 
     @property
     def staging(self) -> Path:

@@ -18,5 +18,5 @@ def settling_of(house: House) -> Settling:
         policy=house.policy,
         clock=house.archive.clock,
         grace=timedelta(seconds=house.settings.landed_grace),
-        folder=str(house.settings.staging),
+        folders=house.settings.folder_of,
     )

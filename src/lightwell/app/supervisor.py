@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lightwell.app.binding import check_bound
+from lightwell.app.binding import awaiting, check_bound, check_regions
 from lightwell.app.certificates import with_certificates
 from lightwell.app.cooling import check_cool
 from lightwell.app.data_folder import held_by_server, make_data_folder
@@ -139,7 +139,7 @@ class Supervisor:
                 try:
                     self._launch_children(passed)
                     info = self._hold.start()
-                    asyncio.run(prepare(self._settings, info, self._say))
+                    self._settings = asyncio.run(prepare(self._settings, info, self._say))
                     generation = Generation(
                         settings=_settled(self._settings, dimse),
                         info=info,
@@ -251,21 +251,27 @@ class Supervisor:
                 child.process.wait()
 
 
-async def prepare(settings: Settings, info: ConnectionInfo, say: Say) -> None:
-    """Everything between a running database and open doors."""
+async def prepare(settings: Settings, info: ConnectionInfo, say: Say) -> Settings:
+    """Everything between a running database and open doors; what the doors are to know of it."""
     await furnish(settings, info)
     await migrate_engine(info)
     house = open_house(settings, info)
     try:
-        await check_bound(house)
+        await check_regions(house)
+        away = await check_bound(house)
+        for region in away:
+            say(
+                f"The store of region {region} does not answer. Its tenants wait; the others do not."
+            )
         await check_cool(house)
         await forget_beats(house)
         await offer_first_administrator(house, say)
         if info.recovered:
             say("The last stop was not clean: looking at what was stored last.")
-            await recheck_recent(house)
+            await recheck_recent(house, away)
     finally:
         await house.close()
+    return awaiting(settings, away)
 
 
 def _settled(settings: Settings, dimse: socket.socket) -> Settings:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from lightwell.access.context import Context, Tenant, operator_context, system_context
 from lightwell.app.settings import Settings
-from lightwell.backends.blobs import open_store
+from lightwell.app.stores import RegionStore, open_stores, together
 from lightwell.backends.blobs.journal import BlobJournal
-from lightwell.backends.blobs.tiered import TieredStore
 from lightwell.backends.codecs.frame_coder import PoolFrameCoder
 from lightwell.backends.codecs.pool import DecoderPool
 from lightwell.backends.database.committer import GroupCommitter
@@ -75,7 +74,8 @@ class House:
     database: Database
     work: Database
     committer: GroupCommitter
-    blobs: BlobStore
+    blobs: BlobStore  # of all regions together
+    stores: dict[str, RegionStore]  # by region
     index: PostgresIndex
     journal: BlobJournal
     tenants: Tenants
@@ -119,7 +119,8 @@ class House:
 def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True) -> House:
     """Put the rooms together. Call on the loop that will use them; nothing connects yet but a bucket."""
     clock = SystemClock()
-    blobs = _stores(settings, examine)
+    stores = open_stores(settings, examine=examine)
+    blobs = together(stores)
     codecs = DecoderPool(CODECS)
     coder = PoolFrameCoder(codecs)
     database = Database(info)
@@ -128,7 +129,9 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
     policy = PostgresPolicy(database, clock)
     journal = BlobJournal(blobs, clock)
     index = PostgresIndex(database, attribute_reader(blobs, coder))
-    tenants = Tenants(PostgresTenants(database, work, clock), journal, policy, committer, clock)
+    tenants = Tenants(
+        PostgresTenants(database, work, clock), journal, policy, committer, clock, settings.places
+    )
     peers = Peers(
         PostgresPeers(database), SystemResolver(), tenants, journal, policy, committer, clock
     )
@@ -140,7 +143,7 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         journal=journal,
         clock=clock,
         coder=coder,
-        folder=str(settings.staging),
+        folders=settings.folder_of,
     )
     engine = PostgresEngine(database)
     book, hasher, tries = PostgresPeople(database), Argon2Hasher(), PostgresTries(database)
@@ -152,6 +155,7 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         work=work,
         committer=committer,
         blobs=blobs,
+        stores=stores,
         index=index,
         journal=journal,
         tenants=tenants,
@@ -175,22 +179,6 @@ def open_house(settings: Settings, info: ConnectionInfo, *, examine: bool = True
         coder=coder,
         _tasks=[],
     )
-
-
-def _stores(settings: Settings, examine: bool) -> BlobStore:
-    """The store, with the cool one behind it where one is named."""
-    opened = [
-        open_store(
-            location,
-            settings.staging,
-            cache=settings.cache / "chunks",
-            cache_bytes=settings.cache_bytes,
-            examine=examine,
-        )
-        for location in (settings.blobs, settings.cool_store_url)
-        if location is not None
-    ]
-    return opened[0] if len(opened) == 1 else TieredStore(*opened)
 
 
 def use_threads() -> None:
@@ -279,7 +267,13 @@ async def furnish(settings: Settings, info: ConnectionInfo) -> None:
     try:
         existing = await house.tenants.everyone()
         if not any(tenant.name == DEFAULT for tenant in existing):
-            first = Tenant(key=0, name=DEFAULT, label="Default", aet=settings.aet)
+            first = Tenant(
+                key=0,
+                name=DEFAULT,
+                label="Default",
+                aet=settings.aet,
+                region=settings.places.default,
+            )
             await house.tenants.create(
                 system_context(first), DEFAULT, label="Default", aet=settings.aet
             )

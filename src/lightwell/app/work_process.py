@@ -8,14 +8,17 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any
 
 import uvloop
 
+from lightwell.access.context import Tenant
 from lightwell.app.cooling import CoolingDuty
 from lightwell.app.courier import deliver_commitments
 from lightwell.app.generation import Generation, await_generation, die_with_parent
-from lightwell.app.heartbeat import USAGE, Heart
+from lightwell.app.heartbeat import ANSWERS, USAGE, Heart
 from lightwell.app.logs import log_to_file
 from lightwell.app.memory import keep_memory
 from lightwell.app.wiring import House, open_house, start_listening
@@ -41,6 +44,8 @@ log = logging.getLogger("lightwell.work")
 
 STAGING_AGE_SECONDS = 24 * 3600.0
 LEAVE_SECONDS = 20.0
+
+Chore = Coroutine[Any, Any, None]
 NICE = 5  # the doors come first: nobody waits for this process
 
 
@@ -73,14 +78,45 @@ async def every(
             continue
 
 
-async def _flush(house: House) -> int:
-    tenants = {tenant.key: tenant for tenant in await house.tenants.everyone()}
-    return await flush_inline(house.work, house.blobs, tenants)
+async def _tenants_of(house: House, region: str) -> dict[int, Tenant]:
+    found = await house.tenants.everyone()
+    return {tenant.key: tenant for tenant in found if tenant.region == region}
 
 
-async def _clear(house: House) -> int:
-    tenants = {tenant.key: tenant for tenant in await house.tenants.everyone()}
-    return await clear_gone(house.work, house.blobs, tenants)
+async def _flush(house: House, region: str) -> int:
+    return await flush_inline(house.work, house.stores[region], await _tenants_of(house, region))
+
+
+async def _clear(house: House, region: str) -> int:
+    return await clear_gone(house.work, house.stores[region], await _tenants_of(house, region))
+
+
+async def _look(house: House, region: str, answers: dict[str, bool]) -> int:
+    """Whether the store of a region answers, for alerts."""
+    try:
+        await asyncio.to_thread(house.stores[region].probe)
+    except LightwellError as error:
+        answers[region] = False
+        log.warning("the store of region %s: %s", region, error.message)
+    else:
+        answers[region] = True
+    return 0
+
+
+def _of_regions(house: House, answers: dict[str, bool], stop: asyncio.Event) -> list[Chore]:
+    """What is done in each region by itself: a store that is away holds up its own tenants only."""
+    chores: list[Chore] = []
+    for region in house.stores:
+        flush, clear = partial(_flush, house, region), partial(_clear, house, region)
+        of = "" if len(house.stores) == 1 else f" of {region}"
+        chores += [
+            every(0.5, f"inline objects{of}", flush, stop, full=INLINE_BATCH),
+            every(5.0, f"what was packed{of}", clear, stop, full=GONE_BATCH),
+            every(60.0, f"cool store{of}", CoolingDuty(house, region).step, stop),
+        ]
+        if of:
+            chores.append(every(15.0, f"store{of}", partial(_look, house, region, answers), stop))
+    return chores
 
 
 async def _analyse(house: House) -> int:
@@ -131,12 +167,13 @@ async def run(generation: Generation) -> None:
     sequencer = Sequencer(generation.info)
     queue: dict[str, int] = {}  # of what was opened in emergencies; kept fresh by a chore
     usage: dict[str, list[int | None]] = {}  # of tenants; kept fresh by a chore
+    answers: dict[str, bool] = {}  # which regions' stores do, where there are several; by a chore
     heart = Heart(
         house,
         generation.name,
         "work",
         lambda: {"sequencer_steps": sequencer.steps, **queue},
-        lambda: {USAGE: usage},
+        lambda: {USAGE: usage, ANSWERS: answers},
     )
     start_listening(house)
     await heart.start()
@@ -147,19 +184,17 @@ async def run(generation: Generation) -> None:
     durable = Durable(house)
     chores = [
         sequencer.run(stop),
-        every(0.5, "inline objects", lambda: _flush(house), stop, full=INLINE_BATCH),
         every(5.0, "counters", lambda: roll_up_deltas(house.work), stop, full=DELTA_BATCH),
         every(5.0, "quotas", lambda: roll_up_usage(house.work), stop, full=DELTA_BATCH),
         every(1.0, "statistics", lambda: _analyse(house), stop),
         every(30.0, "leases", lambda: close_leases(house.work), stop),
-        every(5.0, "what was packed", lambda: _clear(house), stop, full=GONE_BATCH),
-        every(60.0, "cool store", CoolingDuty(house).step, stop),
         every(5.0, "tenants that are erased", ErasingDuty(house).step, stop),
         every(1.0, "commitments", lambda: deliver_commitments(house), stop),
         every(60.0, "tries to sign in", lambda: forget_sign_ins(house.work), stop),
         every(15.0, "use of quotas", lambda: _count_usage(house, usage), stop),
         every(15.0, "review queue", lambda: _count_queue(house, queue), stop),
         every(3600.0, "staging", lambda: _sweep(house), stop),
+        *_of_regions(house, answers, stop),
         *durable.tasks(stop),
     ]
     try:

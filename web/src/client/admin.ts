@@ -388,6 +388,8 @@ export interface TenantDetail {
   readonly label: string;
   readonly demo: boolean;
   readonly aet: string;
+  /** Where its images lie. */
+  readonly region: string;
   readonly settling: string;
   /** `#rrggbb`; '' for that of the house. */
   readonly accent: string;
@@ -420,6 +422,7 @@ export function readTenant(value: unknown): TenantDetail {
     label: text(o['label']) || text(o['name']),
     demo: o['demo'] === true,
     aet: text(o['aet']),
+    region: text(o['region']),
     settling: text(o['settling']),
     accent: accentOf(text(o['accent'])),
     notice: text(o['notice']),
@@ -438,7 +441,21 @@ export function readTenant(value: unknown): TenantDetail {
 
 export const fetchTenantDetails = async (tenant: Place, options?: RequestOptions): Promise<TenantDetail[]> =>
   list(await read(tenant, '/tenants/details', 'Loading the tenants', options)).map(readTenant).filter((t) => t.name);
-export const addTenant = async (tenant: Place, body: { name: string; label: string; aet: string }): Promise<TenantDetail> =>
+/** Where a new tenant's images can lie, and under which law. */
+export interface Region {
+  readonly name: string;
+  readonly jurisdiction: string;
+}
+
+export function readRegion(value: unknown): Region {
+  const o = object(value);
+  return { name: text(o['name']), jurisdiction: text(o['jurisdiction']) };
+}
+
+/** The default one first; none for who may not know of all tenants. */
+export const fetchRegions = async (tenant: Place, options?: RequestOptions): Promise<Region[]> =>
+  list(await read(tenant, '/regions', 'Loading the regions', options)).map(readRegion).filter((r) => r.name);
+export const addTenant = async (tenant: Place, body: { name: string; label: string; aet: string; region?: string }): Promise<TenantDetail> =>
   readTenant(await ask('POST', tenant, '/tenants', body, 'Making the tenant'));
 /** What is not named stays; '' takes accent, notice and zone away. */
 export interface TenantLooks {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readExamined, readExplained, readKey, readPeer, readPerson, readProvider, readStanding, readTenant, type Decision } from '../../src/client/admin';
+import { readExamined, readExplained, readKey, readPeer, readPerson, readProvider, readRegion, readStanding, readTenant, type Decision } from '../../src/client/admin';
 import {
   actionText,
   agentText,
@@ -244,6 +244,12 @@ describe('a number of bytes as it is typed', () => {
 });
 
 describe('a tenant as the API tells it', () => {
+  it('lies in a region', () => {
+    expect(readTenant({ name: 'clinic', region: 'geneva' })).toMatchObject({ region: 'geneva' });
+    expect(readRegion({ name: 'geneva', jurisdiction: 'CH', store: 's3://bucket' })).toEqual({ name: 'geneva', jurisdiction: 'CH' });
+    expect(readRegion('geneva')).toEqual({ name: '', jurisdiction: '' });
+  });
+
   it('has no limit where none is said', () => {
     const told = readTenant({ name: 'clinic', suspended: true, suspension: 'why', quota_bytes: null, quota_studies: 0, used_bytes: 5 });
     expect(told).toMatchObject({ label: 'clinic', suspension: 'why', quotaBytes: null, quotaStudies: 0, usedBytes: 5, usedStudies: 0 });

@@ -48,7 +48,7 @@ def recall(
 
 def _move(data: Path, studies: list[str], tenant: str, as_json: bool, *, back: bool) -> None:
     async def work(house: House, context: Context) -> int:
-        cooling = cooling_of(house)
+        cooling = cooling_of(house, context.tenant.region)
         act = cooling.recall if back else cooling.cool
         moved, damaged = 0, list[str]()
         with Progress(console=notes, transient=True) as bar:

@@ -35,7 +35,7 @@ def fsck(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what is kept. Exit code 0: all invariants hold, 1: damage, 2: could not check.
+    """Check what is kept. Exit code 0: all invariants hold, 1: damage, 2: could not check, or not everywhere.
 
     Works beside a running server and changes nothing.
     """
@@ -51,7 +51,7 @@ def fsck(
     checked = with_house(data, work)
     invariants = checked.invariants()
     if as_json:
-        print(json.dumps(to_json(invariants, checked.orphans, deep=deep)))
+        print(json.dumps(to_json(invariants, checked.orphans, deep=deep, away=checked.away)))
     else:
         _show(invariants, checked.orphans)
         if not deep:
@@ -59,8 +59,12 @@ def fsck(
                 f"Bytes were read of the newest {NEWEST} instances of each tenant; of the others it was"
                 " seen that they are there. --deep reads every byte."
             )
+    for region, why in checked.away.items():
+        notes.print(f"Region {region} was not checked, its store is away: {why}", highlight=False)
     if not whole(invariants):
         raise typer.Exit(1)
+    if checked.away:
+        raise typer.Exit(2)
 
 
 def _show(invariants: list[Invariant], orphans: Orphans) -> None:

@@ -13,10 +13,11 @@ import typer
 from rich.console import Console
 
 from lightwell.access.context import Context
-from lightwell.app.binding import check_bound
+from lightwell.app.binding import check_bound, check_regions
 from lightwell.app.data_folder import make_data_folder
 from lightwell.app.database_access import database
 from lightwell.app.logs import log_to_terminal
+from lightwell.app.regions import is_remote, read_regions
 from lightwell.app.settings import (
     DEFAULT_DIMSE,
     DEFAULT_HTTP,
@@ -27,6 +28,7 @@ from lightwell.app.settings import (
 )
 from lightwell.app.wiring import House, furnish, open_house
 from lightwell.domain.tenants.model import DEFAULT
+from lightwell.domain.tenants.regions import checked_jurisdiction
 from lightwell.kernel.errors import Conflict, Invalid, Missing
 
 DataOption = Annotated[
@@ -34,6 +36,8 @@ DataOption = Annotated[
 ]
 TenantOption = Annotated[str, typer.Option("--tenant", envvar="LIGHTWELL_TENANT", help="Whose.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
+
+COOL_STORE = "LIGHTWELL_COOL_STORE_URL"
 
 T = TypeVar("T")
 
@@ -49,11 +53,21 @@ def settings_from(data: Path, **given: Any) -> Settings:
         data=data.absolute(), http=parse_endpoint(DEFAULT_HTTP), dimse=parse_endpoint(DEFAULT_DIMSE)
     )
     given.setdefault("landed_grace", _landed_grace(basic.landed_grace))
+    file = given.pop("regions", None) or os.environ.get("LIGHTWELL_REGIONS")
+    stores = {name: os.environ.get(name) for name in ("LIGHTWELL_STORE_URL", COOL_STORE)}
+    if file and any(stores.values()):
+        raise Invalid(
+            "There is a file of regions, and a store besides it.",
+            remedy=f"Name stores in the file only: unset {' and '.join(stores)}.",
+        )
+    law = os.environ.get("LIGHTWELL_JURISDICTION")
     return replace(
         basic,
         database_url=os.environ.get("LIGHTWELL_DATABASE_URL"),
-        store_url=os.environ.get("LIGHTWELL_STORE_URL"),
-        cool_store_url=os.environ.get("LIGHTWELL_COOL_STORE_URL") or None,
+        store_url=stores["LIGHTWELL_STORE_URL"],
+        cool_store_url=stores[COOL_STORE] or None,
+        named_regions=read_regions(Path(file), basic.data) if file else (),
+        jurisdiction=checked_jurisdiction(law) if law else "",
         **given,
     )
 
@@ -77,15 +91,17 @@ def _landed_grace(otherwise: float) -> float:
 def check_installed(settings: Settings) -> None:
     """Raises Missing unless the data folder was used before; a database elsewhere needs none."""
     if settings.database_url is None and not (settings.data / "postgres").is_dir():
-        raise_no_installation(settings.data)
+        raise_no_installation(settings)
 
 
-def raise_no_installation(data: Path) -> NoReturn:
+def raise_no_installation(settings: Settings) -> NoReturn:
     """Raises Missing, with what to do."""
+    data = settings.data
     if data.exists() and not data.is_dir():
         raise Invalid(f"{data} is not a folder.", remedy="Choose another --data.")
     kinds = ("landed", "pack")
-    if any(next((data / "blobs").glob(f"*/*/{kind}/*"), None) for kind in kinds):
+    stores = [Path(each.store) for each in settings.regions if not is_remote(each.store)]
+    if any(next(store.glob(f"*/*/{kind}/*"), None) for store in stores for kind in kinds):
         raise Missing(
             f"The database of {data} is missing; its images are there.",
             remedy="`lightwell reindex` makes the database again from them.",
@@ -122,6 +138,7 @@ def with_house(
     async def go() -> T:
         house = open_house(settings, info)
         try:
+            await check_regions(house)
             if founds:
                 await check_bound(house)
             owner = await house.tenants.known(tenant)

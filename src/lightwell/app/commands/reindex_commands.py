@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from lightwell.app.commands.options import (
 from lightwell.app.data_folder import held_by_server, make_data_folder
 from lightwell.app.database_access import database
 from lightwell.app.logs import log_to_terminal
+from lightwell.app.regions import is_remote
 from lightwell.app.reindex import Reindexed, reindex
 
 FINDINGS = 20
@@ -39,8 +41,9 @@ def reindex_(
     in the store could not be indexed; it is named.
     """
     settings = settings_from(data)
-    if settings.store_url is None and not (settings.data / "blobs").is_dir():
-        raise_no_installation(settings.data)
+    stores = [region.store for region in settings.regions]
+    if not any(is_remote(store) or Path(store).is_dir() for store in stores):
+        raise_no_installation(settings)
     make_data_folder(settings.data)
     log_to_terminal()
     with held_by_server(settings.data), database(settings) as info:

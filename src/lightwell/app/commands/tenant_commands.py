@@ -42,12 +42,16 @@ def create(
     data: DataOption,
     aet: Annotated[str, typer.Option(help="AE title by which peers call the tenant.")],
     label: Annotated[str, typer.Option(help="Name shown to people.")] = "",
+    region: Annotated[
+        str | None, typer.Option(help="Where its images lie, for ever; none: the default region.")
+    ] = None,
 ) -> None:
     """Make a tenant."""
 
     async def work(house: House, context: Context) -> None:
-        tenant = await house.tenants.create(context, name, label=label, aet=aet)
-        console.print(f"Tenant {tenant.name} is called {tenant.aet}.", highlight=False)
+        tenant = await house.tenants.create(context, name, label=label, aet=aet, region=region)
+        where = f" Its images lie in region {tenant.region}." if len(house.stores) > 1 else ""
+        console.print(f"Tenant {tenant.name} is called {tenant.aet}.{where}", highlight=False)
 
     with_house(data, work, founds=True)
 
@@ -265,6 +269,7 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
                     "name": t.name,
                     "label": t.label,
                     "aet": t.aet,
+                    "region": t.region,
                     "demo": t.demo,
                     "settling": t.settling,
                     "accent": t.accent,
@@ -284,7 +289,9 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
             ]
             console.print_json(json.dumps(rows))
             return
-        table = Table("Name", "Label", "Called", "Demo", "Studies", "MB", "State")
+        several = len(house.stores) > 1
+        where = ["Region"] if several else []
+        table = Table("Name", "Label", "Called", *where, "Demo", "Studies", "MB", "State")
         for t in tenants:
             state = f"suspended: {t.suspension}" if t.suspended else ""
             state = "being erased" if t.erasing else state
@@ -293,7 +300,8 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
             size = _of(f"{kept.bytes / 1e6:.1f}", t.quota_bytes, lambda most: f"{most / 1e6:.0f}")
             demo = "yes" if t.demo else ""
             called = ", ".join((t.aet, *t.titles, *t.hosts))
-            table.add_row(t.name, t.label, called, demo, studies, size, state)
+            place = [t.region] if several else []
+            table.add_row(t.name, t.label, called, *place, demo, studies, size, state)
         console.print(table)
 
     with_house(data, work)

@@ -28,18 +28,18 @@ DELTA_BATCH = 20_000
 async def flush_inline(
     work: Database, blobs: BlobStore, tenants: dict[int, Tenant], *, limit: int = INLINE_BATCH
 ) -> int:
-    """Move small objects from their rows into the store: put durably first, then empty the row."""
+    """Move small objects of these tenants from their rows into the store: put durably first, then empty the
+    row. Each region is a step of its own, so that none waits for the store of another."""
     async with work.session() as connection:
         rows = await connection.fetch(
             "SELECT tenant, blob_id, inline FROM blob WHERE inline IS NOT NULL"
-            " ORDER BY created LIMIT $1",
+            " AND tenant = ANY($2::int[]) ORDER BY created LIMIT $1",
             limit,
+            list(tenants),
         )
     moved, steps = [], []
     for row in rows:
-        tenant = tenants.get(row["tenant"])
-        if tenant is None:
-            continue  # made after `tenants` were read: the row keeps its bytes until the next step
+        tenant = tenants[row["tenant"]]
         blob_id: uuid.UUID = row["blob_id"]
         key = blob_key(tenant.region, tenant.name, LANDED, blob_id)
         steps.append(partial(_put_once, blobs, key, row["inline"]))
@@ -68,9 +68,9 @@ def _put_once(blobs: BlobStore, key: str, data: bytes) -> None:
 
 
 _GONE = """
-SELECT g.tenant, g.blob_id, b.kind, b.region FROM blob_going g
+SELECT g.tenant, g.blob_id, b.kind FROM blob_going g
 JOIN blob b ON b.tenant = g.tenant AND b.blob_id = g.blob_id
-WHERE g.after <= now()
+WHERE g.after <= now() AND g.tenant = ANY($2::int[])
 AND NOT EXISTS (SELECT 1 FROM instance i WHERE i.tenant = g.tenant AND i.blob_id = g.blob_id)
 AND NOT EXISTS (SELECT 1 FROM qc_item q
                 WHERE q.tenant = g.tenant AND q.blob_id = g.blob_id AND q.resolved IS NULL)
@@ -84,17 +84,18 @@ ORDER BY g.after LIMIT $1
 async def clear_gone(
     work: Database, blobs: BlobStore, tenants: dict[int, Tenant], *, limit: int = GONE_BATCH
 ) -> int:
-    """Delete blobs that no row refers to, once their grace is over and no lease of before is open.
+    """Delete blobs of these tenants that no row refers to, once their grace is over and no lease of before is
+    open.
 
     The object goes first, then its row: killed in between, the next step deletes what is absent.
     """
     async with work.session() as connection:
-        rows = [row for row in await connection.fetch(_GONE, limit) if row["tenant"] in tenants]
+        rows = await connection.fetch(_GONE, limit, list(tenants))
     steps = []
     for row in rows:
         tenant = tenants[row["tenant"]]
         kind = KIND_NUMBERS[row["kind"]]
-        key = blob_key(row["region"], tenant.name, kind, row["blob_id"])
+        key = blob_key(tenant.region, tenant.name, kind, row["blob_id"])
         steps.append(partial(_delete, blobs, key))
     await _carry_out(steps, 1 if blobs.quick else AT_ONCE)
     if rows:

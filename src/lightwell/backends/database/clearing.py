@@ -28,16 +28,20 @@ LOCK_TIMEOUT = "10s"
 SECONDS = 600.0
 
 
-async def holds_objects(info: ConnectionInfo) -> bool:
-    """Whether there is a row that a re-index would make anew."""
+_KEPT = ("blob", "instance", "qc_item", "overlay", "rejection")
+_HOLDS = " OR ".join(f"EXISTS (SELECT 1 FROM {t} x WHERE x.tenant = t.tenant)" for t in _KEPT)
+
+
+async def holds_objects(info: ConnectionInfo, region: str | None = None) -> bool:
+    """Whether there is a row that a re-index would make anew: of any tenant, or of those of a region."""
     connection = await connect(info, Role.OWNER)
     try:
         with wrapped():
             return bool(
                 await connection.fetchval(
-                    "SELECT EXISTS (SELECT 1 FROM blob) OR EXISTS (SELECT 1 FROM instance)"
-                    " OR EXISTS (SELECT 1 FROM qc_item) OR EXISTS (SELECT 1 FROM overlay)"
-                    " OR EXISTS (SELECT 1 FROM rejection)"
+                    "SELECT EXISTS (SELECT 1 FROM tenant t WHERE ($1::text IS NULL OR t.region = $1)"
+                    f" AND ({_HOLDS}))",
+                    region,
                 )
             )
     finally:

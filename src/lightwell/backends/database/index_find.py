@@ -448,9 +448,7 @@ class PostgresCandidates:
 
     def _where(self, row: rows.Row, series: dict[int, SeriesEntry]) -> Callable[[], Located]:
         key: int = row["series_key"]
-        return lambda: rows.located(
-            row, self._tenant.name, self._study_uids[key], series[key], {}, ""
-        )
+        return lambda: rows.located(row, self._tenant, self._study_uids[key], series[key], {}, "")
 
     async def headers(self, instances: Sequence[InstanceEntry]) -> list[Attributes]:
         read = self._read_attributes

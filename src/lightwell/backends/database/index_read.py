@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 # Everything kept under SOP Instance UIDs ($2), visible first.
 _KEPT = (
     "SELECT i.sop_uid, s.study_uid, e.series_uid, i.sha256, i.blob_id, i.off, i.length, i.data_off,"
-    " b.region, b.kind, b.length AS blob_length, b.inline IS NOT NULL AS is_inline,"
+    " b.kind, b.length AS blob_length, b.inline IS NOT NULL AS is_inline,"
     " 'current' AS state, i.rejected, i.sop_class, i.syntax, i.coded, i.received, i.kept_sha256"
     " FROM instance i JOIN series e ON e.tenant = $1 AND e.series_key = i.series_key"
     " JOIN study s ON s.tenant = $1 AND s.study_key = i.study_key"
@@ -52,7 +52,7 @@ _KEPT = (
     " WHERE i.tenant = $1 AND i.sop_uid = ANY($2::text[])"
     " UNION ALL"
     " SELECT q.sop_uid, q.study_uid, q.series_uid, q.sha256, q.blob_id, q.off, q.length, q.data_off,"
-    " b.region, b.kind, b.length, coalesce(b.inline IS NOT NULL, false),"
+    " b.kind, b.length, coalesce(b.inline IS NOT NULL, false),"
     " q.kind, NULL, q.sop_class, q.syntax, NULL::bytea, q.first_seen, NULL::bytea"
     " FROM qc_item q LEFT JOIN blob b ON b.tenant = $1 AND b.blob_id = q.blob_id"
     " WHERE q.tenant = $1 AND q.sop_uid = ANY($2::text[])"
@@ -90,7 +90,7 @@ async def known(
         patient_now=now,
         study_patient=None if row["o_pid"] is None else (row["o_issuer"], row["o_pid"]),
         instances=tuple(
-            rows.known_instance(kept, tenant.name) for kept in found if kept["sop_uid"] is not None
+            rows.known_instance(kept, tenant) for kept in found if kept["sop_uid"] is not None
         ),
     )
 
@@ -101,7 +101,7 @@ async def keeps(
     """See `ports.Index.keeps`; a UID nothing is kept under has no entry."""
     found: dict[str, list[KnownInstance]] = {}
     for row in await connection.fetch(_KEPT, tenant.key, [as_text(uid) for uid in sop_uids]):
-        found.setdefault(row["sop_uid"], []).append(rows.known_instance(row, tenant.name))
+        found.setdefault(row["sop_uid"], []).append(rows.known_instance(row, tenant))
     return found
 
 
@@ -152,7 +152,7 @@ async def locate(
     found = [
         rows.located(
             row,
-            tenant.name,
+            tenant,
             study_uid,
             series[row["series_key"]],
             above[row["series_key"]],
@@ -235,9 +235,7 @@ async def contents(
         as_text(study_uid),
         as_text(series_uid),
     )
-    found = tuple(
-        rows.located(row, tenant.name, study_uid, _series_of(row), {}, "") for row in listed
-    )
+    found = tuple(rows.located(row, tenant, study_uid, _series_of(row), {}, "") for row in listed)
     packed = [is_packed(one.landed.key) for one in found]
     packs = {one.landed.blob_id for one, inside in zip(found, packed, strict=True) if inside}
     return SeriesContents(
@@ -252,9 +250,9 @@ async def contents(
 
 _PACKS = (
     "SELECT e.series_uid, g.generation, g.pack, g.cooled IS NOT NULL AS cool,"
-    " k.region AS k_region, k.length AS k_length, k.crc32c AS k_crc,"
-    " m.blob_id AS m_id, m.region AS m_region, m.length AS m_length, m.crc32c AS m_crc,"
-    " v.blob_id AS v_id, v.region AS v_region, v.length AS v_length, v.crc32c AS v_crc"
+    " k.length AS k_length, k.crc32c AS k_crc,"
+    " m.blob_id AS m_id, m.length AS m_length, m.crc32c AS m_crc,"
+    " v.blob_id AS v_id, v.length AS v_length, v.crc32c AS v_crc"
     " FROM study s JOIN series e ON e.tenant = $1 AND e.study_key = s.study_key"
     " JOIN series_pack g ON g.tenant = $1 AND g.series_key = e.series_key"
     " JOIN blob k ON k.tenant = $1 AND k.blob_id = g.pack"
@@ -272,7 +270,7 @@ async def packs(
     listed = await connection.fetch(
         _PACKS, tenant.key, as_text(study_uid), series_uid and as_text(series_uid)
     )
-    return [rows.series_pack(row, tenant.name) for row in listed]
+    return [rows.series_pack(row, tenant) for row in listed]
 
 
 _VERSION = """

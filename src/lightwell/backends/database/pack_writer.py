@@ -116,11 +116,11 @@ async def write_pack(connection: Connection, change: ChangeSet, row: PackRow) ->
     series, study = place["series_key"], place["study_key"]
     await connection.executemany(
         # A re-index finds the pack's own blob row there already, written with its first instance.
-        "INSERT INTO blob (tenant, blob_id, kind, region, length, crc32c) VALUES ($1, $2, $3, $4, $5, $6)"
+        "INSERT INTO blob (tenant, blob_id, kind, length, crc32c) VALUES ($1, $2, $3, $4, $5)"
         " ON CONFLICT (tenant, blob_id) DO UPDATE SET kind = excluded.kind, length = excluded.length,"
         " crc32c = excluded.crc32c",
         [
-            (tenant, b.blob_id, _NUMBERS[b.kind], change.tenant.region, b.length, b.crc32c)
+            (tenant, b.blob_id, _NUMBERS[b.kind], b.length, b.crc32c)
             for b in (*row.blobs, *row.replaced)
         ],
     )

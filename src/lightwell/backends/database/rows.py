@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from lightwell.access.context import Tenant
 from lightwell.domain.archive.finding import (
     InstanceEntry,
     PatientEntry,
@@ -51,7 +52,7 @@ INSTANCE_COLUMNS = (
     " i.bits, i.frames, i.blob_id, i.off, i.length, i.data_off, i.pixel_off, i.pixel_len,"
     " i.pixel_tag, i.frame_index, i.sha256, i.coded, i.arrived_syntax, i.kept_sha256,"
     " i.edits, i.edit_version,"
-    " b.region, b.kind, b.length AS blob_length, b.crc32c, b.inline"
+    " b.kind, b.length AS blob_length, b.crc32c, b.inline"
 )
 
 
@@ -120,11 +121,16 @@ def study_entry(row: Row, patient: PatientEntry, series: list[SeriesEntry]) -> S
     )
 
 
-def landed(row: Row, tenant: str) -> Landed:
+def _key(tenant: Tenant, kind: str, blob_id: uuid.UUID) -> str:
+    """The key of a tenant's blob: what is a tenant's lies in its region, whatever a row said of that."""
+    return blob_key(tenant.region, tenant.name, kind, blob_id)
+
+
+def landed(row: Row, tenant: Tenant) -> Landed:
     """Where an instance's bytes lie."""
     return Landed(
         blob_id=row["blob_id"],
-        key=blob_key(row["region"], tenant, KIND_NUMBERS[row["kind"]], row["blob_id"]),
+        key=_key(tenant, KIND_NUMBERS[row["kind"]], row["blob_id"]),
         offset=row["off"],
         length=row["length"],
         data_offset=row["data_off"],
@@ -142,7 +148,7 @@ def _kept(digest: bytes | None, arrived: str | None) -> KeptInstead | None:
 
 
 def located(
-    row: Row, tenant: str, study_uid: str, series: SeriesEntry, above: Edits, version: str
+    row: Row, tenant: Tenant, study_uid: str, series: SeriesEntry, above: Edits, version: str
 ) -> Located:
     """One instance of `series`; `above` are the edits in force on patient, study and series."""
     return Located(
@@ -166,7 +172,7 @@ def located(
     )
 
 
-def series_pack(row: Row, tenant: str) -> SeriesPack:
+def series_pack(row: Row, tenant: Tenant) -> SeriesPack:
     """One generation; `m_` columns are of its metadata blob, `v_` ones of its preview, NULL for none."""
     made: list[Derived | None] = []
     for kind in ("m", "v"):
@@ -174,11 +180,11 @@ def series_pack(row: Row, tenant: str) -> SeriesPack:
         if blob_id is None:
             made.append(None)
             continue
-        key = blob_key(row[f"{kind}_region"], tenant, DERIVED, blob_id)
+        key = _key(tenant, DERIVED, blob_id)
         made.append(Derived(key, row[f"{kind}_length"], row[f"{kind}_crc"]))
     metadata, preview = made
     assert metadata is not None  # NOT NULL, and joined
-    key = blob_key(row["k_region"], tenant, PACK, row["pack"])
+    key = _key(tenant, PACK, row["pack"])
     pack = Derived(key, row["k_length"], row["k_crc"])
     return SeriesPack(
         row["series_uid"], row["generation"], row["pack"], metadata, preview, pack, row["cool"]
@@ -203,15 +209,13 @@ def instance_entry(row: Row, series: SeriesEntry, where: Callable[[], Located]) 
     )
 
 
-def known_instance(row: Row, tenant: str) -> KnownInstance:
+def known_instance(row: Row, tenant: Tenant) -> KnownInstance:
     """Something kept under a SOP Instance UID, visible or aside."""
     return KnownInstance(
         study_uid=row["study_uid"],
         series_uid=row["series_uid"],
         sha256=row["sha256"],
-        key=blob_key(
-            row["region"] or "local", tenant, KIND_NUMBERS.get(row["kind"], LANDED), row["blob_id"]
-        ),
+        key=_key(tenant, KIND_NUMBERS.get(row["kind"], LANDED), row["blob_id"]),
         offset=row["off"],
         length=row["length"],
         data_offset=row["data_off"],

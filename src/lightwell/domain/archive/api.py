@@ -58,7 +58,7 @@ from lightwell.domain.archive.model import (
     Verdict,
     Vouched,
 )
-from lightwell.domain.archive.ports import BlobStore, FrameCoder, Index
+from lightwell.domain.archive.ports import BlobStore, Folders, FrameCoder, Index, no_folder
 from lightwell.domain.archive.query import Found, Query
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Busy, Missing, Unavailable
@@ -79,13 +79,13 @@ class Archive:
         journal: Journal,
         clock: Clock,
         coder: FrameCoder | None = None,
-        folder: str | None = None,
+        folders: Folders = no_folder,
     ) -> None:
         self.policy = policy
         self.committer = committer
         self.clock = clock
         self._blobs = blobs
-        self._stock = Stock(blobs, coder, folder)
+        self._stock = Stock(blobs, coder, folders)
         self._teller = Teller(self._stock)
         self._previewer = Previewer(self._stock, self._teller)
         self._index = index

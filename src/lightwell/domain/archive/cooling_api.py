@@ -15,7 +15,7 @@ from lightwell.access.ports import PolicySource
 from lightwell.domain.archive import events
 from lightwell.domain.archive.internal.moving import move
 from lightwell.domain.archive.model import Level, PackClassRow, Target
-from lightwell.domain.archive.ports import BlobStore, Index
+from lightwell.domain.archive.ports import BlobStore, Folders, Index, no_folder
 from lightwell.kernel.clock import Clock
 
 
@@ -31,7 +31,7 @@ class Cooling:
         committer: Committer,
         policy: PolicySource,
         clock: Clock,
-        folder: str | None = None,
+        folders: Folders = no_folder,
     ) -> None:
         self.policy = policy
         self.committer = committer
@@ -39,7 +39,7 @@ class Cooling:
         self._hot = hot
         self._cool = cool
         self._index = index
-        self._folder = folder  # where a copy waits on its way; None: the system's own
+        self._folders = folders  # where a copy waits on its way
 
     @operation(Action.ARCHIVE_SERIES_COOL)
     async def cool(self, act: Act, study_uid: str, series_uid: str | None = None) -> int:
@@ -65,7 +65,8 @@ class Cooling:
         try:
             for pack in await self._index.packs(tenant, study_uid, series_uid):
                 if pack.cool != cool:
-                    await asyncio.to_thread(move, source, target, pack.pack, self._folder)
+                    folder = self._folders(tenant.region)
+                    await asyncio.to_thread(move, source, target, pack.pack, folder)
                     moved.append((pack.series_uid, pack.generation))
         finally:
             if moved:  # also those before one that could not be

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from lightwell.domain.archive.keys import LANDED
 
@@ -151,6 +152,7 @@ class Checked:
     found: dict[str, Found] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     orphans: Orphans = Orphans()
+    away: dict[str, str] = field(default_factory=dict)  # regions not looked at, and why
 
     def __add__(self, other: Checked) -> Checked:
         names = self.found.keys() | other.found.keys()
@@ -159,6 +161,7 @@ class Checked:
             {n: self.found.get(n, nothing) + other.found.get(n, nothing) for n in names},
             {**self.notes, **other.notes},
             self.orphans + other.orphans,
+            {**self.away, **other.away},
         )
 
     def invariants(self) -> list[Invariant]:
@@ -178,10 +181,16 @@ def whole(invariants: Iterable[Invariant]) -> bool:
     return all(invariant.state is not State.BROKEN for invariant in invariants)
 
 
-def to_json(invariants: list[Invariant], orphans: Orphans, *, deep: bool) -> dict[str, object]:
-    """The report for machines."""
+def to_json(
+    invariants: list[Invariant],
+    orphans: Orphans,
+    *,
+    deep: bool,
+    away: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, object]:
+    """The report for machines. With a region `away` it is not whole, whatever was found elsewhere."""
     return {
-        "ok": whole(invariants),
+        "ok": whole(invariants) and not away,
         "deep": deep,
         "invariants": [
             {
@@ -200,4 +209,5 @@ def to_json(invariants: list[Invariant], orphans: Orphans, *, deep: bool) -> dic
             "younger_than_grace": orphans.young,
             "keys": list(orphans.keys),
         },
+        "regions_not_checked": dict(away),
     }

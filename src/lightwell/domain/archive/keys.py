@@ -12,7 +12,7 @@ DERIVED = "derived"
 MANIFEST = "manifest"
 JOURNAL = "journal"
 
-STORE_ID = "store-id"  # beside the regions: which store this is
+STORE_ID = "store-id"  # beside the region: which store this is
 
 KIND_NUMBERS = {1: LANDED, 2: PACK, 3: DERIVED, 4: MANIFEST}  # as blob rows say it
 
@@ -26,6 +26,11 @@ def blob_key(region: str, tenant: str, kind: str, blob_id: uuid.UUID) -> str:
 def tenant_prefix(region: str, tenant: str) -> str:
     """Where everything of one tenant lies."""
     return f"{region}/{tenant}/"
+
+
+def region_of(key: str) -> str:
+    """The region of a key or of the beginning of one."""
+    return key.partition("/")[0]
 
 
 def kind_prefix(region: str, tenant: str, kind: str) -> str:

@@ -8,7 +8,7 @@ every method takes the tenant, and its rows are filtered by it twice: in the que
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,6 +45,14 @@ from lightwell.kernel.pages import Page
 
 Buffer = bytes | bytearray | memoryview
 
+Folders = Callable[[str], str | None]
+"""Where large objects of a region wait while they are looked at; None: the system's own place."""
+
+
+def no_folder(_region: str) -> str | None:
+    """The system's own place, for every region."""
+    return None
+
 
 class StoreUnavailable(Unavailable):
     """The object store did not answer in time or answered with a temporary failure."""
@@ -56,6 +64,10 @@ class StoreFull(Unavailable):
 
 class StoreBroken(Broken):
     """A permanent failure: wrong credentials, a failed sync, a refused request. Retrying is useless."""
+
+
+class WrongRegion(StoreBroken):
+    """An object of one region was asked of the store of another: nothing was read, written or removed."""
 
 
 class BlobMissing(Missing):

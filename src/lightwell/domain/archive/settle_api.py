@@ -38,7 +38,7 @@ from lightwell.domain.archive.internal.settling import (
 from lightwell.domain.archive.internal.stock import Stock
 from lightwell.domain.archive.keys import DERIVED, MANIFEST, PACK, BlobIds, blob_key, is_packed
 from lightwell.domain.archive.model import Located, NewBlob, PackRow, SeriesContents
-from lightwell.domain.archive.ports import BlobStore, FrameCoder, Index
+from lightwell.domain.archive.ports import BlobStore, Folders, FrameCoder, Index, no_folder
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.crashpoints import reach
 from lightwell.kernel.errors import LightwellError
@@ -90,7 +90,7 @@ class Settling:
         policy: PolicySource,
         clock: Clock,
         grace: timedelta = GRACE,
-        folder: str | None = None,
+        folders: Folders = no_folder,
     ) -> None:
         self.policy = policy
         self.committer = committer
@@ -98,7 +98,7 @@ class Settling:
         self._stock = Stock(blobs, coder)
         self._index = index
         self._grace = grace
-        self._folder = folder  # where coded frames of a large object wait; None: the system's own
+        self._folders = folders
         self._ids = BlobIds()
 
     @operation(Action.ARCHIVE_SERIES_SETTLE)
@@ -148,13 +148,13 @@ class Settling:
         """Write and prove everything. Blocking; leaves nothing behind when it fails."""
         blobs = self._stock.blobs
         arrivals = arrivals_of(blobs, tenant, chosen)
-
+        folder = self._folders(tenant.region)  # where coded frames of a large object wait
         exact = tenant.settling == PIXEL_EXACT
         where = {one.sop_uid: one for one in chosen}
 
         def source(one: Located) -> Source:
-            found = source_of(self._stock, one, arrivals, self._folder)
-            return native_of(found, self._stock.coder, self._folder) if exact else found
+            found = source_of(self._stock, one, arrivals, folder)
+            return native_of(found, self._stock.coder, folder) if exact else found
 
         def sources() -> Iterator[Source]:
             at_once = DECOMPRESSED if exact else 1
@@ -183,7 +183,7 @@ class Settling:
             new_key,
             facts,
             refuse=refuse,
-            folder=self._folder,
+            folder=folder,
             heard=count,
             again=again,
         )

@@ -30,10 +30,12 @@ from lightwell.domain.tenants.model import (
     checked_settling,
     checked_zone,
     host_of,
+    knows_all,
     no_such_tenant,
     visible_to,
 )
 from lightwell.domain.tenants.ports import TenantDirectory
+from lightwell.domain.tenants.regions import Place, Regions
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict
 
@@ -48,7 +50,9 @@ class Tenants:
         policy: PolicySource,
         committer: Committer,
         clock: Clock,
+        regions: Regions | None = None,
     ) -> None:
+        self._regions = regions or Regions()
         self._directory = directory
         self._journal = journal
         self.policy = policy
@@ -131,23 +135,30 @@ class Tenants:
         aet: str,
         demo: bool = False,
         new: bool = False,
+        region: str | None = None,
     ) -> Tenant:
         """Make a tenant, or return it when it exists. Journalled, so that a re-index knows it.
 
-        `new`: raises Conflict when there is one of that name. Raises Conflict for the name of one that was
-        erased.
+        `new`: raises Conflict when there is one of that name. `region`: where its images will lie, for ever;
+        None: in the default one. Raises Invalid for one that is not there, Conflict for one of another
+        jurisdiction, where the tenant exists elsewhere, and for the name of one that was erased.
         """
-        act.about(subject=name)
+        place = self._regions.chosen(region)
+        act.about(subject=name, detail=f"region: {place}")
         if new and any(tenant.name == name for tenant in await self._directory.tenants(fresh=True)):
             raise Conflict(f"There is a tenant {name!r}.", remedy="Choose another name.")
-        region = act.context.tenant.region
         tenant = await self._directory.create(
             checked_name(name),
             checked_label(label or name),
             checked_aet(aet),
-            region=region,
+            region=place,
             demo=demo,
         )
+        if region is not None and tenant.region != region:
+            raise Conflict(
+                f"The tenant {name} lies in region {tenant.region}.",
+                remedy="A tenant is not moved: export it, and import it into another one.",
+            )
         await self._note(tenant)
         return tenant
 
@@ -197,6 +208,14 @@ class Tenants:
             await self._journal.append(tenant, "tenant", {"name": tenant.name, **chosen})
             await self._directory.place(tenant, tenant.zone)
         return tenant
+
+    @operation(Action.TENANTS_TENANT_LIST)
+    async def regions(self, act: Act) -> tuple[Place, ...]:
+        """Where tenants can be made, the default first: for who may know of all tenants, else nowhere."""
+        if not knows_all(act.context.actor):
+            return ()
+        under = self._regions.jurisdictions
+        return tuple(Place(name, under[name]) for name in self._regions.choices)
 
     async def everyones_usage(self) -> Mapping[int, Usage]:
         """What each tenant keeps, by its key: for the metrics page."""

@@ -32,12 +32,21 @@ def checked_name(name: str) -> str:
     return name
 
 
+_OF_A_TENANT = (ActorKind.PERSON, ActorKind.PROGRAM)
+
+
+def knows_all(actor: Actor) -> bool:
+    """Whether an actor may know which tenants there are: our own, and administrators of the installation."""
+    if actor.kind in (ActorKind.OPERATOR, ActorKind.SYSTEM):
+        return True
+    return actor.kind in _OF_A_TENANT and Role.ADMIN in actor.roles and actor.home == DEFAULT
+
+
 def visible_to(actor: Actor, tenants: tuple[Tenant, ...]) -> tuple[Tenant, ...]:
     """Those of the tenants that an actor may know of: a suspended one is there for who can resume it."""
-    bound = actor.kind in (ActorKind.PERSON, ActorKind.PROGRAM)
-    ours = actor.kind in (ActorKind.OPERATOR, ActorKind.SYSTEM)
-    if ours or (bound and Role.ADMIN in actor.roles and actor.home == DEFAULT):
+    if knows_all(actor):
         return tenants
+    bound = actor.kind in _OF_A_TENANT
     served = (tenant for tenant in tenants if not tenant.suspended)
     return tuple(tenant for tenant in served if not bound or tenant.name == actor.home)
 

@@ -39,6 +39,7 @@ from lightwell.gateways.console.administration_views import (
     PolicyView,
     ProbeView,
     ProspectView,
+    RegionView,
     SecretView,
     SessionView,
     TenantDetail,
@@ -51,6 +52,7 @@ from lightwell.gateways.console.administration_views import (
     policy_view,
     probe_view,
     prospect_view,
+    region_view,
     secret_view,
     session_view,
     tenant_detail,
@@ -125,6 +127,7 @@ class NewTenant(_Asked):
     name: str = Field(max_length=64)
     label: str = Field(default="", max_length=200)
     aet: str = Field(max_length=16)
+    region: str | None = Field(default=None, max_length=64)
 
 
 class TenantChange(_Asked):
@@ -338,8 +341,15 @@ def _add_tenants(router: APIRouter, offices: Offices) -> None:
 
     @router.post("/tenants", summary="Make a tenant", status_code=201, dependencies=CHANGE)
     async def add_tenant(who: Who, asked: NewTenant) -> TenantDetail:
-        made = await tenants.create(who, asked.name, label=asked.label, aet=asked.aet, new=True)
+        made = await tenants.create(
+            who, asked.name, label=asked.label, aet=asked.aet, region=asked.region, new=True
+        )
         return tenant_detail(made)
+
+    @router.get("/regions", summary="Where a new tenant's images can lie")
+    async def regions(who: Who) -> list[RegionView]:
+        """The default one first; for who may know of all tenants."""
+        return [region_view(place) for place in await tenants.regions(who)]
 
     @router.get("/tenants/details", summary="Tenants, and how each keeps its images")
     async def tenant_details(who: Who) -> list[TenantDetail]:

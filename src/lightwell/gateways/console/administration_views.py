@@ -17,6 +17,7 @@ from lightwell.domain.people.policy_api import Explained
 from lightwell.domain.tenants.erase_api import Prospect
 from lightwell.domain.tenants.erasing import Erasure
 from lightwell.domain.tenants.model import Usage
+from lightwell.domain.tenants.regions import Place
 
 
 class PersonView(BaseModel):
@@ -114,6 +115,7 @@ class TenantDetail(BaseModel):
     label: str
     demo: bool
     aet: str
+    region: str
     settling: str
     accent: str
     notice: str
@@ -149,6 +151,13 @@ class ErasureView(BaseModel):
     reason: str
     begun: datetime
     finished: datetime | None
+
+
+class RegionView(BaseModel):
+    """A region, and the law that it is under."""
+
+    name: str
+    jurisdiction: str
 
 
 class ConsentView(BaseModel):
@@ -308,6 +317,7 @@ def tenant_detail(tenant: Tenant, used: Usage | None = None) -> TenantDetail:
         label=tenant.label,
         demo=tenant.demo,
         aet=tenant.aet,
+        region=tenant.region,
         settling=tenant.settling,
         accent=tenant.accent,
         notice=tenant.notice,
@@ -347,6 +357,11 @@ def erasure_view(erasure: Erasure) -> ErasureView:
         begun=erasure.begun,
         finished=erasure.finished,
     )
+
+
+def region_view(place: Place) -> RegionView:
+    """A region as the page knows it."""
+    return RegionView(name=place.name, jurisdiction=place.jurisdiction)
 
 
 def peer_view(peer: Peer) -> PeerView:

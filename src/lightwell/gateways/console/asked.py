@@ -75,6 +75,7 @@ ASKED: Final[Mapping[str, Action | Open]] = MappingProxyType(
         "GET /api/v1/explain": Action.POLICY_DECISION_EXPLAIN,
         "POST /api/v1/tenants": Action.TENANTS_TENANT_CREATE,
         "GET /api/v1/tenants/details": Action.TENANTS_TENANT_LIST,
+        "GET /api/v1/regions": Action.TENANTS_TENANT_LIST,
         "PUT /api/v1/tenants/{name}/suspension": Action.TENANTS_TENANT_SUSPEND,
         "DELETE /api/v1/tenants/{name}/suspension": Action.TENANTS_TENANT_SUSPEND,
         "GET /api/v1/tenants/{name}/erasure": Action.TENANTS_TENANT_LIST,

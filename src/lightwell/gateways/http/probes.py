@@ -23,10 +23,11 @@ def probe_routes(
     metrics: Metrics,
     describe: Callable[[], dict[str, Any]],
     tenant_metrics: Metrics | None = None,
+    away: Ready | None = None,
 ) -> list[Route]:
     """`/livez`, `/readyz`, `/metrics`, `/openapi.json`. They name no patient and need no permission;
     the last two answer to whoever has an identity. `tenant_metrics` name tenants: they are for who is of none
-    or of the installation's own."""
+    or of the installation's own. `away`: what else does not answer, without which the others still work."""
     described: list[bytes] = []
 
     async def livez(x: Exchange) -> None:
@@ -34,7 +35,10 @@ def probe_routes(
 
     async def readyz(x: Exchange) -> None:
         missing = await ready()
-        body = orjson.dumps({"ready": not missing, "waiting_for": missing})
+        said: dict[str, object] = {"ready": not missing, "waiting_for": missing}
+        if away is not None and (without := await away()):
+            said["away"] = without
+        body = orjson.dumps(said)
         status = 503 if missing else 200
         await x.reply(status, body, "application/json", [(b"cache-control", b"no-store")])
 

@@ -6,11 +6,13 @@ import {
   eraseTenant,
   fetchConsent,
   fetchProspect,
+  fetchRegions,
   fetchTenantDetails,
   giveConsent,
   limitTenant,
   resumeTenant,
   suspendTenant,
+  type Region,
   type TenantDetail,
 } from '../../client/admin';
 import { adminPath, placeOf } from '../../client/place';
@@ -150,20 +152,33 @@ function Consent({ tenant, here, may }: HereProps): ReactElement {
 }
 
 interface AddProps extends SectionProps {
+  readonly regions: readonly Region[];
   readonly onDone: (made: TenantDetail | null) => void;
 }
 
-function AddTenant({ tenant, onDone }: AddProps): ReactElement {
+function AddTenant({ tenant, regions, onDone }: AddProps): ReactElement {
   const [name, setName] = useState('');
   const [label, setLabel] = useState('');
   const [aet, setAet] = useState('');
+  const [touched, setRegion] = useState('');
   const { busy, failure, run } = useAttempt();
-  const submit = (): void => run(async () => onDone(await addTenant(tenant, { name, label, aet })));
+  const several = regions.length > 1;
+  const region = touched || (regions[0]?.name ?? '');
+  const submit = (): void => run(async () => onDone(await addTenant(tenant, { name, label, aet, ...(several && { region }) })));
   return (
     <Form title="Make a tenant" verb="Make the tenant" busy={busy} failure={failure} onSubmit={submit} onCancel={() => onDone(null)}>
       <Field label="Name" hint="a-z, 0-9 and -. It is part of addresses (/t/NAME) and of what is stored, for ever." value={name} onChange={setName} first mono most={40} />
       <Field label="AE title" hint="By which machines call it: up to 16 characters." value={aet} onChange={setAet} mono most={16} />
       <Field label="Name shown to people" value={label} onChange={setLabel} optional wide most={100} />
+      {several && (
+        <Choice
+          single
+          label="Where its images lie, for ever"
+          options={regions.map((each) => ({ name: each.name, says: `Under the law of ${each.jurisdiction}.` }))}
+          chosen={[region]}
+          onChange={([chosen = region]) => setRegion(chosen)}
+        />
+      )}
     </Form>
   );
 }
@@ -301,6 +316,8 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
   const makes = may('tenants:tenant:create');
   const configures = may('tenants:tenant:configure');
   const names = may('tenants:tenant:name');
+  const regions = useLoaded(async (options) => (makes ? fetchRegions(tenant, options) : []), `${tenant} ${makes}`);
+  const placed = (regions.value ?? []).length > 1 || new Set(all.map((each) => each.region)).size > 1;
   const limits = may('tenants:tenant:limit');
   const suspends = may('tenants:tenant:suspend');
   const erases = may('tenants:tenant:erase') && who?.tenant === 'default';
@@ -327,10 +344,12 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
         )
       }
     >
+      {adding && <Failure failure={regions.failure} />}
       {adding && (
         <AddTenant
           tenant={tenant}
           may={may}
+          regions={regions.value ?? []}
           onDone={(made) => {
             setAdding(false);
             if (made) tenants.reload();
@@ -372,6 +391,7 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
                 {used(formatBytes(each.usedBytes), each.quotaBytes === null ? null : formatBytes(each.quotaBytes))}
                 <br />
                 {SETTLING_NAMES[each.settling] ?? each.settling}
+                {placed && `, region ${each.region}`}
               </span>
             }
             actions={

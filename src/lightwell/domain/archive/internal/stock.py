@@ -11,8 +11,9 @@ from lightwell.domain.archive.internal.packing.index import Entry
 from lightwell.domain.archive.internal.packing.reading import entry_front, frame_records
 from lightwell.domain.archive.internal.packing.records import FrameRecord
 from lightwell.domain.archive.internal.packing.rows import entry_of
+from lightwell.domain.archive.keys import region_of
 from lightwell.domain.archive.model import KnownInstance, Located
-from lightwell.domain.archive.ports import BlobStore, FrameCoder
+from lightwell.domain.archive.ports import BlobStore, Folders, FrameCoder, no_folder
 from lightwell.kernel.errors import Unavailable
 from lightwell.kernel.remembering import Remembered
 
@@ -28,9 +29,7 @@ class Stock:
 
     blobs: BlobStore
     frame_coder: FrameCoder | None = None
-    folder: str | None = (
-        None  # where large objects wait while they are looked at; None: the system's own
-    )
+    folders: Folders = no_folder
     _records: Remembered[tuple[FrameRecord, ...]] = field(
         default_factory=lambda: Remembered(RECORD_BYTES), repr=False, compare=False
     )
@@ -76,7 +75,11 @@ class Stock:
 
     def itself(self) -> Stock:
         """The same without anything kept between us and the store: for answers about what it holds."""
-        return Stock(self.blobs.itself(), self.frame_coder, self.folder)
+        return Stock(self.blobs.itself(), self.frame_coder, self.folders)
+
+    def folder_of(self, key: str) -> str | None:
+        """Where what belongs to an object may wait: in its region."""
+        return self.folders(region_of(key))
 
     def reader(self, key: str) -> Callable[[int, int], bytes]:
         """Ranges of one object."""

@@ -134,7 +134,7 @@ def _native_digest(
         sha256=staged.landed.sha256,
         read=read,
     )
-    native = native_of(source, stock.coder, stock.folder)
+    native = native_of(source, stock.coder, stock.folder_of(staged.landed.key))
     return _pixel_digest(native.syntax, native.size, native.read)
 
 
@@ -143,7 +143,7 @@ def _rival_digest(
 ) -> tuple[str, bytes] | None:
     if rival.coded is not None:
         uid = staged.described.instance.sop_uid if staged.described else ""
-        with tempfile.SpooledTemporaryFile(max_size=SPOOL, dir=stock.folder) as whole:
+        with tempfile.SpooledTemporaryFile(max_size=SPOOL, dir=stock.folder_of(rival.key)) as whole:
             size = sum(whole.write(piece) for piece in _data_set(stock, rival, uid))
 
             def read_spooled(offset: int, length: int) -> bytes:
