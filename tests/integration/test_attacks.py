@@ -261,6 +261,27 @@ async def test_a06_known_and_unknown_accounts_answer_alike_to_the_byte(house: Ho
     assert {status for status, _, _ in said} == {401, 429}
 
 
+async def test_a06_a_tenant_that_is_not_there_answers_guesses_as_one_that_is(house: House) -> None:
+    owner = house.operator(await house.tenants.named())
+    await house.tenants.create(owner, "clinic", aet="CLINIC")
+    said: dict[str, list[int]] = {}
+    for number, name in enumerate(("clinic", "nowhere")):
+        async with door(house, f"198.51.100.{40 + number}") as client:
+
+            async def guess(login: str, name: str = name, client: Any = client) -> int:
+                body = {"login": login, "password": "a wrong one of good length", "code": ""}
+                answer = await client.post(f"/t/{name}/api/v1/sign-in/password", json=body)
+                return int(answer.status_code)
+
+            said[name] = [await guess("ada") for _ in range(7)]
+            said[name] += [await guess(odd) for odd in ("a\0b", "x" * 150, "")]
+            said[name] += [await guess(f"user{n}") for n in range(45)]
+    assert said["clinic"] == said["nowhere"]
+    assert said["clinic"][:4] == [401] * 4
+    assert 429 in said["clinic"][:7]
+    assert said["clinic"][-1] == 429
+
+
 # --- A08: somebody else's passkey --------------------------------------------------------------------
 
 

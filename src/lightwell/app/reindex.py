@@ -30,12 +30,18 @@ from lightwell.backends.database.migrate import migrate
 from lightwell.backends.database.roles import ConnectionInfo
 from lightwell.domain.archive.ports import BlobStore
 from lightwell.domain.archive.rebuild_api import Rebuild, Rebuilt
-from lightwell.domain.peers.model import Peer, PeerGoneRow, PeerRow, PeerType
+from lightwell.domain.peers.model import Peer, PeerGoneRow, PeerRow, PeerType, checked_peer
 from lightwell.domain.tenants.branding import checked_accent, checked_notice
 from lightwell.domain.tenants.erasing import ENTRY, Erasure, erasure_from_json
-from lightwell.domain.tenants.model import DEFAULT, SETTLINGS, checked_name, checked_zone
+from lightwell.domain.tenants.model import (
+    DEFAULT,
+    SETTLINGS,
+    checked_aet,
+    checked_name,
+    checked_zone,
+)
 from lightwell.kernel.clock import SystemClock
-from lightwell.kernel.errors import Broken, Conflict, Invalid
+from lightwell.kernel.errors import Broken, Conflict, Invalid, LightwellError
 
 Heard = Callable[[int], None]
 
@@ -45,12 +51,15 @@ class Reindexed:
     """What came back."""
 
     peers: int = 0
+    passed_over: list[str] = field(
+        default_factory=list
+    )  # entries of peers that none can be made of
     tenants: dict[str, Rebuilt] = field(default_factory=dict)
 
     @property
     def damaged(self) -> int:
         """What did not."""
-        return sum(rebuilt.damaged for rebuilt in self.tenants.values())
+        return len(self.passed_over) + sum(rebuilt.damaged for rebuilt in self.tenants.values())
 
 
 async def reindex(
@@ -130,7 +139,7 @@ async def _rebuild(settings: Settings, info: ConnectionInfo, heard: Heard) -> Re
         for tenant in await house.tenants.everyone():
             if tenant.erasing:
                 continue
-            report.peers += await _restore_peers(house, tenant)
+            report.peers += await _restore_peers(house, tenant, report.passed_over)
             context = system_context(tenant, "reindex")
             report.tenants[tenant.name] = await rebuild.run(context, heard)
         await find_cool(house)
@@ -261,12 +270,22 @@ async def _tenant_entry(house: House, region: str, name: str) -> dict[str, Any]:
     return body
 
 
-async def _restore_peers(house: House, tenant: Tenant) -> int:
-    """Bring the peers to what the journal last said of each; returns how many it knows."""
+async def _restore_peers(house: House, tenant: Tenant, passed_over: list[str]) -> int:
+    """Bring the peers to what the journal last said of each that can be kept; returns how many it knows.
+
+    One that cannot is named in `passed_over`: no tenant's entry keeps the others from coming back.
+    """
     last: dict[str, Peer | None] = {}
     async for entry in house.journal.entries(tenant):
         if entry.kind == "peer":
-            peer = peer_from_json(entry.body)
+            try:
+                peer = checked_peer(peer_from_json(entry.body))
+                checked_aet(peer.aet)
+            except (LightwellError, KeyError, TypeError, ValueError):
+                passed_over.append(
+                    f"tenant {tenant.name}: the peer of {entry.at:%F %T} cannot be made again; add it anew"
+                )
+                continue
             last[peer.aet] = peer
         elif entry.kind == "peer-gone":
             last[str(entry.body["aet"])] = None

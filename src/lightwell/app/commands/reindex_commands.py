@@ -65,6 +65,7 @@ def to_json(report: Reindexed) -> dict[str, object]:
     """For machines."""
     return {
         "peers": report.peers,
+        "passed_over": report.passed_over,
         "damaged": report.damaged,
         "tenants": {
             name: {
@@ -89,6 +90,8 @@ def _show(report: Reindexed) -> None:
         table.add_row(name, *row)
     console.print(table)
     console.print(f"{report.peers} peers.", highlight=False)
+    for each in report.passed_over[:FINDINGS]:
+        console.print(each, highlight=False, markup=False)
     for rebuilt in report.tenants.values():
         for finding in rebuilt.findings[:FINDINGS]:
             console.print(finding, highlight=False, markup=False)

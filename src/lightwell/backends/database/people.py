@@ -29,6 +29,7 @@ from lightwell.domain.people.model import (
     Relation,
     RelationKind,
     Session,
+    is_login,
 )
 from lightwell.domain.people.providers import IdentityProvider
 from lightwell.domain.people.throttling import delay_after, until_after
@@ -76,6 +77,10 @@ class PostgresPeople:
 
     async def person(self, tenant: Tenant, login: str) -> tuple[Person, Credentials] | None:
         """See the port."""
+        if not is_login(
+            login
+        ):  # as it was typed: nobody's, and perhaps no text that a database takes
+            return None
         async with self._database.transaction(tenant) as connection:
             row = await connection.fetchrow(f"{_PERSON} AND p.login = $2", tenant.key, login)
             return await _with_credentials(connection, tenant, row)

@@ -16,7 +16,7 @@ import asyncpg
 
 from lightwell.access.context import Tenant
 from lightwell.backends.database.roles import ConnectionInfo, DatabaseUnavailable, Role
-from lightwell.kernel.errors import Busy, LightwellError
+from lightwell.kernel.errors import Busy, Invalid, LightwellError
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -64,6 +64,8 @@ def translated(error: BaseException) -> LightwellError | None:
             "The query took longer than 10 seconds and was stopped.",
             remedy="Narrow it: a date range, a patient ID or an accession number.",
         )
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError):
+        return Invalid("A text holds a character that cannot be kept.", remedy="Leave it out.")
     if isinstance(error, _TEMPORARY):
         return DatabaseUnavailable(
             f"The database does not answer ({type(error).__name__}).",

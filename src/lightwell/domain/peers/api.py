@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from lightwell.access.actions import Action
 from lightwell.access.audit import Outcome, record
 from lightwell.access.commit import ChangeSet, Committer, Event
@@ -16,10 +14,7 @@ from lightwell.domain.peers.model import (
     PeerGoneRow,
     PeerRow,
     Stranger,
-    checked_certificate,
-    checked_days,
-    checked_grants,
-    checked_host,
+    checked_peer,
     judge,
 )
 from lightwell.domain.peers.ports import PeerBook, Resolver
@@ -121,10 +116,7 @@ class Peers:
         `new`: raises Conflict instead of replacing one.
         """
         checked_aet(peer.aet)
-        checked_host(peer.host)
-        checked_grants(peer.allow)
-        checked_days(peer.days)
-        peer = replace(peer, certificate=checked_certificate(peer.certificate))
+        peer = checked_peer(peer)
         if peer.aet in (act.context.tenant.aet, *act.context.tenant.titles):
             raise Conflict("That is our own AE title.", remedy="Give the other machine's title.")
         act.about(subject=peer.aet, detail=" ".join(sorted(peer.grants)))

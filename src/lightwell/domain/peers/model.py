@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -25,6 +25,9 @@ class PeerType(StrEnum):
 
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}(/[0-9]{1,3})?\Z")  # a name, an address, or a network
 
+_UID = re.compile(r"[0-9.]{1,64}\Z")
+TEXT_LIMIT: Final = 64  # characters, as of VR LO (PS3.5 6.2)
+SYNTAXES_LIMIT: Final = 64
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}\Z")
 
 GRANTABLE = ("echo", "store", "find", "move", "get")
@@ -166,6 +169,29 @@ def checked_certificate(text: str | None) -> str | None:
             remedy="`lightwell certificate issue` prints it; so does openssl x509 -fingerprint -sha256.",
         )
     return plain
+
+
+def checked_peer(peer: Peer) -> Peer:
+    """A peer that can be kept: whoever writes one into a journal has asked here first. Raises Invalid."""
+    checked_host(peer.host)
+    checked_grants(peer.allow)
+    checked_days(peer.days)
+    if not 0 <= peer.port <= 65535:
+        raise Invalid("A port is a number from 1 to 65535, or 0: it is never called.")
+    for what, text in (
+        ("site", peer.site),
+        ("issuer", peer.issuer),
+        ("character set", peer.charset),
+        ("time zone", peer.zone),
+    ):
+        if text is not None and not (1 <= len(text) <= TEXT_LIMIT and text.isprintable()):
+            raise Invalid(f"The {what} of a peer is one line of 1 to {TEXT_LIMIT} characters.")
+    if len(peer.syntaxes) > SYNTAXES_LIMIT or not all(map(_UID.match, peer.syntaxes)):
+        raise Invalid(
+            "A transfer syntax is named by its UID.",
+            remedy="For example 1.2.840.10008.1.2.1, Explicit VR Little Endian.",
+        )
+    return replace(peer, certificate=checked_certificate(peer.certificate))
 
 
 def calls_from(peer: Peer, address: str, resolved: frozenset[str]) -> bool:

@@ -39,10 +39,15 @@ def folded_login(text: str) -> str:
     return text.strip().casefold()
 
 
+def is_login(text: str) -> bool:
+    """Whether an account can have it, in its kept form."""
+    return _LOGIN.match(text) is not None
+
+
 def checked_login(text: str) -> str:
     """The login in its kept form. Raises Invalid."""
     login = folded_login(text)
-    if not _LOGIN.match(login):
+    if not is_login(login):
         raise Invalid(
             "A login has 1 to 64 characters a-z, 0-9, '.', '_', '@', '-', and begins with a letter or digit.",
             remedy="Choose another login.",

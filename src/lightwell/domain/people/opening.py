@@ -52,12 +52,17 @@ AGENT_LIMIT: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Where somebody stands who has not said yet who they are."""
+    """Where somebody stands who has not said yet who they are.
+
+    `beside`: the name in their address, where there is no tenant of that name and `tenant` stands in for it:
+    tries there are counted by themselves, as those of each tenant are (W10).
+    """
 
     tenant: Tenant
     origin: str
     agent: str = ""
     channel: str = "console"
+    beside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +95,14 @@ class Opening:
         """Count the try before it is looked at: two hundred at once are two hundred. Raises TooManyTries."""
         counted: list[tuple[bytes, tuple[float, ...]]] = []
         if login:  # first: what is turned away here says nothing of the others at that address
-            counted.append((pair_key(login, who.origin), PAIR_DELAYS))
-        counted.append((address_key(who.origin), ADDRESS_DELAYS))
+            counted.append((pair_key(login, who.origin, who.beside), PAIR_DELAYS))
+        counted.append((address_key(who.origin, who.beside), ADDRESS_DELAYS))
         await self._count(who, counted)
 
     async def started(self, who: Visitor) -> None:
         """Count that somebody is sent to a provider; apart from tries, so that a provider that is away
         shuts nobody's password out. Raises TooManyTries."""
-        await self._count(who, [(start_key(who.origin), START_DELAYS)])
+        await self._count(who, [(start_key(who.origin, who.beside), START_DELAYS)])
 
     async def issued(self, who: Visitor, program_id: uuid.UUID) -> None:
         """Count that a program is given a token: each is a row. Raises TooManyTries."""
@@ -112,11 +117,13 @@ class Opening:
 
     async def give_back(self, who: Visitor) -> None:
         """What was counted of the address was no guess."""
-        await self._tries.give_back(who.tenant, address_key(who.origin), self._clock.now())
+        await self._tries.give_back(
+            who.tenant, address_key(who.origin, who.beside), self._clock.now()
+        )
 
     async def forget(self, who: Visitor, login: str) -> None:
         """It went well: the pair is counted from the beginning."""
-        await self._tries.forget(who.tenant, pair_key(login, who.origin))
+        await self._tries.forget(who.tenant, pair_key(login, who.origin, who.beside))
 
     # --- what a browser is asked ----------------------------------------------------------------------
 
@@ -226,7 +233,7 @@ class Opening:
         if seal is not None:
             self.seals_broken += 1
             alarm(seal, who.tenant.name)
-        await self._tries.give_back(who.tenant, address_key(who.origin), now)
+        await self._tries.give_back(who.tenant, address_key(who.origin, who.beside), now)
         return SignedIn(token, session, codes)
 
     # --- the record -----------------------------------------------------------------------------------

@@ -252,7 +252,7 @@ class SignIn:
 
     async def by_password(self, who: Visitor, login: str, password: str, code: str) -> SignedIn:
         """Sign in with all of it at once. Raises NotSignedIn, TooManyTries."""
-        folded = folded_login(login)[:64]
+        folded = folded_login(login)
         await self._opening.heard(who, folded)
         found = await self._book.person(who.tenant, folded)
         proof = await self._proof(who, found, password, code)

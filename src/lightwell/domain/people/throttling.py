@@ -51,21 +51,25 @@ def place(address: str) -> str:
     return str(found)
 
 
-def pair_key(login: str, address: str) -> bytes:
-    """Key of a login tried from an address; the table of tries names nobody."""
-    return hashlib.sha256(f"pair\0{login}\0{place(address)}".encode()).digest()
+def pair_key(login: str, address: str, beside: str = "") -> bytes:
+    """Key of a login tried from an address; the table of tries names nobody. `beside`: of `Visitor`."""
+    return _key("pair", login, place(address), beside)
 
 
-def address_key(address: str) -> bytes:
+def address_key(address: str, beside: str = "") -> bytes:
     """Key of an address."""
-    return hashlib.sha256(f"address\0{place(address)}".encode()).digest()
+    return _key("address", place(address), beside)
 
 
-def start_key(address: str) -> bytes:
+def start_key(address: str, beside: str = "") -> bytes:
     """Key of an address from which somebody was sent to an identity provider."""
-    return hashlib.sha256(f"start\0{place(address)}".encode()).digest()
+    return _key("start", place(address), beside)
 
 
 def token_key(program_id: uuid.UUID) -> bytes:
     """Key of a program that asks for tokens."""
-    return hashlib.sha256(f"token\0{program_id}".encode()).digest()
+    return _key("token", str(program_id))
+
+
+def _key(*parts: str) -> bytes:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()

@@ -111,8 +111,9 @@ class Guest:
         return text if self.known else ""
 
     def login(self, text: str) -> str:
-        """A login as far as it can be one of this tenant."""
-        return text if self.known else ""
+        """A login as far as it can be one of this tenant; of one that is not there nobody's, counted as
+        another would be (W10)."""
+        return text if self.known else f"/{text}"
 
 
 def tenant_named(request: Request) -> str:
@@ -151,7 +152,12 @@ async def guest_of(request: Request) -> Guest:
     tenant: Tenant | None = request.scope[TENANT_SCOPE]
     origin = request.client.host if request.client else ""
     stands_in: Callable[[], Awaitable[Tenant]] = request.app.state.nowhere
-    visitor = Visitor(tenant or await stands_in(), origin, request.headers.get("user-agent", ""))
+    visitor = Visitor(
+        tenant or await stands_in(),
+        origin,
+        request.headers.get("user-agent", ""),
+        beside="" if tenant is not None else f"/{tenant_named(request)}",
+    )
     return Guest(visitor, tenant is not None)
 
 

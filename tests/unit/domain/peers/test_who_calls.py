@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from lightwell.access.actions import Action
@@ -16,6 +19,7 @@ from lightwell.domain.peers.model import (
     checked_certificate,
     checked_days,
     checked_grants,
+    checked_peer,
     judge,
 )
 from lightwell.kernel.errors import Invalid
@@ -223,3 +227,20 @@ def test_a_fingerprint_is_taken_as_tools_print_it() -> None:
     for days in (-1, 36_501):
         with pytest.raises(Invalid, match="days back"):
             checked_days(days)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"host": "a b"}, {"port": 70_000}, {"port": -1}, {"site": "a\0b"}, {"site": ""}, {"issuer": "x" * 65},
+     {"charset": "\n"}, {"zone": "\x1b[0m"}, {"syntaxes": ("1.2.\0",)}, {"syntaxes": ("1.2",) * 65},
+     {"allow": frozenset({"everything"})}, {"days": -1}, {"certificate": "ab"}],
+)  # fmt: skip
+def test_what_cannot_be_kept_of_a_peer_is_refused_before_it_is_written_down(
+    change: dict[str, Any],
+) -> None:
+    good = Peer(
+        "CT", "192.0.2.7", 104, site="Münster", issuer="HOSP", syntaxes=("1.2.840.10008.1.2.1",)
+    )
+    assert checked_peer(good) == good
+    with pytest.raises(Invalid):
+        checked_peer(replace(good, **change))
