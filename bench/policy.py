@@ -85,7 +85,7 @@ def measure_policy() -> dict[str, Any]:
         "looks at the minute, remembered": timed(
             lambda _n: decide(one, Action.ARCHIVE_STUDY_QUERY, by_day, now=now)
         ),
-        "looks at the minute, another each time": timed(
+        "looks at the minute, a minute later each time": timed(
             lambda n: decide(
                 one, Action.ARCHIVE_STUDY_QUERY, by_day, now=begins + timedelta(minutes=n)
             )

@@ -350,7 +350,8 @@ def test_on_a_phone_the_header_is_one_line(
     """Whoever has every role has every icon."""
     page = as_roles("admin", "radiologist", "auditor", size="phone")
     page.goto(f"{server.url}/t/{TENANT}{place or '/'}")
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    out = page.locator(".account").get_by_role("button", name="Sign out")  # not those of the people
+    expect(out).to_be_visible()
     expect(page.get_by_role("button", name="About and keys")).to_be_visible()
     page.wait_for_function(f"({MIDDLES})().length >= {4 if place else 6}")
     boxes = page.evaluate(MIDDLES)
@@ -371,6 +372,101 @@ def test_what_is_wrong_with_a_form_is_said_in_it(
     page.keyboard.press("Enter")
     form = page.get_by_role("form", name="Add a person")
     expect(form.get_by_role("alert")).to_contain_text("There is an account 'ada'")
+    page.keyboard.press("Escape")
+    expect(form).to_be_hidden()
+
+
+BRIGHT = "bright"
+NOTICE = (
+    "For staff of the clinic only. What you open is recorded. If you cannot sign in, call the service desk at"
+    " extension 4711; at night, the radiologist on duty opens images with the emergency account."
+)
+
+
+@pytest.fixture(scope="module")
+def bright(server: Server) -> str:
+    """A tenant with looks of its own."""
+    server.run("tenant", "create", BRIGHT, "--aet", "BRIGHT", "--label", "St. Elsewhere")
+    server.run("tenant", "configure", BRIGHT, "--accent", "#ffb74d", "--notice", NOTICE)
+    return BRIGHT
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_the_sign_in_page_and_the_headers_look_as_a_tenant_chose(
+    server: Server, as_roles: Callable[..., Page], watched: Watched, bright: str, size: str
+) -> None:
+    watched.server_gone = True  # the browser complains of the 401
+    page = as_roles("radiologist", size=size, tenant=bright)
+    cookies = page.context.cookies()
+    page.context.clear_cookies()
+    page.goto(f"{server.url}/t/{bright}/sign-in")
+    expect(page.get_by_text(NOTICE)).to_be_visible()
+    expect(page.get_by_text("St. Elsewhere", exact=True)).to_be_visible()
+    button = page.get_by_role("button", name="Sign in", exact=True)
+    expect(button).to_have_css("background-color", "rgb(255, 183, 77)")
+    assert not page.evaluate(WIDE)
+    check_contrast(page)
+    picture(page, f"sign-in-bright-{size}")
+    page.goto(f"{server.url}/t/{TENANT}/sign-in")
+    expect(page.get_by_text("Ward Nine", exact=True)).to_be_visible()
+    expect(button).not_to_have_css("background-color", "rgb(255, 183, 77)")
+    page.context.add_cookies(cookies)
+    for section in ("", "admin/you"):
+        page.goto(f"{server.url}/t/{bright}/{section}")
+        name = page.get_by_title(f"Tenant {bright}", exact=True)
+        expect(name).to_have_text("St. Elsewhere")
+        expect(name).to_have_css("color", "rgb(255, 183, 77)")
+        assert not page.evaluate(WIDE)
+        picture(page, f"header-bright-{section.replace('/', '-') or 'list'}-{size}")
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_a_tenant_is_edited_in_its_row(
+    server: Server, as_roles: Callable[..., Page], watched: Watched, bright: str, size: str
+) -> None:
+    watched.server_gone = True  # the browser complains of the 400
+    page = as_roles("admin", size=size, tenant="default")
+    page.goto(address(server, "tenants", tenant="default"))
+    theirs = page.locator(".admin-list > li").filter(has=page.get_by_text(BRIGHT, exact=True))
+    theirs.get_by_role("button", name="Edit").click()
+    form = theirs.get_by_role("form")
+    name = form.get_by_label("Name shown to people")
+    expect(name).to_be_focused()
+    expect(form.get_by_label("Notice on the sign-in page")).to_have_value(NOTICE)
+    expect(form.get_by_label("Accent", exact=False).nth(1)).to_have_value("#ffb74d")
+    assert not page.evaluate(WIDE)
+    picture(page, f"tenants-edit-{size}")
+    accent = form.get_by_placeholder("#5fb3ce")
+    accent.fill("#000080")
+    name.fill(f"St. Elsewhere, {size}")
+    form.get_by_role("button", name=f"Save {bright}").click()
+    expect(form.get_by_role("alert")).to_contain_text("4.5 : 1")
+    picture(page, f"tenants-edit-refused-{size}")
+    accent.fill("#ffb74d")
+    form.get_by_label("Time zone").fill("Europe/Berlin")
+    form.get_by_label("Further AE titles").fill(f"BRIGHT {size}\n\nMR ROOM".upper())
+    form.get_by_label("Hosts").fill(f"{size}.example")
+    form.get_by_role("button", name=f"Save {bright}").click()
+    expect(form).to_be_hidden()
+    expect(
+        theirs.get_by_text(f"BRIGHT, BRIGHT {size.upper()}, MR ROOM, {size}.example")
+    ).to_be_visible()
+    listed = {each["name"]: each for each in json.loads(server.run("tenant", "list", "--json"))}
+    told = listed[bright]
+    assert (told["label"], told["zone"]) == (f"St. Elsewhere, {size}", "Europe/Berlin")
+    assert (told["notice"], told["hosts"]) == (NOTICE, [f"{size}.example"])
+    server.run("tenant", "configure", BRIGHT, "--label", "St. Elsewhere")
+
+
+def test_who_runs_one_tenant_edits_its_looks_and_not_by_what_it_is_called(
+    server: Server, as_roles: Callable[..., Page], bright: str
+) -> None:
+    page = as_roles("admin", tenant=bright)
+    page.goto(address(server, "tenants", tenant=bright))
+    page.get_by_role("button", name="Edit St. Elsewhere").click()
+    form = page.get_by_role("form", name="Edit St. Elsewhere")
+    expect(form.get_by_label("Notice on the sign-in page")).to_be_visible()
+    expect(form.get_by_label("Hosts")).to_have_count(0)
     page.keyboard.press("Escape")
     expect(form).to_be_hidden()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def hospital(
 ) -> Iterator[NodeProvider]:
     """A provider that the default tenant trusts while the test runs."""
     callback = f"{place}/api/v1/sign-in/provider/hospital/callback"
-    provider = openid_provider(callbacks=[callback], people=PEOPLE)
+    provider = openid_provider(callbacks=[callback], people=PEOPLE, signed_out=[f"{place}/sign-in"])
     watched.others.append(provider.issuer)
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
@@ -66,6 +67,19 @@ def test_there_and_back_to_where_one_was(hospital: NodeProvider, place: str, des
     assert desktop.evaluate("document.cookie") == ""
     desktop.get_by_role("button", name="Sign out ada.l").click()
     expect(desktop.get_by_title("ada.l (radiologist)", exact=True)).to_be_hidden()
+
+
+def test_signing_out_goes_on_to_the_provider_and_comes_back(
+    server: Server, hospital: NodeProvider, place: str, desktop: Page
+) -> None:
+    server.run("provider", "change", "hospital", "--end-session", "yes")
+    desktop.goto(f"{place}/sign-in")
+    through(desktop, "ada")
+    desktop.get_by_role("button", name="Sign out ada.l").click()
+    expect(desktop).to_have_url(re.compile(re.escape(f"{hospital.issuer}/session/end")))
+    desktop.get_by_role("button", name="Yes, sign me out").click()
+    expect(desktop.get_by_role("status")).to_have_text("You are signed out.")
+    expect(desktop).to_have_url(f"{place}/sign-in?state=signed-out")
 
 
 def test_on_a_phone_who_has_no_role_is_told_so_and_once(

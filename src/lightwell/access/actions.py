@@ -59,9 +59,7 @@ class Action(StrEnum):
     POLICY_RULE_CHANGE = "policy:rule:change"  # wrote or removed a policy of the tenant
     POLICY_RULE_LIST = "policy:rule:list"  # read the policies in force
     TENANTS_SUPPORT_CONSENT = "tenants:support:consent"  # let support in for a while, or ended that
-    TENANTS_TENANT_CONFIGURE = (
-        "tenants:tenant:configure"  # chose how a tenant looks, or keeps images
-    )
+    TENANTS_TENANT_CONFIGURE = "tenants:tenant:configure"  # chose how a tenant looks, keeps images
     TENANTS_TENANT_CREATE = "tenants:tenant:create"  # made a tenant
     TENANTS_TENANT_ERASE = "tenants:tenant:erase"  # erased a tenant and all that it kept
     TENANTS_TENANT_EXPORT = "tenants:tenant:export"  # wrote out all that a tenant keeps

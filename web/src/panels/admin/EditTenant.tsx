@@ -66,7 +66,8 @@ function SignInNotice({ value, onChange }: NoticeProps): ReactElement {
       </label>
       <textarea
         id={id}
-        rows={3}
+        className="notice-text"
+        rows={4}
         value={value}
         maxLength={NOTICE_MOST}
         aria-describedby={`${id}-hint`}
