@@ -15,10 +15,19 @@ import httpx
 import pytest
 
 from lightwell.kernel.crashpoints import VARIABLE
+from tests.crash.conftest import objects
 
 POINTS = ("e1", "e2", "e3:3", "e4", "e5", "e6")
 SECONDS = 120.0
 SETTLED = {"LIGHTWELL_SETTLE_AFTER": "1", "LIGHTWELL_LANDED_GRACE": "0"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def neighbour(ward: Any) -> None:
+    """The tenant that stays keeps something, too; series are packed at once."""
+    ward.send(objects(4000, 2, 4))
+    ward.server.stop()
+    ward.server.start(**SETTLED)
 
 
 def tenants(server: Any) -> dict[str, Any]:
@@ -97,10 +106,6 @@ def test_the_worker_ends_what_was_killed(
     ward: Any, new_objects: Callable[..., Any], wait_until: Callable[..., None], point: str
 ) -> None:
     server, name = ward.server, f"gone-{point[:2]}"
-    if point == POINTS[0]:
-        ward.send(new_objects(4000, 2, 4))  # of the tenant that stays
-        server.stop()
-        server.start(**SETTLED)
     made = new_objects(4100 + POINTS.index(point), 3, 4)
     filled(server, name, made, wait_until)
     killed = server.command(*asked(name), **{VARIABLE: point})
@@ -123,8 +128,6 @@ def test_asking_again_ends_what_was_killed(
     ward: Any, new_objects: Callable[..., Any], wait_until: Callable[..., None], point: str
 ) -> None:
     server, name = ward.server, f"lost-{point[:2]}"
-    if server.process is None or server.process.poll() is not None:
-        server.start(**SETTLED)
     made = new_objects(4200 + POINTS.index(point), 3, 4)
     filled(server, name, made, wait_until)
     server.stop()

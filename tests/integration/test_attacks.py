@@ -627,7 +627,7 @@ async def test_r06_a_limit_to_another_institution_counts_at_the_next_frame(
 
 NAMES = {
     "login": "eve", "policy": "mine", "aet": "OTHER", "patient": "4711", "link": "lwl_" + "a" * 43,
-    "study": "1.2.3", "opening_id": str(uuid.uuid4()),
+    "study": "1.2.3", "opening_id": str(uuid.uuid4()), "tenant": "clinic",
 }  # fmt: skip
 TOO_MUCH: tuple[dict[str, Any], ...] = (
     {"role": "platform_admin"},
