@@ -223,6 +223,8 @@ IMAGE_TYPE, CONTENT_DATE, CONTENT_TIME = 0x00080008, 0x00080023, 0x00080033
 
 # --- the two backends -----------------------------------------------------------------------------
 
+REGION = "geneva"  # of the tenant that is looked at: its keys begin so, whatever the default is
+
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[ConnectionInfo]:
@@ -240,17 +242,18 @@ def postgres() -> Iterator[ConnectionInfo]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def new_tenant(info: ConnectionInfo) -> Tenant:
+async def new_tenant(info: ConnectionInfo, region: str = "local") -> Tenant:
     label = f"t{uuid.uuid4().hex[:12]}"
     owner = await asyncpg.connect(info.url(Role.OWNER), timeout=10, command_timeout=20)
     try:
         row = await owner.fetchval(
-            "INSERT INTO tenant (name, label, aet) VALUES ($1, $1, upper($1)) RETURNING tenant",
+            "INSERT INTO tenant (name, label, aet, region) VALUES ($1, $1, upper($1), $2) RETURNING tenant",
             label,
+            region,
         )
     finally:
         await owner.close(timeout=5)
-    return Tenant(row, label, label, label.upper())
+    return Tenant(row, label, label, label.upper(), region)
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -262,11 +265,11 @@ async def archive(request: pytest.FixtureRequest) -> AsyncIterator[Archive]:
 
     if request.param == "memory":
         database = MemoryDatabase()
-        one, two = Tenant(1, "one", "One", "ONE"), Tenant(2, "two", "Two", "TWO")
+        one, two = Tenant(1, "one", "One", "ONE", REGION), Tenant(2, "two", "Two", "TWO")
         yield Archive(MemoryIndex(database, read), MemoryCommitter(database), one, two, headers)
         return
     info = request.getfixturevalue("postgres")
-    one, two = await new_tenant(info), await new_tenant(info)
+    one, two = await new_tenant(info, REGION), await new_tenant(info)
     pool, committer = Database(info, size=3), GroupCommitter(info, connections=2)
     try:
         yield Archive(PostgresIndex(pool, read), committer, one, two, headers)
