@@ -64,7 +64,7 @@ def account(
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_label("Code it shows now").fill(totp.code_at(secret, one.step))
         page.get_by_role("button", name="Use password and code").click()
-        page.get_by_role("button", name="I have written them down").click()
+        page.get_by_role("button", name="I have kept them").click()
         expect(page.get_by_role("button", name=re.compile(f"Sign out {login}"))).to_be_visible()
         return one
 

@@ -105,7 +105,6 @@ def test_an_account_is_set_up_on_a_phone(server: Server, place: str, phone: Page
     expect(phone.get_by_role("heading", name="How will ada sign in?")).to_be_visible()
     enrol(phone)
     expect(phone.get_by_role("button", name="Sign out ada (radiologist)")).to_be_visible()
-    expect(phone.get_by_text("ada", exact=True)).to_be_visible()
     assert phone.evaluate(FIT)
 
 
@@ -174,8 +173,15 @@ def test_who_may_see_no_studies_is_told_so_in_words(
     server: Server, place: str, desktop: Page
 ) -> None:
     desktop.goto(link(server, place, "login-link", "--role", "patient"))
+    expect(
+        desktop.get_by_text("Studies that you may see appear here as they arrive.")
+    ).to_be_visible()
+    expect(desktop.get_by_text("lightwell import")).to_have_count(0)
+    desktop.get_by_role("button", name="Sign out").click()
+    expect(desktop.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+    desktop.goto(link(server, place, "login-link", "--role", "researcher"))
     expect(desktop.get_by_text("No studies are open to you here")).to_be_visible()
-    expect(desktop.get_by_text("With the role patient")).to_be_visible()
+    expect(desktop.get_by_text("With the role researcher")).to_be_visible()
     expect(desktop.get_by_text("archive:study")).to_have_count(0)
     expect(desktop.get_by_role("link", name="Background work")).to_have_count(0)
 

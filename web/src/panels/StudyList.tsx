@@ -5,7 +5,7 @@ import type { RequestFailure } from '../client/http';
 import { listPath, viewerPath } from '../client/place';
 import { approach } from '../store/approach';
 import { navigate } from '../store/navigation';
-import { session } from '../store/session';
+import { may, session } from '../store/session';
 import { useSignal } from '../store/signal';
 import { studyList, type ListState, type StudyListStore } from '../store/study-list';
 import { Badge, Notice } from '../ui/controls';
@@ -133,12 +133,17 @@ interface EmptyProps extends FilterProps {
 }
 
 function Empty({ store, state, elsewhere }: EmptyProps): ReactElement {
+  const who = useSignal(session);
   if (!isFiltered(state)) {
     const go = elsewhere && { label: `Open ${elsewhere.label}`, onPress: () => navigate(listPath(elsewhere.name)) };
     return (
       <Notice
         title="No studies yet"
-        advice="Send images by DICOM or STOW-RS, or import a folder with “lightwell import”."
+        advice={
+          may(who, 'archive:instance:store')
+            ? 'Send images by DICOM or STOW-RS, or import a folder with “lightwell import”.'
+            : 'Studies that you may see appear here as they arrive.'
+        }
         {...(go && { action: go })}
       />
     );
