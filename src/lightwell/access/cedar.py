@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
@@ -40,6 +40,7 @@ STORED_NESTING_LIMIT: Final = 100  # of what an earlier version has taken
 DEPTH_LIMIT: Final = 120  # of a policy as JSON: fifty conditions in a row are 106
 BOUND: Final = frozenset({"Person", "Program", "Peer"})  # by what a tenant has written
 REMEMBERED: Final = 4096  # questions of one set
+OWN_SETS: Final = 64  # selections of a tenant's own policies of one set
 ANYBODY: Final = "\N{BULLET}"  # no login, AE title or key is called so
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 
@@ -300,6 +301,7 @@ class PolicySet:
         self._unreadable = dict(unreadable or {})
         self._mentioned = frozenset(each for p in named.values() for each in _named_in(p))
         self._slices: dict[object, _Slice] = {}
+        self._own_sets: dict[tuple[str, ...], cedarpy.PolicySet] = {}
         self._answers: OrderedDict[Hashable, Answer] = OrderedDict()
         self._sums: OrderedDict[Hashable, Any] = OrderedDict()
         # Of their own: what is of a minute must not push out what is good for ever.
@@ -469,16 +471,28 @@ class PolicySet:
             self._slices[key] = found
         return found
 
-    def _set_of(self, names: Iterable[str]) -> cedarpy.PolicySet | None:
-        """From texts: as JSON it takes the square of the conditions, and refuses sixty. None: no policies."""
+    def _set_of(self, names: Collection[str]) -> cedarpy.PolicySet | None:
+        """From texts: as JSON it takes the square of the conditions, and refuses sixty. None: no policies.
+
+        What is the tenant's own is parsed once for all actions that it leaves open.
+        """
+        own = tuple(name for name in names if name not in self._shipped)
+        ships = (name for name in names if name in self._shipped)
         try:
-            # A text of several policies comes once; the others of it cannot apply, or are chosen themselves.
-            return cedarpy.PolicySet.from_str(
-                "\n".join(dict.fromkeys(self._texts[name] for name in names))
-            )
+            base = self._own_sets.get(own)
+            if base is None:
+                base = cedarpy.PolicySet.from_str(self._joined(own))
+                if len(self._own_sets) >= OWN_SETS:
+                    self._own_sets.clear()
+                self._own_sets[own] = base
+            return base.with_added_str(self._joined(ships))
         except ValueError as error:
             log.error("policies cannot be read together, so they deny: %s", str(error)[:300])
             return None
+
+    def _joined(self, names: Iterable[str]) -> str:
+        """A text of several policies comes once; its others cannot apply, or are chosen themselves."""
+        return "\n".join(dict.fromkeys(self._texts[name] for name in names))
 
 
 def _uid(entity: Entity) -> dict[str, str]:
