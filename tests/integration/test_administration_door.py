@@ -6,20 +6,23 @@ In process, on a real database, with the route table and the framework applicati
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from lightwell.access import cedar
 from lightwell.access.context import Context, Tenant
 from lightwell.access.roles import Role
 from lightwell.app.heartbeat import Heart
 from lightwell.app.http import http_application
 from lightwell.app.offices import offices_of
+from lightwell.app.supervisor import prepare
 from lightwell.app.wiring import House
 from lightwell.backends.database.doors import DOOR
 from lightwell.domain.people.opening import Visitor
@@ -27,6 +30,9 @@ from lightwell.gateways.dimse.counters import Counters
 from lightwell.gateways.http.guard import DoorLimits
 from lightwell.testing.dimse_house import dimse_house, memory_rooms
 from lightwell.testing.served import free_port
+
+if TYPE_CHECKING:
+    from tests.conftest import Installation
 
 HOST = "https://pacs.test"
 
@@ -535,6 +541,133 @@ async def test_a_policy_is_written_explains_and_is_taken_back(
     gone = await client.delete("/api/v1/policies/closed", headers=_json(who))
     assert gone.status_code == 204
     assert len((await client.get("/api/v1/policies", headers=who)).json()) == len(shipped)
+
+
+SHUT = """@id("shut") @reason("everything is shut")
+forbid (principal, action, resource);"""
+
+
+def of_conditions(number: int) -> str:
+    terms = " || ".join(['context.network == "public"'] * number)
+    return f'@id("many") @reason("r") forbid (principal, action, resource) when {{ {terms} }};'
+
+
+async def store_policy(house: House, name: str, text: str) -> None:
+    """As an earlier version has, or somebody with a database client."""
+    tenant = await house.tenants.named()
+    async with house.database.transaction(tenant) as connection:
+        await connection.execute(
+            "INSERT INTO tenant_policy (tenant, name, body, author, at) VALUES ($1, $2, $3, 'x', now())",
+            tenant.key,
+            name,
+            text,
+        )
+    house.policy.forget()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (of_conditions(60), "at most 50 conditions"),
+        (
+            '@id("sum") @reason("r") forbid (principal, action, resource)'
+            " when { 9223372036854775807 + context.weekday > 0 };",
+            "could not be decided",
+        ),
+        ('@id("admin") @reason("r") forbid (principal, action, resource);', "ships with"),
+    ],
+)
+async def test_a_policy_that_would_shut_the_tenant_by_a_failure_is_refused(
+    client: httpx.AsyncClient, house: House, text: str, says: str
+) -> None:
+    who = await signed_in(house, "admin")
+    answer = await client.put("/api/v1/policies", json={"text": text}, headers=who)
+    assert answer.status_code in (400, 409)
+    assert says in answer.text
+    house.policy.forget()
+    told = await client.get("/api/v1/policies", headers=who)
+    assert told.status_code == 200
+    assert all(policy["shipped"] for policy in told.json())
+
+
+async def test_one_policy_more_than_the_limit_is_refused_and_shuts_nothing(
+    client: httpx.AsyncClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = await signed_in(house, "admin")
+    await store_policy(house, "many", of_conditions(3))
+    await store_policy(house, "other", CLOSED.replace("closed", "other"))
+    monkeypatch.setattr(cedar, "POLICIES_LIMIT", 1)
+    answer = await client.put("/api/v1/policies", json={"text": CLOSED}, headers=who)
+    assert answer.status_code == 400
+    assert "at most 1 policies" in answer.text
+    assert (await client.get("/api/v1/policies", headers=who)).status_code == 200
+
+
+async def test_sixty_conditions_that_an_earlier_version_took_are_followed_and_go(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    who = await signed_in(house, "admin")
+    await store_policy(house, "many", of_conditions(60))
+    assert (await client.get("/api/v1/policies", headers=who)).status_code == 200
+    gone = await client.delete("/api/v1/policies/many", headers=_json(who))
+    assert gone.status_code == 204
+
+
+async def test_what_cannot_be_read_refuses_the_tenant_until_the_operator_removes_it(
+    client: httpx.AsyncClient, house: House, installation: Installation
+) -> None:
+    who = await signed_in(house, "admin")
+    await store_policy(house, "lost", "permit (principal")
+    for path in ("/api/v1/policies", "/api/v1/people", "/api/v1/peers"):
+        answer = await client.get(path, headers=who)
+        assert answer.status_code == 403, path
+        assert "could not be evaluated" in answer.text
+    assert "cannot be read" in " ".join(installation.run("policy", "list").stdout.split())
+    file = installation.settings.data / "closed.cedar"
+    file.write_text(CLOSED)
+    refused = installation.run("policy", "put", str(file))
+    assert refused.returncode == 2
+    assert "lightwell policy remove lost" in " ".join(refused.stderr.split())
+    assert installation.run("policy", "remove", "lost").returncode == 0
+    house.policy.forget()
+    assert (await client.get("/api/v1/policies", headers=who)).status_code == 200
+
+
+async def test_who_has_shut_everybody_out_is_let_in_again_by_the_operator(
+    client: httpx.AsyncClient, house: House, installation: Installation
+) -> None:
+    """In `default`, which is the installation's own: it starts, and the operator takes the policy back."""
+    who = await signed_in(house, "admin")
+    answer = await client.put("/api/v1/policies", json={"text": SHUT}, headers=who)
+    assert answer.json() == {"name": "shut"}
+    house.policy.forget()
+    refused = await client.delete("/api/v1/policies/shut", headers=_json(who))
+    assert refused.status_code == 403
+    said: list[str] = []
+    await prepare(installation.settings, installation.info, said.append)
+    assert any("This link makes the first one" in line for line in said)
+    assert installation.run("policy", "remove", "shut").returncode == 0
+    house.policy.forget()
+    assert (await client.get("/api/v1/policies", headers=who)).status_code == 200
+
+
+async def test_policies_are_read_beside_the_loop_and_once_for_all_who_ask(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = await house.tenants.named()
+    await store_policy(house, "many", of_conditions(50))
+    threads: list[int] = []
+    right = cedar.PolicySet.with_stored
+
+    def noting(self: cedar.PolicySet, stored: Any) -> cedar.PolicySet:
+        threads.append(threading.get_ident())
+        return right(self, stored)
+
+    monkeypatch.setattr(cedar.PolicySet, "with_stored", noting)
+    rules = await asyncio.gather(*(house.policy.in_force(tenant) for _ in range(8)))
+    assert len({id(each.policies) for each in rules}) == 1
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
 
 
 async def test_why_of_an_account_is_told_for_every_action(

@@ -2,14 +2,18 @@
 
 The policy language is that of docs.cedarpolicy.com: default deny, a `forbid` that applies always wins.
 Cedar skips a policy whose evaluation fails, which for a denial would open a door: here an error denies.
+
+What a tenant has written binds `BOUND`: people, programs and machines. Our own work and the operator at the
+machine answer to what ships alone, so that no policy of a tenant stops a start, or its own removal.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
@@ -20,9 +24,23 @@ import cedarpy
 from lightwell.access.local_time import TIMES, Moment
 from lightwell.kernel.errors import Invalid
 
+log = logging.getLogger("lightwell.access")
+
 TEXT_LIMIT: Final = 16 * 1024  # of one tenant's policy
 POLICIES_LIMIT: Final = 1000  # of one tenant
+TEXTS_LIMIT: Final = (
+    256 * 1024
+)  # of all policies of one tenant: what is parsed for one question at most
+# Of one policy. Cedar's checks take the square of conditions and of chains, and brackets that are deep enough
+# end the process: 800 of them have.
+CONDITIONS_LIMIT: Final = 50  # '&&', '||', 'if', 'when' and 'unless'
+TOKENS_LIMIT: Final = 1000  # words and signs
+NESTING_LIMIT: Final = 20  # brackets in brackets, and names in a chain of dots
+STORED_NESTING_LIMIT: Final = 100  # of what an earlier version has taken
+DEPTH_LIMIT: Final = 120  # of a policy as JSON: fifty conditions in a row are 106
+BOUND: Final = frozenset({"Person", "Program", "Peer"})  # by what a tenant has written
 REMEMBERED: Final = 4096  # questions of one set
+OWN_SETS: Final = 64  # selections of a tenant's own policies of one set
 ANYBODY: Final = "\N{BULLET}"  # no login, AE title or key is called so
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 
@@ -69,6 +87,73 @@ class Policy:
     text: str = ""  # as it was written
 
 
+_CANNOT_BE_READ: Final = "cannot be read, so everything is refused; take it back or write it anew"
+_TOKEN: Final = re.compile(r'//[^\n]*|"(?:[^"\\]|\\.)*"|\w+|&&|\|\||\S')
+_CONDITIONS: Final = frozenset({"&&", "||", "if", "when", "unless"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """What can be counted of a text before Cedar looks at it."""
+
+    tokens: int
+    conditions: int
+    nesting: int  # of brackets, or of names in a chain of dots
+
+
+def _size(text: str) -> _Size:
+    tokens = conditions = depth = chain = deepest = 0
+    before = ""
+    for found in _TOKEN.finditer(text):
+        token = found.group()
+        if token.startswith("//"):
+            continue
+        tokens += 1
+        conditions += token in _CONDITIONS
+        depth += (token in "([{") - (token in ")]}")
+        if token == ".":
+            chain += 1
+        elif before != ".":
+            chain = 0
+        deepest = max(deepest, depth, chain)
+        before = token
+    return _Size(tokens, conditions, deepest)
+
+
+def _check_size(text: str) -> None:
+    """Raises Invalid for what Cedar would take long over, or not survive."""
+    if len(text) > TEXT_LIMIT:
+        raise Invalid(f"A policy is at most {TEXT_LIMIT} characters.", remedy="Write several.")
+    size = _size(text)
+    if size.conditions > CONDITIONS_LIMIT:
+        raise Invalid(
+            f"A policy has at most {CONDITIONS_LIMIT} conditions; this one has {size.conditions}.",
+            remedy="Write several.",
+        )
+    if size.nesting > NESTING_LIMIT:
+        raise Invalid(f"A policy is nested at most {NESTING_LIMIT} deep.", remedy="Write several.")
+    if size.tokens > TOKENS_LIMIT:
+        raise Invalid(
+            f"A policy is at most {TOKENS_LIMIT} words and signs; this one is {size.tokens}.",
+            remedy="Write several.",
+        )
+
+
+def _depth(body: object) -> int:
+    """How many levels a parsed policy has. Without recursion: it may be deeper than Python goes."""
+    level: list[Any] = [body]
+    depth = 0
+    while level:
+        depth += 1
+        level = [
+            part
+            for one in level
+            for part in (one.values() if isinstance(one, dict) else one)
+            if isinstance(part, dict | list)
+        ]
+    return depth
+
+
 def _parsed(text: str) -> dict[str, dict[str, Any]]:
     """Policies by their `@id`. Raises Invalid for what is no Cedar, or lacks an id or a reason."""
     try:
@@ -77,6 +162,8 @@ def _parsed(text: str) -> dict[str, dict[str, Any]]:
         raise Invalid(
             f"That is no Cedar policy: {str(error)[:300]}", remedy="See docs/operate/policies.md."
         ) from error
+    except RecursionError as error:
+        raise Invalid("A policy has too many parts.", remedy="Write several.") from error
     if whole["templates"]:
         raise Invalid("A policy with ?principal or ?resource is a template, not a policy.")
     named: dict[str, dict[str, Any]] = {}
@@ -95,7 +182,7 @@ def _parsed(text: str) -> dict[str, dict[str, Any]]:
 
 
 def _validated(text: str) -> None:
-    done = cedarpy.validate_policies(text, _SCHEMA)
+    done = cedarpy.validate_policies(text, _SCHEMA, release_gil=True)
     if not done.validation_passed:
         what = "; ".join(str(error.error) for error in done.errors[:3])
         raise Invalid(f"The policy does not fit the schema: {what[:400]}")
@@ -138,10 +225,15 @@ def _may_apply(policy: Mapping[str, Any], question: Question) -> bool:
     within = _within(principal)
     if within is not None and within != question.principal and within not in question.parents:
         return False
+    return _about(policy, question.action)
+
+
+def _about(policy: Mapping[str, Any], asked: str) -> bool:
+    """Whether a policy's scope leaves an action to it."""
     action = policy["action"]
     if action["op"] in ("==", "in"):
         named = action.get("entities") or [action["entity"]]
-        groups = ACTIONS.get(question.action, frozenset({question.action}))
+        groups = ACTIONS.get(asked, frozenset({asked}))
         return any(each["id"] in groups for each in named)
     return True
 
@@ -185,24 +277,31 @@ def _times_in(body: object) -> Iterable[str]:
 class _Slice:
     """The policies that can apply to some questions, and what they look at of the time of day."""
 
-    policies: cedarpy.PolicySet
+    policies: cedarpy.PolicySet | None  # None: they cannot be read, and deny
     times: frozenset[str]
 
 
 class PolicySet:
-    """Policies that are in force together. Immutable; answers are remembered as long as it lives."""
+    """Policies that are in force together. Immutable; answers are remembered as long as it lives.
+
+    `texts` has what each was written as. `unreadable`: the names and texts of such as are stored but are no
+    policies; while there are any, everything is refused to whom the tenant's policies bind.
+    """
 
     def __init__(
         self,
         named: Mapping[str, Mapping[str, Any]],
         shipped: Iterable[str],
-        texts: Mapping[str, str] | None = None,
+        texts: Mapping[str, str],
+        unreadable: Mapping[str, str] | None = None,
     ) -> None:
         self._named = dict(named)
-        self._texts = dict(texts or {})
+        self._texts = dict(texts)
         self._shipped = frozenset(shipped)
+        self._unreadable = dict(unreadable or {})
         self._mentioned = frozenset(each for p in named.values() for each in _named_in(p))
         self._slices: dict[object, _Slice] = {}
+        self._own_sets: dict[tuple[str, ...], cedarpy.PolicySet] = {}
         self._answers: OrderedDict[Hashable, Answer] = OrderedDict()
         self._sums: OrderedDict[Hashable, Any] = OrderedDict()
         # Of their own: what is of a minute must not push out what is good for ever.
@@ -215,34 +314,72 @@ class PolicySet:
     @property
     def policies(self) -> tuple[Policy, ...]:
         """All of them, shipped ones first, by name."""
-        return tuple(
-            Policy(
-                name,
-                p["effect"],
-                self.reason(name),
-                name in self._shipped,
-                self._texts.get(name, ""),
-            )
-            for name, p in sorted(
-                self._named.items(), key=lambda i: (i[0] not in self._shipped, i[0])
-            )
-        )
+        told = [
+            Policy(name, p["effect"], self.reason(name), name in self._shipped, self._texts[name])
+            for name, p in self._named.items()
+        ]
+        told += [
+            Policy(name, "forbid", _CANNOT_BE_READ, False, text)
+            for name, text in self._unreadable.items()
+        ]
+        return tuple(sorted(told, key=lambda each: (not each.shipped, each.name)))
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The names of what is stored and is no policy."""
+        return tuple(sorted(self._unreadable))
 
     def reason(self, name: str) -> str:
         """What people are told when this policy decides."""
         return str(self._named[name]["annotations"]["reason"])
 
     def with_texts(self, texts: Iterable[str]) -> PolicySet:
-        """This set and a tenant's own policies. Raises Invalid."""
+        """This set and policies that a tenant is about to write, within all limits. Raises Invalid."""
         named, written = dict(self._named), dict(self._texts)
         for text in texts:
             for name, policy in checked_policies(text).items():
                 if name in named:
                     raise Invalid(f"There is a policy {name!r} already.", remedy="Rename it.")
                 named[name], written[name] = policy, text.strip()
-        if len(named) - len(self._named) > POLICIES_LIMIT:
-            raise Invalid(f"A tenant has at most {POLICIES_LIMIT} policies.")
-        return PolicySet(named, self._shipped, written) if len(named) > len(self._named) else self
+        own = {**{name: written[name] for name in named.keys() - self._shipped}, **self._unreadable}
+        if len(own) > POLICIES_LIMIT:
+            raise Invalid(
+                f"A tenant has at most {POLICIES_LIMIT} policies.", remedy="Take one back first."
+            )
+        if sum(map(len, own.values())) > TEXTS_LIMIT:
+            raise Invalid(
+                f"The policies of a tenant are at most {TEXTS_LIMIT} characters together.",
+                remedy="Take one back first.",
+            )
+        return self._with(named, written, self._unreadable)
+
+    def with_stored(self, stored: Iterable[tuple[str, str]]) -> PolicySet:
+        """This set and what is stored of a tenant, by name: never raises, whatever an earlier version has
+        written. What cannot be read denies; limits and the schema were looked at when it was written."""
+        named, written, unreadable = dict(self._named), dict(self._texts), dict(self._unreadable)
+        for name, text in stored:
+            read = _read(text)
+            if set(read) == {name} and name not in named:
+                named[name], written[name] = read[name], text.strip()
+            else:
+                unreadable[name] = text
+        return self._with(named, written, unreadable)
+
+    def _with(
+        self,
+        named: Mapping[str, Mapping[str, Any]],
+        texts: Mapping[str, str],
+        unreadable: Mapping[str, str],
+    ) -> PolicySet:
+        """The same set, with its memory, where nothing is added."""
+        if len(named) == len(self._named) and len(unreadable) == len(self._unreadable):
+            return self
+        return PolicySet(named, self._shipped, texts, unreadable)
+
+    def concerned(self, name: str) -> tuple[str, ...]:
+        """The actions that a policy's scope names, or leaves open."""
+        policy = self._named[name]
+        return tuple(action for action in ACTIONS if _about(policy, action))
 
     def anybody(self, question: Question) -> Question:
         """The question asked for anybody like its principal, when no policy names that one by id, and without
@@ -291,34 +428,71 @@ class PolicySet:
         return known
 
     def evaluate(self, question: Question) -> Answer:
-        """Decide, always anew."""
-        result = cedarpy.is_authorized(
-            {
-                "principal": _uid(question.principal),
-                "action": _uid(("Action", question.action)),
-                "resource": _uid(question.resource),
-                "context": dict((*question.context, *question.moment)),
-            },
-            self._slice(question).policies,
-            _entities(question),
-        )
+        """Decide, always anew. Whatever goes wrong denies."""
+        chosen = self._slice(question).policies
+        if chosen is None:
+            return Answer(False, failed=True)
+        try:
+            result = cedarpy.is_authorized(
+                {
+                    "principal": _uid(question.principal),
+                    "action": _uid(("Action", question.action)),
+                    "resource": _uid(question.resource),
+                    "context": dict((*question.context, *question.moment)),
+                },
+                chosen,
+                _entities(question),
+            )
+        except ValueError as error:
+            log.error("%s was not decided, so denied: %s", question.action, str(error)[:300])
+            return Answer(False, failed=True)
         if result.diagnostics.errors:
             return Answer(False, failed=True)
-        return Answer(bool(result.allowed), tuple(sorted(result.diagnostics.reasons)))
+        # Cedar numbers what it parses; what we call a policy is its `@id`.
+        names = result.diagnostics.id_annotations_by_reason.values()
+        return Answer(bool(result.allowed), tuple(sorted(names)))
 
     def _slice(self, question: Question) -> _Slice:
         """The policies that can apply to this action and these parents: a few of hundreds."""
         key = (question.action, self.anybody(question).principal, question.parents)
         found = self._slices.get(key)
         if found is None:
-            chosen = {n: p for n, p in self._named.items() if _may_apply(p, question)}
-            body = {"templates": {}, "staticPolicies": chosen, "templateLinks": []}
+            bound = question.principal[0] in BOUND
+            chosen = [
+                name
+                for name, policy in self._named.items()
+                if (bound or name in self._shipped) and _may_apply(policy, question)
+            ]
             times = frozenset[str]().union(*(self._times[name] for name in chosen))
-            found = _Slice(cedarpy.PolicySet.from_json_str(json.dumps(body)), times)
+            policies = None if bound and self._unreadable else self._set_of(chosen)
+            found = _Slice(policies, times)
             if len(self._slices) >= REMEMBERED:
                 self._slices.clear()
             self._slices[key] = found
         return found
+
+    def _set_of(self, names: Collection[str]) -> cedarpy.PolicySet | None:
+        """From texts: as JSON it takes the square of the conditions, and refuses sixty. None: no policies.
+
+        What is the tenant's own is parsed once for all actions that it leaves open.
+        """
+        own = tuple(name for name in names if name not in self._shipped)
+        ships = (name for name in names if name in self._shipped)
+        try:
+            base = self._own_sets.get(own)
+            if base is None:
+                base = cedarpy.PolicySet.from_str(self._joined(own))
+                if len(self._own_sets) >= OWN_SETS:
+                    self._own_sets.clear()
+                self._own_sets[own] = base
+            return base.with_added_str(self._joined(ships))
+        except ValueError as error:
+            log.error("policies cannot be read together, so they deny: %s", str(error)[:300])
+            return None
+
+    def _joined(self, names: Iterable[str]) -> str:
+        """A text of several policies comes once; its others cannot apply, or are chosen themselves."""
+        return "\n".join(dict.fromkeys(self._texts[name] for name in names))
 
 
 def _uid(entity: Entity) -> dict[str, str]:
@@ -372,11 +546,29 @@ def _entity(
     }
 
 
+def _read(text: str) -> dict[str, dict[str, Any]]:
+    """Policies by their `@id`, such as this module can walk through; none, where it cannot."""
+    try:
+        if _size(text).nesting > STORED_NESTING_LIMIT:
+            return {}
+        named = _parsed(text)
+        for policy in named.values():
+            for _ in (*_named_in(policy), *_times_in(policy)):
+                pass
+    except (Invalid, RecursionError):
+        return {}
+    return named
+
+
 def checked_policies(text: str) -> dict[str, dict[str, Any]]:
-    """Policies by their `@id`, fit for this schema. Raises Invalid."""
-    if len(text) > TEXT_LIMIT:
-        raise Invalid(f"A policy is at most {TEXT_LIMIT} characters.", remedy="Write several.")
+    """Policies by their `@id`, within the limits and fit for this schema. Raises Invalid.
+
+    Up to a tenth of a second: not for an event loop.
+    """
+    _check_size(text)
     named = _parsed(text)
+    if any(_depth(policy) > DEPTH_LIMIT for policy in named.values()):
+        raise Invalid(f"A policy has at most {DEPTH_LIMIT} levels.", remedy="Write several.")
     _validated(text)
     return named
 

@@ -327,15 +327,166 @@ def test_a_tenant_cannot_replace_what_ships() -> None:
 
 def test_an_error_of_evaluation_denies() -> None:
     """Cedar skips what fails; a denial that is skipped would be an open door."""
-    broken = (
-        '@id("b") @reason("r") forbid (principal, action, resource) when { principal.nothing };'
-    )
-    named = cedar._parsed(broken) | cedar._parsed(
-        '@id("p") @reason("r") permit (principal, action, resource);'
-    )
+    texts = {
+        "b": '@id("b") @reason("r") forbid (principal, action, resource) when { principal.nothing };',
+        "p": '@id("p") @reason("r") permit (principal, action, resource);',
+    }
+    named = cedar._parsed(texts["b"]) | cedar._parsed(texts["p"])
     question = question_of(context(person(Role.ADMIN)), Action.ARCHIVE_STUDY_QUERY)
-    answer = PolicySet(named, ()).evaluate(question)
+    answer = PolicySet(named, (), texts).evaluate(question)
     assert (answer.allowed, answer.failed) == (False, True)
+
+
+# --- whom a tenant's policies bind, and what they cost -----------------------------------------------
+
+EVERYTHING = '@id("shut") @reason("shut") forbid (principal, action, resource);'
+PRIVATE_ONLY = EVERYTHING.replace(";", ' unless { context.network == "private" };')
+MANY = '@id("many") @reason("r") forbid (principal, action, resource) when {{ {} }};'
+
+
+def many(conditions: int, sign: str = "||") -> str:
+    return MANY.format(f" {sign} ".join(['context.network == "public"'] * conditions))
+
+
+KINDS = {
+    ActorKind.PERSON: person(Role.ADMIN),
+    ActorKind.PROGRAM: Actor(
+        ActorKind.PROGRAM, "key", home="clinic", roles=frozenset({Role.ADMIN})
+    ),
+    ActorKind.PEER: Actor(ActorKind.PEER, "CT1", grants=frozenset({"find"})),
+    ActorKind.WEB: Actor(ActorKind.WEB, "local"),
+    ActorKind.OPERATOR: Actor(ActorKind.OPERATOR, "root"),
+    ActorKind.SYSTEM: Actor(ActorKind.SYSTEM, "work"),
+}
+UNBOUND = (ActorKind.OPERATOR, ActorKind.SYSTEM, ActorKind.WEB)
+
+
+@pytest.mark.parametrize("text", [EVERYTHING, PRIVATE_ONLY])
+@pytest.mark.parametrize("kind", ActorKind)
+def test_no_policy_of_a_tenant_stops_our_own_work_or_the_operator(
+    text: str, kind: ActorKind
+) -> None:
+    rules = Rules(policies=SHIPPED.with_texts([text]))
+    asked = context(KINDS[kind], origin="" if kind in UNBOUND else "9.9.9.9")
+    for action in Action:
+        ships = decide(asked, action)
+        if kind in UNBOUND:
+            assert decide(asked, action, rules) == ships, action
+        else:
+            assert not decide(asked, action, rules).allowed, action
+    assert decide(asked, Action.POLICY_RULE_CHANGE, rules).allowed == (
+        kind in (ActorKind.OPERATOR, ActorKind.SYSTEM)
+    )
+
+
+def test_no_policy_of_a_tenant_lets_in_whoever_is_not_recognised() -> None:
+    rules = Rules(
+        policies=SHIPPED.with_texts(
+            ['@id("all") @reason("all") permit (principal, action, resource);']
+        )
+    )
+    asked = context(KINDS[ActorKind.WEB])
+    assert not any(decide(asked, action, rules).allowed for action in Action)
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        (" || ".join(["context.inScope"] * 60), "at most 50 conditions; this one has 60"),
+        (" && ".join(["context.inScope"] * 51), "at most 50 conditions"),
+        ("if context.inScope then true else " * 50 + "true", "at most 50 conditions"),
+        ("(" * 800 + "true" + ")" * 800, "nested at most 20"),
+        ("[" * 1500 + "1" + "]" * 1500 + " == 1", "nested at most 20"),
+        ("context has " + ".".join(["a"] * 5000), "nested at most 20"),
+        ("+".join(["1"] * 6000) + " == 1", "at most 1000 words and signs"),
+        ("+".join(["1"] * 400) + " == 1", "too many parts|at most 120 levels"),
+        ("context" + '["a"]' * 200, "too many parts|at most 120 levels"),
+    ],
+)
+def test_a_policy_that_would_take_long_or_end_the_process_is_refused_before(
+    condition: str, says: str
+) -> None:
+    text = MANY.format(condition)
+    with pytest.raises(Invalid, match=says):
+        checked_policies(text)
+    with pytest.raises(Invalid, match=says):
+        SHIPPED.with_texts([text])
+
+
+@pytest.mark.parametrize("sign", ["||", "&&"])
+def test_fifty_conditions_are_read_and_decide(sign: str) -> None:
+    rules = Rules(policies=SHIPPED.with_texts([many(50, sign)]))
+    admin, query = person(Role.ADMIN), Action.ARCHIVE_STUDY_QUERY
+    assert decide(context(admin), query, rules).allowed
+    assert decide(context(admin, origin="9.9.9.9"), query, rules).policies == ("many",)
+
+
+def test_signs_in_words_and_comments_are_no_conditions() -> None:
+    text = MANY.format('context.channel == "' + "|| ((([" * 50 + '"') + "// " + "&& ((" * 60
+    assert set(checked_policies(text)) == {"many"}
+
+
+def test_the_number_and_length_of_a_tenants_policies_are_limited_when_one_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = SHIPPED.with_stored([("many", many(3)), ("lost", "permit")])
+    monkeypatch.setattr(cedar, "POLICIES_LIMIT", 2)
+    with pytest.raises(Invalid, match="at most 2 policies"):
+        before.with_texts([NIGHT])
+    monkeypatch.setattr(cedar, "POLICIES_LIMIT", 3)
+    assert "night" in {each.name for each in before.with_texts([NIGHT]).policies}
+    monkeypatch.setattr(cedar, "TEXTS_LIMIT", len(many(3)))
+    with pytest.raises(Invalid, match="characters together"):
+        before.with_texts([NIGHT])
+    assert not SHIPPED.with_stored([("many", many(3)), ("night", NIGHT)]).unreadable
+
+
+def test_what_an_earlier_version_has_taken_is_followed_however_long_it_is() -> None:
+    rules = Rules(policies=SHIPPED.with_stored([("many", many(60))]))
+    admin, query = person(Role.ADMIN), Action.ARCHIVE_STUDY_QUERY
+    assert decide(context(admin), query, rules).allowed
+    assert decide(context(admin, origin="9.9.9.9"), query, rules).policies == ("many",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "many",
+            MANY.format("+".join(["1"] * 5000) + " == 1"),
+        ),  # deeper than can be walked through
+        ("many", MANY.format("(" * 900 + "true" + ")" * 900)),
+        ("lost", "permit (principal"),
+        ("lost", NIGHT),  # of another name
+        ("night", NIGHT + NIGHT.replace("night", "day")),
+        ("suspended", NIGHT.replace("night", "suspended")),  # it ships by now
+    ],
+)
+def test_what_is_stored_and_cannot_be_read_denies_and_is_shown(name: str, text: str) -> None:
+    rules = Rules(policies=SHIPPED.with_stored([(name, text)]))
+    assert rules.policies.unreadable == (name,)
+    assert [(e.name, e.text) for e in rules.policies.policies if not e.shipped] == [(name, text)]
+    for kind, actor in KINDS.items():
+        decision = decide(context(actor), Action.POLICY_RULE_CHANGE, rules)
+        assert decision.allowed == (kind in (ActorKind.OPERATOR, ActorKind.SYSTEM)), kind
+        if kind not in UNBOUND:
+            assert decision.reason == "a policy could not be evaluated"
+
+
+def test_a_set_that_cedar_does_not_take_denies_and_never_raises(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = SHIPPED.with_texts([NIGHT])
+    question = question_of(context(person(Role.ADMIN)), Action.ARCHIVE_STUDY_QUERY)
+
+    def refused(*_anything: object) -> None:
+        raise ValueError("too deep")
+
+    monkeypatch.setattr(cedarpy, "is_authorized", refused)
+    assert whole.evaluate(question) == cedar.Answer(False, failed=True)
+    monkeypatch.setattr(cedarpy, "PolicySet", type("Never", (), {"from_str": refused}))
+    assert SHIPPED.with_texts([NIGHT]).evaluate(question) == cedar.Answer(False, failed=True)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
 # --- the slices ------------------------------------------------------------------------------------
@@ -357,7 +508,7 @@ TARGETS = [
 
 
 def test_slicing_changes_no_decision() -> None:
-    """Every scope there is, alone: what the slice answers is what the whole set answers."""
+    """Every scope there is, alone: what the slice answers is what the whole set answers, as JSON."""
     texts = [
         f'@id("p{n}") @reason("r") {effect} ({who}, {what}, resource);'
         for n, (effect, who, what) in enumerate(
@@ -373,11 +524,12 @@ def test_slicing_changes_no_decision() -> None:
     ]
     for chosen in (texts, texts[:24], texts[20:28], *([t] for t in texts)):
         whole = SHIPPED.with_texts(chosen)
-        body = {"templates": {}, "staticPolicies": whole._named, "templateLinks": []}
         for actor, action in itertools.product(
             actors, (Action.ARCHIVE_STUDY_QUERY, Action.PEERS_PEER_ADD)
         ):
             question = question_of(context(actor), action)
+            binding = whole if question.principal[0] in cedar.BOUND else SHIPPED
+            body = {"templates": {}, "staticPolicies": binding._named, "templateLinks": []}
             result = cedarpy.is_authorized(
                 {
                     "principal": cedar._uid(question.principal),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import uuid
 from collections import OrderedDict
@@ -21,6 +22,8 @@ from lightwell.domain.people.standing import standing_of
 from lightwell.domain.tenants.model import SUSPENSION, Usage, being_erased, erased_name
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict
+
+log = logging.getLogger("lightwell.policies")
 
 CACHE_SECONDS = 1.0
 FRESH_SECONDS = 0.1
@@ -279,6 +282,10 @@ def _peer(row: asyncpg.Record) -> Peer:
     )
 
 
+Stored = tuple[tuple[str, str], ...]
+"""Names and texts of a tenant's own policies."""
+
+
 class PostgresPolicy:
     """`access.ports.PolicySource`: rules and standings from their tables, at most a second old."""
 
@@ -286,7 +293,8 @@ class PostgresPolicy:
         self._database = database
         self._clock = clock
         self._cached: dict[int, tuple[float, Rules]] = {}
-        self._sets: dict[int, tuple[tuple[str, ...], PolicySet]] = {}
+        self._sets: dict[int, tuple[Stored, PolicySet]] = {}
+        self._reading = asyncio.Lock()
         self._standings: OrderedDict[tuple[int, str, str], tuple[float, Standing]] = OrderedDict()
         self._forgotten = 0
 
@@ -308,7 +316,7 @@ class PostgresPolicy:
                 tenant.key,
             )
             own = await connection.fetch(
-                "SELECT body FROM tenant_policy WHERE tenant = $1 ORDER BY name", tenant.key
+                "SELECT name, body FROM tenant_policy WHERE tenant = $1 ORDER BY name", tenant.key
             )
             states = await connection.fetchrow(
                 "SELECT (SELECT author FROM support_consent WHERE tenant = $1 AND until > now())"
@@ -321,7 +329,7 @@ class PostgresPolicy:
         assert states is not None  # a SELECT without FROM gives exactly one row
         rules = Rules(
             tuple(Denial(r["actor"], r["action"], r["reason"]) for r in rows),
-            self._with_own(tenant, tuple(row["body"] for row in own)),
+            await self._with_own(tenant, tuple((row["name"], row["body"]) for row in own)),
             states["consent"] is not None,
             states["sensitive"],
             states["consent"] or "",
@@ -351,15 +359,29 @@ class PostgresPolicy:
                 self._standings.popitem(last=False)
         return standing
 
-    def _with_own(self, tenant: Tenant, texts: tuple[str, ...]) -> PolicySet:
+    async def _with_own(self, tenant: Tenant, stored: Stored) -> PolicySet:
         """What ships and the tenant's own; the same object as long as nothing was written, because its
-        remembered answers go with it."""
+        remembered answers go with it. Read in a thread, once for all who ask: a thousand take a second."""
         known = self._sets.get(tenant.key)
-        if known is not None and known[0] == texts:
+        if known is not None and known[0] == stored:
             return known[1]
-        made = SHIPPED.with_texts(texts)
-        self._sets[tenant.key] = (texts, made)
-        return made
+        if not stored:
+            self._sets[tenant.key] = (stored, SHIPPED)
+            return SHIPPED
+        async with self._reading:
+            known = self._sets.get(tenant.key)
+            if known is not None and known[0] == stored:
+                return known[1]
+            made = await asyncio.to_thread(SHIPPED.with_stored, stored)
+            if made.unreadable:
+                log.error(
+                    "tenant %s: everything is refused, because these policies cannot be read: %s;"
+                    " `lightwell policy remove` takes them back",
+                    tenant.name,
+                    ", ".join(made.unreadable[:5]),
+                )
+            self._sets[tenant.key] = (stored, made)
+            return made
 
 
 class SystemResolver:

@@ -168,7 +168,7 @@ class MemoryPolicy:
     async def in_force(self, tenant: Tenant) -> Rules:
         """See the port."""
         tables = self._database.of(tenant.key)
-        own = SHIPPED.with_texts(row.body for row in tables.policies.values())
+        own = SHIPPED.with_stored((row.name, row.body) for row in tables.policies.values())
         return Rules(
             policies=own,
             sensitive=len(tables.sensitive) > 0,

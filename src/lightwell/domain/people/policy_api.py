@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,14 +10,14 @@ from functools import partial
 from typing import Final
 
 from lightwell.access.actions import Action
-from lightwell.access.cedar import ABOUT_STUDIES, SHIPPED, Policy, checked_policies
+from lightwell.access.cedar import ABOUT_STUDIES, SHIPPED, Policy, PolicySet, checked_policies
 from lightwell.access.commit import Committer, Event
 from lightwell.access.context import Actor, ActorKind, Context, Purpose, Tenant
 from lightwell.access.local_time import instant_said
 from lightwell.access.operation import Act, operation
-from lightwell.access.policy import Decision, decide, weigh
+from lightwell.access.policy import Decision, Rules, decide, question_of, weigh
 from lightwell.access.ports import PolicySource
-from lightwell.access.roles import checked_roles
+from lightwell.access.roles import Role, checked_roles
 from lightwell.access.sight import NOBODY, NOTHING, Fact, Sight, Standing
 from lightwell.domain.people.model import ConsentRow, PolicyGoneRow, PolicyRow
 from lightwell.domain.people.ports import PeopleBook, StudyFacts
@@ -69,19 +70,26 @@ class Policies:
     async def list(self, act: Act) -> tuple[Policy, ...]:
         """What ships, and what the tenant has written until now: it decides within a second."""
         own = await self._book.own_policies(act.context.tenant)
-        return SHIPPED.with_texts(text for _, text, _, _ in own).policies
+        stored = [(name, text) for name, text, _, _ in own]
+        return (await asyncio.to_thread(SHIPPED.with_stored, stored)).policies
 
     @operation(Action.POLICY_RULE_CHANGE)
     async def put(self, act: Act, text: str) -> str:
-        """Write one policy of the tenant's own, or another wording of it; its name. Raises Invalid."""
-        named = checked_policies(text)
+        """Write one policy of the tenant's own, or another wording of it; its name.
+
+        It is tried together with what is in force before anything is written. Raises Invalid, Conflict.
+        """
+        tenant = act.context.tenant
+        named = await asyncio.to_thread(checked_policies, text)
         if len(named) != 1:
             raise Invalid("One policy at a time.", remedy="Write each into a file of its own.")
         (name,) = named
         act.about(subject=name)
-        shipped = (await self.policy.in_force(act.context.tenant)).policies.policies
-        if any(each.name == name and each.shipped for each in shipped):
+        if any(each.name == name for each in SHIPPED.policies):
             raise Conflict(f"{name!r} ships with Lightwell.", remedy="Choose another @id.")
+        own = await self._book.own_policies(tenant)
+        others = [(other, body) for other, body, _, _ in own if other != name]
+        await asyncio.to_thread(_check_answers, others, text, name, tenant, self.clock.now())
         row = PolicyRow(name, text, str(act.context.actor), self.clock.now())
         await act.commit((row,), (Event("PolicyChanged", {"policy": name}),))
         return name
@@ -244,6 +252,48 @@ class Policies:
             return None
         actor = replace(actor, name=person.login, roles=person.roles)
         return _as_of(act.context, actor), await self.policy.standing(tenant, actor)
+
+
+GRANTS: Final = frozenset({"echo", "store", "find", "move", "get"})
+
+
+def _check_answers(
+    others: list[tuple[str, str]], text: str, name: str, tenant: Tenant, now: datetime
+) -> None:
+    """Ask a question as everybody there can be, with a policy as if it were in force. Raises Invalid where
+    that has no answer, which would be a refusal of everything the policy is about."""
+    before = SHIPPED.with_stored(others)
+    if before.unreadable:
+        raise Invalid(
+            f"The policy {before.unreadable[0]!r} cannot be read, so everything is refused.",
+            remedy=f"Take it back first: `lightwell policy remove {before.unreadable[0]}`.",
+        )
+    policies = before.with_texts([text])
+    for kind in ActorKind:
+        failed = _unanswered(policies, name, kind, tenant, now)
+        if failed is not None:
+            raise Invalid(
+                f"With this policy {failed} of a {kind} could not be decided, so it would be refused.",
+                remedy="Look for a number that grows too large, or an attribute that is not always there.",
+            )
+
+
+def _unanswered(
+    policies: PolicySet, name: str, kind: ActorKind, tenant: Tenant, now: datetime
+) -> Action | None:
+    """One action about studies and one about none, of those that the policy is about, which cannot be decided
+    for somebody of this kind with every role."""
+    concerned = policies.concerned(name)
+    about_studies = [a for a in concerned if a in ABOUT_STUDIES][:1]
+    others = [a for a in concerned if a not in ABOUT_STUDIES][:1]
+    home = tenant.name if kind in (ActorKind.PERSON, ActorKind.PROGRAM) else ""
+    actor = Actor(kind, "anybody", grants=GRANTS, home=home, roles=frozenset(Role))
+    asked = Context(tenant, actor, channel="console", origin="192.0.2.1")
+    for action in map(Action, (*about_studies, *others)):
+        question = question_of(asked, action, Rules(policies=policies), now=now)
+        if policies.evaluate(question).failed:
+            return action
+    return None
 
 
 def _as_of(context: Context, actor: Actor) -> Context:
