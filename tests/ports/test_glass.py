@@ -754,3 +754,38 @@ async def test_ending_the_use_of_a_sealed_account_ends_its_session(
     assert ended.ended_by == "operator:test"
     place.clock.pass_(seconds=2.1)
     assert await place.sign_in.recognise(signed_in.token) is None
+
+
+async def test_r05_a_link_or_key_of_ones_own_judges_nothing(place: Place, glass: Glass) -> None:
+    """Whoever is radiologist and administrator can make themselves both, and an envelope as well."""
+    ada = await somebody(place, "ada", "radiologist", "admin")
+    opening = await glass.break_glass(await ada.context(), **PATIENT)
+    mine = await ada.context()
+    link = await place.people.new_link(mine, ["auditor"])
+    key = await place.people.new_key(mine, "judge", roles=["auditor"])
+    sealed = await place.people.seal(mine, "night", roles=["auditor"])
+    await glass.end(mine, opening.opening_id)
+    by_link = await place.sign_in.by_link(place.visitor(), link.secret)
+    here = place.visitor("10.0.0.7")
+    by_envelope = await place.sign_in.by_password(here, "night", sealed.secret, "")
+    door = place.fresh_sign_in()
+    for token in (by_link.token, key.secret, by_envelope.token):
+        bearer = await door.recognise(token)
+        assert bearer is not None
+        context = door.context(bearer, place.tenant, place.tenant, "console", "192.0.2.1")
+        with pytest.raises(Refused, match="account"):
+            await glass.review(context, opening.opening_id, Verdict.JUSTIFIED)
+    with pytest.raises(Refused, match="their own"):
+        await glass.review(mine, opening.opening_id, Verdict.JUSTIFIED)
+    rev = await somebody(place, "rev", "auditor")
+    judged = await glass.review(await rev.context(), opening.opening_id, Verdict.JUSTIFIED)
+    assert judged.review is not None
+    assert judged.review.by == "person:rev"
+
+
+async def test_the_operator_judges_at_the_command_line(place: Place, glass: Glass) -> None:
+    ada = await somebody(place)
+    opening = await glass.break_glass(await ada.context(), **PATIENT)
+    await glass.end(await ada.context(), opening.opening_id)
+    judged = await glass.review(place.operator, opening.opening_id, Verdict.JUSTIFIED)
+    assert judged.review is not None

@@ -772,6 +772,18 @@ async def test_a_provider_that_is_away_shuts_nobodys_password_out(place: Place) 
     assert not isinstance(refused.value, TooManyTries)
 
 
+async def test_a06_signing_in_through_a_provider_wears_off_no_guess(place: Place) -> None:
+    """What is given back is what was counted: who has an account there guesses no more often than others."""
+    await place.trust()
+    for number in range(50):
+        with pytest.raises(NotSignedIn):
+            await place.local.by_password(place.visitor(), f"user{number}", "guess", "000000")
+        if number < 49:
+            await place.arrive()
+    with pytest.raises(TooManyTries):
+        await place.local.by_password(place.visitor(), "ada", "guess", "000000")
+
+
 async def test_being_sent_there_is_counted_too(place: Place) -> None:
     await place.trust()
     for _ in range(600):

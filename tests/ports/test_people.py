@@ -578,6 +578,20 @@ async def test_a_passkey_signs_in_and_its_challenge_is_used_once(place: Place) -
         await place.sign_in.by_passkey(place.visitor(), SITE, ticket, {"id": b"key1"})
 
 
+async def test_a06_being_asked_for_a_passkey_is_counted(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a row, for whoever asks; and none of them shuts a password out."""
+    monkeypatch.setattr("lightwell.domain.people.opening.START_DELAYS", (0.0, 0.0, 60.0))
+    for _ in range(3):
+        await place.sign_in.passkey_request(place.visitor(), SITE)
+    with pytest.raises(TooManyTries):
+        await place.sign_in.passkey_request(place.visitor(), SITE)
+    await place.sign_in.passkey_request(place.visitor("198.51.100.9"), SITE)
+    with pytest.raises(NotSignedIn):
+        await place.sign_in.by_password(place.visitor(), "ada", "wrong wrong wrong", "")
+
+
 async def test_a08_a_passkey_of_nobody_a_forged_answer_an_old_challenge(place: Place) -> None:
     await with_passkey(place)
     for answer in ({"id": b"other"}, {"id": b"key1", "forged": True}):

@@ -175,17 +175,28 @@ async def _ended(connection: Connection, change: ChangeSet, row: OpeningEndedRow
     return True
 
 
+# Which sessions a `SessionsEndedRow` is about, of `meant`.
+MEANT = (
+    "tenant = $1 AND ended IS NULL AND (session_id = $4 OR person_id = $5 OR name = $6 OR $7)"
+    " AND session_id IS DISTINCT FROM $8"
+)
+
+
+def meant(tenant: int, row: SessionsEndedRow) -> tuple[object, ...]:
+    """Arguments $1 to $8: tenant, when, who by, and then which."""
+    which = (row.session_id, row.person_id, row.name, row.everybody, row.but)
+    return (tenant, row.at, row.by, *which)
+
+
 async def end_openings(connection: Connection, tenant: int, row: SessionsEndedRow) -> None:
-    """What sessions had opened ends with them; what was over by its time ended then."""
+    """What sessions had opened ends with them, so it goes before; what was over by its time ended then."""
     await connection.execute(
         "UPDATE opening SET ended = least(until, $2),"
         " ended_by = CASE WHEN until <= $2 THEN 'time' ELSE $3 END"
-        " WHERE tenant = $1 AND ended IS NULL AND (session_id = $4 OR person_id = $5)",
-        tenant,
-        row.at,
-        row.by,
-        row.session_id,
-        row.person_id,
+        " WHERE tenant = $1 AND ended IS NULL AND (session_id = $4 OR person_id = $5"
+        f"  OR session_id IN (SELECT session_id FROM session WHERE {MEANT}))"
+        " AND session_id IS DISTINCT FROM $8",
+        *meant(tenant, row),
     )
 
 

@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 
 from lightwell.access.context import Tenant
+from lightwell.access.roles import Role
 from lightwell.backends.database.pool import Database
 from lightwell.domain.people.glass import Opened, OpeningKind, Seal
 from lightwell.domain.people.model import (
@@ -37,7 +38,7 @@ from lightwell.domain.people.throttling import delay_after, until_after
 if TYPE_CHECKING:
     from lightwell.backends.database.pool import Connection
 
-LISTED = 1000  # rows of any list
+LISTED = 1000  # rows of a page: lists are read to their end
 
 _PERSON = (
     "SELECT p.*, ARRAY(SELECT r.role FROM person_role r WHERE r.tenant = p.tenant"
@@ -72,8 +73,18 @@ class PostgresPeople:
 
     async def people(self, tenant: Tenant) -> tuple[Person, ...]:
         """See the port."""
-        rows = await self._rows(tenant, f"{_PERSON} ORDER BY p.login LIMIT {LISTED}")
+        rows = await self._whole(tenant, _PERSON, ("login",))
         return tuple(_person(row) for row in rows)
+
+    async def has_administrator(self, tenant: Tenant) -> bool:
+        """See the port."""
+        rows = await self._rows(
+            tenant,
+            "SELECT 1 FROM person_role r JOIN person p ON p.tenant = r.tenant AND p.person_id = r.person_id"
+            " WHERE r.tenant = $1 AND r.role = $2 AND NOT p.disabled AND p.issuer IS NULL LIMIT 1",
+            Role.ADMIN,
+        )
+        return len(rows) > 0
 
     async def person(self, tenant: Tenant, login: str) -> tuple[Person, Credentials] | None:
         """See the port."""
@@ -131,28 +142,59 @@ class PostgresPeople:
 
     async def programs(self, tenant: Tenant) -> tuple[Program, ...]:
         """See the port."""
-        rows = await self._rows(
-            tenant, f"SELECT * FROM program WHERE tenant = $1 ORDER BY created DESC LIMIT {LISTED}"
+        rows = await self._whole(
+            tenant,
+            "SELECT * FROM program WHERE tenant = $1",
+            ("created", "program_id"),
+            newest=True,
         )
         return tuple(_program(row) for row in rows)
 
-    async def certificates(self, tenant: Tenant) -> tuple[tuple[uuid.UUID, str], ...]:
+    async def program(self, tenant: Tenant, program_id: uuid.UUID) -> Program | None:
         """See the port."""
         rows = await self._rows(
+            tenant, "SELECT * FROM program WHERE tenant = $1 AND program_id = $2", program_id
+        )
+        return _program(rows[0]) if rows else None
+
+    async def certificates(self, tenant: Tenant) -> tuple[tuple[uuid.UUID, str], ...]:
+        """See the port."""
+        rows = await self._whole(
             tenant,
-            "SELECT program_id, fingerprint FROM program_certificate WHERE tenant = $1"
-            f" ORDER BY created, fingerprint LIMIT {LISTED}",
+            "SELECT program_id, fingerprint, created FROM program_certificate WHERE tenant = $1",
+            ("created", "fingerprint"),
         )
         return tuple((row["program_id"], row["fingerprint"]) for row in rows)
 
-    async def sessions(self, tenant: Tenant) -> tuple[Session, ...]:
+    async def has_certificate(self, tenant: Tenant, digest: bytes) -> bool:
+        """See the port."""
+        rows = await self._rows(
+            tenant, "SELECT 1 FROM program_certificate WHERE tenant = $1 AND digest = $2", digest
+        )
+        return len(rows) > 0
+
+    async def sessions(self, tenant: Tenant, name: str | None = None) -> tuple[Session, ...]:
+        """See the port."""
+        rows = await self._whole(
+            tenant,
+            "SELECT * FROM session WHERE tenant = $1 AND ended IS NULL AND expires > now()"
+            " AND ($2::text IS NULL OR name = $2)",
+            ("created", "session_id"),
+            name,
+            newest=True,
+        )
+        return tuple(_session(row) for row in rows)
+
+    async def count_sessions(self, tenant: Tenant, name: str | None, but: uuid.UUID | None) -> int:
         """See the port."""
         rows = await self._rows(
             tenant,
-            "SELECT * FROM session WHERE tenant = $1 AND ended IS NULL AND expires > now()"
-            f" ORDER BY created DESC LIMIT {LISTED}",
+            "SELECT count(*) AS n FROM session WHERE tenant = $1 AND ended IS NULL AND expires > now()"
+            " AND ($2::text IS NULL OR name = $2) AND session_id IS DISTINCT FROM $3",
+            name,
+            but,
         )
-        return tuple(_session(row) for row in rows)
+        return int(rows[0]["n"])
 
     async def session(self, tenant: Tenant, session_id: uuid.UUID) -> Session | None:
         """See the port."""
@@ -180,9 +222,8 @@ class PostgresPeople:
 
     async def providers(self, tenant: Tenant) -> tuple[IdentityProvider, ...]:
         """See the port."""
-        rows = await self._rows(
-            tenant,
-            f"SELECT * FROM identity_provider WHERE tenant = $1 ORDER BY name LIMIT {LISTED}",
+        rows = await self._whole(
+            tenant, "SELECT * FROM identity_provider WHERE tenant = $1", ("name",)
         )
         return tuple(_provider(row) for row in rows)
 
@@ -210,13 +251,26 @@ class PostgresPeople:
 
     async def relations(self, tenant: Tenant, person_id: uuid.UUID) -> tuple[Relation, ...]:
         """See the port."""
-        rows = await self._rows(
+        rows = await self._whole(
             tenant,
-            "SELECT kind, name, issuer FROM relation WHERE tenant = $1 AND person_id = $2"
-            f" ORDER BY kind, issuer, name LIMIT {LISTED}",
+            "SELECT kind, name, issuer FROM relation WHERE tenant = $1 AND person_id = $2",
+            ("kind", "issuer", "name"),
             person_id,
         )
         return tuple(Relation(RelationKind(r["kind"]), r["name"], r["issuer"]) for r in rows)
+
+    async def is_related(self, tenant: Tenant, person_id: uuid.UUID, relation: Relation) -> bool:
+        """See the port."""
+        rows = await self._rows(
+            tenant,
+            "SELECT 1 FROM relation WHERE tenant = $1 AND person_id = $2 AND kind = $3 AND issuer = $4"
+            " AND name = $5",
+            person_id,
+            relation.kind,
+            relation.issuer,
+            relation.name,
+        )
+        return len(rows) > 0
 
     async def limits(self, tenant: Tenant, person_id: uuid.UUID) -> dict[Limit, frozenset[str]]:
         """See the port."""
@@ -232,6 +286,35 @@ class PostgresPeople:
         """See the port."""
         rows = await self._rows(tenant, "SELECT until FROM support_consent WHERE tenant = $1")
         return rows[0]["until"] if rows else None
+
+    async def _whole(
+        self,
+        tenant: Tenant,
+        query: str,
+        order: tuple[str, ...],
+        *arguments: object,
+        newest: bool = False,
+    ) -> Sequence[asyncpg.Record]:
+        """All rows, a page at a time: what is beyond a limit is still somebody who can sign in.
+        `order`: columns that no two rows share; `newest`: from the last of them on."""
+        beyond, falling = ("<", " DESC") if newest else (">", "")
+        first = len(arguments) + 2
+        places = ", ".join(f"${number}" for number in range(first, first + len(order)))
+        sorting = ", ".join(f"{column}{falling}" for column in order)
+        rows: list[asyncpg.Record] = []
+        after: tuple[object, ...] = ()
+        while True:
+            where = f" AND ({', '.join(order)}) {beyond} ({places})" if after else ""
+            page = await self._rows(
+                tenant,
+                f"{query}{where} ORDER BY {sorting} LIMIT {LISTED}",
+                *arguments,
+                *after,
+            )
+            rows.extend(page)
+            if len(page) < LISTED:
+                return rows
+            after = tuple(page[-1][column] for column in order)
 
     async def _rows(
         self, tenant: Tenant, query: str, *arguments: object

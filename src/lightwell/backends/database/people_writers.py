@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from lightwell.access.commit import ChangeSet, FactsChanged
-from lightwell.backends.database.glass import GLASS_WRITERS, end_openings
+from lightwell.backends.database.glass import GLASS_WRITERS, MEANT, end_openings, meant
 from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.people import model as m
 from lightwell.domain.people.providers import IdentityProvider
@@ -291,13 +291,8 @@ async def _sessions_ended(
 ) -> bool:
     await end_openings(connection, change.tenant.key, row)
     await connection.execute(
-        "UPDATE session SET ended = $2, ended_by = $3 WHERE tenant = $1 AND ended IS NULL"
-        " AND (session_id = $4 OR person_id = $5)",
-        change.tenant.key,
-        row.at,
-        row.by,
-        row.session_id,
-        row.person_id,
+        f"UPDATE session SET ended = $2, ended_by = $3 WHERE {MEANT}",
+        *meant(change.tenant.key, row),
     )
     return True
 

@@ -12,7 +12,7 @@ from lightwell.access.commit import FactsChanged
 from lightwell.access.context import Tenant
 from lightwell.backends.memory.tables import MemoryDatabase, OpeningRecord, TenantTables
 from lightwell.domain.people import glass as g
-from lightwell.domain.people.model import Credentials, SessionsEndedRow
+from lightwell.domain.people.model import Credentials, Session, SessionsEndedRow
 
 
 class MemoryGlass:
@@ -117,14 +117,23 @@ def _ended(_database: MemoryDatabase, tables: TenantTables, row: g.OpeningEndedR
     return True
 
 
+def meant(session: Session, row: SessionsEndedRow) -> bool:
+    """Whether a session ends by this row."""
+    of_person = row.person_id is not None and session.person_id == row.person_id
+    named = session.session_id == row.session_id or session.name == row.name
+    open_one = session.ended is None and session.session_id != row.but
+    return open_one and (of_person or named or row.everybody)
+
+
 def end_openings(tables: TenantTables, row: SessionsEndedRow) -> None:
-    """What sessions had opened ends with them; what was over by its time ended then."""
+    """What sessions had opened ends with them, so it goes before; what was over by its time ended then."""
+    ending = {key for key, record in tables.sessions.drafts() if meant(record.session, row)}
     for key, record in tables.openings.drafts():
         old = record.opening
-        meant = old.session_id == row.session_id or (
+        theirs = old.session_id == row.session_id or (
             row.person_id is not None and record.person_id == row.person_id
         )
-        if meant and old.ended is None:
+        if (theirs or old.session_id in ending) and old.session_id != row.but and old.ended is None:
             by = "time" if old.until <= row.at else row.by
             over = replace(old, ended=min(old.until, row.at), ended_by=by)
             tables.openings.put(key, replace(record, opening=over))

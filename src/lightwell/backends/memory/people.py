@@ -12,8 +12,9 @@ from lightwell.access.cedar import SHIPPED
 from lightwell.access.commit import FactsChanged
 from lightwell.access.context import Actor, Tenant
 from lightwell.access.policy import Rules
+from lightwell.access.roles import Role
 from lightwell.access.sight import NOBODY, Standing
-from lightwell.backends.memory.glass import GLASS_WRITERS, end_openings, opened_by
+from lightwell.backends.memory.glass import GLASS_WRITERS, end_openings, meant, opened_by
 from lightwell.backends.memory.tables import (
     AccessTokenRecord,
     CertificateRecord,
@@ -44,6 +45,14 @@ class MemoryPeople:
         """See the port."""
         there = (record.person for record in self._of(tenant).people.values())
         return tuple(sorted(there, key=lambda person: person.login))
+
+    async def has_administrator(self, tenant: Tenant) -> bool:
+        """See the port."""
+        people = (record.person for record in self._of(tenant).people.values())
+        return any(
+            Role.ADMIN in person.roles and not person.disabled and not person.issuer
+            for person in people
+        )
 
     async def person(self, tenant: Tenant, login: str) -> tuple[m.Person, m.Credentials] | None:
         """See the port."""
@@ -85,10 +94,19 @@ class MemoryPeople:
         """See the port."""
         return tuple(record.program for record in reversed(self._of(tenant).programs.values()))
 
-    async def sessions(self, tenant: Tenant) -> tuple[m.Session, ...]:
+    async def program(self, tenant: Tenant, program_id: uuid.UUID) -> m.Program | None:
         """See the port."""
-        records = reversed(self._of(tenant).sessions.values())
-        return tuple(record.session for record in records if record.session.ended is None)
+        record = self._of(tenant).programs.get(program_id)
+        return record.program if record else None
+
+    async def sessions(self, tenant: Tenant, name: str | None = None) -> tuple[m.Session, ...]:
+        """See the port."""
+        there = (record.session for record in reversed(self._of(tenant).sessions.values()))
+        return tuple(s for s in there if s.ended is None and name in (None, s.name))
+
+    async def count_sessions(self, tenant: Tenant, name: str | None, but: uuid.UUID | None) -> int:
+        """See the port."""
+        return sum(s.session_id != but for s in await self.sessions(tenant, name))
 
     async def session(self, tenant: Tenant, session_id: uuid.UUID) -> m.Session | None:
         """See the port."""
@@ -127,10 +145,18 @@ class MemoryPeople:
         there = self._of(tenant).certificates.values()
         return tuple((record.program_id, record.fingerprint) for record in there)
 
+    async def has_certificate(self, tenant: Tenant, digest: bytes) -> bool:
+        """See the port."""
+        return self._of(tenant).certificates.get(digest) is not None
+
     async def relations(self, tenant: Tenant, person_id: uuid.UUID) -> tuple[m.Relation, ...]:
         """See the port."""
         found = self._of(tenant).relations_of(person_id)
         return tuple(sorted(found, key=lambda r: (r.kind, r.issuer, r.name)))
+
+    async def is_related(self, tenant: Tenant, person_id: uuid.UUID, relation: m.Relation) -> bool:
+        """See the port."""
+        return relation in self._of(tenant).relations_of(person_id)
 
     async def limits(self, tenant: Tenant, person_id: uuid.UUID) -> dict[m.Limit, frozenset[str]]:
         """See the port."""
@@ -435,10 +461,7 @@ def _sessions_ended(
 ) -> bool:
     end_openings(tables, row)
     for key, old in tables.sessions.drafts():
-        meant = key == row.session_id or (
-            row.person_id is not None and old.session.person_id == row.person_id
-        )
-        if meant and old.session.ended is None:
+        if meant(old.session, row):
             tables.sessions.put(key, replace(old, session=replace(old.session, ended=row.at)))
     return True
 

@@ -226,10 +226,8 @@ class People:
         """The link that makes the first administrator; None when the tenant has a local one already."""
         if act.context.actor.kind not in (ActorKind.OPERATOR, ActorKind.SYSTEM):
             raise Refused("Only the server itself makes the first administrator's link.")
-        people = await self._book.people(act.context.tenant)
         # One who comes through a provider does not count: it may be away when somebody has to get in.
-        local = (person for person in people if not person.disabled and not person.issuer)
-        if any(Role.ADMIN in person.roles for person in local):
+        if await self._book.has_administrator(act.context.tenant):
             return None
         act.about(detail=LinkKind.FIRST_ADMIN)
         token, link = self._link(act.context, LinkKind.FIRST_ADMIN, ENROL_LIFE)
@@ -308,15 +306,14 @@ class People:
     async def release_certificate(self, act: Act, fingerprint: str) -> None:
         """No program comes with that certificate any more. Raises Missing, Invalid."""
         named = checked_fingerprint(fingerprint)
-        there = await self._book.certificates(act.context.tenant)
-        if all(known != named for _, known in there):
+        key = certificate_digest(named)
+        if not await self._book.has_certificate(act.context.tenant, key):
             raise Missing("No program comes with that certificate.")
         act.about(detail=f"certificate {named[:16]}")
-        await act.commit((CertificateGoneRow(certificate_digest(named)),))
+        await act.commit((CertificateGoneRow(key),))
 
     async def _program(self, context: Context, program_id: uuid.UUID) -> Program:
-        keys = await self._book.programs(context.tenant)
-        program = next((key for key in keys if key.program_id == program_id), None)
+        program = await self._book.program(context.tenant, program_id)
         if program is None:
             raise Missing("There is no such key.", remedy="`lightwell token list` names them.")
         return program
@@ -333,9 +330,8 @@ class People:
     @operation(Action.PEOPLE_SESSION_REVOKE)
     async def revoke_session(self, act: Act, session_id: uuid.UUID) -> None:
         """End somebody's session: within seconds every door is shut to it."""
-        sessions = await self._book.sessions(act.context.tenant)
-        session = next((s for s in sessions if s.session_id == session_id), None)
-        if session is None:
+        session = await self._book.session(act.context.tenant, session_id)
+        if session is None or session.ended is not None:
             raise Missing(
                 "There is no such session.", remedy="`lightwell sessions list` shows them."
             )
@@ -346,18 +342,18 @@ class People:
     @operation(Action.PEOPLE_SESSION_REVOKE)
     async def end_sessions(self, act: Act, name: str | None = None) -> int:
         """End all sessions of somebody; None: of everybody but the one who asks. How many there were."""
-        there = await self._book.sessions(act.context.tenant)
-        mine = act.context.actor.session
-        ending = [
-            s for s in there if (s.name == name if name is not None else str(s.session_id) != mine)
-        ]
-        now, by = self.clock.now(), str(act.context.actor)
-        act.about(subject=name or "", detail=f"{len(ending)} sessions")
-        if ending:
-            rows = tuple(SessionsEndedRow(now, by, s.session_id) for s in ending)
-            events = tuple(Event("SessionEnded", {"session": str(s.session_id)}) for s in ending)
-            await act.commit(rows, events)
-        return len(ending)
+        return await self._end(act, name, _session_of(act.context) if name is None else None)
+
+    async def _end(self, act: Act, name: str | None, but: uuid.UUID | None) -> int:
+        """End all of a name, or of everybody, whether or not they can be listed; how many there were."""
+        count = await self._book.count_sessions(act.context.tenant, name, but)
+        act.about(subject=name or "", detail=f"{count} sessions")
+        row = SessionsEndedRow(
+            self.clock.now(), str(act.context.actor), name=name, everybody=name is None, but=but
+        )
+        events = (Event("SessionsEnded", {"of": name or ""}),) if count else ()
+        await act.commit((row,), events)
+        return count
 
     # --- oneself ---------------------------------------------------------------------------------------
 
@@ -369,23 +365,12 @@ class People:
     @operation(Action.PEOPLE_SELF_CHANGE)
     async def end_other_sessions(self, act: Act) -> int:
         """End one's own sessions but this one; how many there were."""
-        mine = act.context.actor.session
-        others = [s for s in await self._own(act.context) if str(s.session_id) != mine]
-        now, by = self.clock.now(), str(act.context.actor)
-        act.about(subject=act.context.actor.name, detail=f"{len(others)} sessions")
-        await act.commit(tuple(SessionsEndedRow(now, by, s.session_id) for s in others))
-        return len(others)
+        return await self._end(act, _own_name(act.context), _session_of(act.context))
 
     async def _own(self, context: Context) -> tuple[Session, ...]:
-        actor = context.actor
-        if actor.kind is not ActorKind.PERSON or actor.home != context.tenant.name:
-            raise Missing("There is no such account.")
+        there = await self._book.sessions(context.tenant, _own_name(context))
         now = self.clock.now()
-        return tuple(
-            s
-            for s in await self._book.sessions(context.tenant)
-            if s.name == actor.name and now < s.expires and now - s.seen < s.idle
-        )
+        return tuple(s for s in there if now < s.expires and now - s.seen < s.idle)
 
     # --- what several of them do -----------------------------------------------------------------------
 
@@ -431,6 +416,19 @@ class People:
         return token, Link(
             digest(token), kind, str(context.actor), expires, person_id=person_id, roles=roles
         )
+
+
+def _own_name(context: Context) -> str:
+    """By what a person's sessions are named, at home. Raises Missing."""
+    actor = context.actor
+    if actor.kind is not ActorKind.PERSON or actor.home != context.tenant.name:
+        raise Missing("There is no such account.")
+    return actor.name
+
+
+def _session_of(context: Context) -> uuid.UUID | None:
+    """The session that asks; None for who has none."""
+    return uuid.UUID(context.actor.session) if context.actor.session else None
 
 
 def may_give(context: Context, roles: frozenset[str]) -> None:

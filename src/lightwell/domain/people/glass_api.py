@@ -28,7 +28,7 @@ from lightwell.domain.people.glass import (
     checked_reason,
     checked_remark,
 )
-from lightwell.domain.people.model import SessionsEndedRow
+from lightwell.domain.people.model import How, SessionsEndedRow
 from lightwell.domain.people.ports import GlassBook, PeopleBook
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict, Missing, Refused
@@ -176,8 +176,7 @@ class Glass:
         context = act.context
         opening = await self._entry(context, opening_id)
         act.about(subject=str(opening_id), detail=verdict)
-        if _own_session(context) is not None and opening.login == context.actor.name:
-            raise Refused("Nobody judges their own.", remedy="Ask another reviewer.")
+        await self._somebody_else(context, opening)
         said = checked_remark(remark, verdict)
         now = self.clock.now()
         if opening.open(now):
@@ -188,6 +187,22 @@ class Glass:
         except FactsChanged:
             raise Conflict("It was judged already.", remedy="Read the list again.") from None
         return await self._entry(context, opening_id)
+
+    async def _somebody_else(self, context: Context, opening: Opening) -> None:
+        """Whoever opened it may hold a link, a key or an envelope, too, which do not say who it is: only
+        somebody with an account of the tenant judges, or the operator of the machine. Raises Refused."""
+        if context.actor.kind is ActorKind.OPERATOR:
+            return
+        session_id, session = _own_session(context), None
+        if session_id is not None:
+            session = await self._people.session(context.tenant, session_id)
+        if session is None or session.person_id is None or session.how is How.SEALED:
+            raise Refused(
+                "Only somebody with an account here judges what was opened.",
+                remedy="Sign in with yours, or use `lightwell glass review`.",
+            )
+        if opening.login == session.name:
+            raise Refused("Nobody judges their own.", remedy="Ask another reviewer.")
 
     async def _entry(self, context: Context, opening_id: uuid.UUID) -> Opening:
         opening = await self._book.opening(context.tenant, opening_id)

@@ -490,12 +490,16 @@ class SessionProvedRow:
 
 @dataclass(frozen=True, slots=True)
 class SessionsEndedRow:
-    """One session is over, or all of a person's (`session_id` None); with it what it had opened."""
+    """Sessions are over: one, all of a person's, all of a name, all of the tenant (`everybody`); with them
+    what they had opened. `but`: one that stays."""
 
     at: datetime
     by: str
     session_id: uuid.UUID | None = None
     person_id: uuid.UUID | None = None
+    name: str | None = None
+    everybody: bool = False
+    but: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,8 +100,8 @@ class Opening:
         await self._count(who, counted)
 
     async def started(self, who: Visitor) -> None:
-        """Count that somebody is sent to a provider; apart from tries, so that a provider that is away
-        shuts nobody's password out. Raises TooManyTries."""
+        """Count that somebody is sent to a provider, or asked for a passkey; apart from tries, so that a
+        provider that is away shuts nobody's password out. Raises TooManyTries."""
         await self._count(who, [(start_key(who.origin, who.beside), START_DELAYS)])
 
     async def issued(self, who: Visitor, program_id: uuid.UUID) -> None:
@@ -172,6 +172,7 @@ class Opening:
         codes: tuple[str, ...] = (),
         *,
         proved: bool = True,
+        counted: bool = True,
         detail: str = "",
         events: tuple[Event, ...] = (),
         records: tuple[AuditRecord, ...] = (),
@@ -179,7 +180,7 @@ class Opening:
         """Begin the session of an account; as `begin`."""
         return await self.begin(
             who, person.login, person.person_id, person.roles, how, rows, codes,
-            proved=proved, detail=detail, events=events, records=records,
+            proved=proved, counted=counted, detail=detail, events=events, records=records,
         )  # fmt: skip
 
     async def begin(
@@ -193,14 +194,16 @@ class Opening:
         codes: tuple[str, ...] = (),
         *,
         proved: bool = True,
+        counted: bool = True,
         detail: str = "",
         events: tuple[Event, ...] = (),
         records: tuple[AuditRecord, ...] = (),
     ) -> SignedIn:
         """One transaction: what was used up, and the session. Always a new token (A09).
 
-        `proved`: the person has shown here and now who they are, which step-up asks for. Raises NotSignedIn
-        when what is used up was used already.
+        `proved`: the person has shown here and now who they are, which step-up asks for. `counted`: the try
+        still counts for the address, and is given back here; once only, or each sign-in would wear off a
+        guess (A06). Raises NotSignedIn when what is used up was used already.
         """
         now = self._clock.now()
         absolute, idle = limits(roles)
@@ -233,7 +236,8 @@ class Opening:
         if seal is not None:
             self.seals_broken += 1
             alarm(seal, who.tenant.name)
-        await self._tries.give_back(who.tenant, address_key(who.origin, who.beside), now)
+        if counted:
+            await self.give_back(who)
         return SignedIn(token, session, codes)
 
     # --- the record -----------------------------------------------------------------------------------

@@ -32,6 +32,9 @@ class PeopleBook(Protocol):
     async def people(self, tenant: Tenant) -> tuple[Person, ...]:
         """All accounts, by login."""
 
+    async def has_administrator(self, tenant: Tenant) -> bool:
+        """Whether an account of the tenant's own, not of a provider and not shut, is an administrator."""
+
     async def person(self, tenant: Tenant, login: str) -> tuple[Person, Credentials] | None:
         """The account of a folded login."""
 
@@ -54,8 +57,15 @@ class PeopleBook(Protocol):
     async def programs(self, tenant: Tenant) -> tuple[Program, ...]:
         """All keys, newest first; revoked ones too."""
 
-    async def sessions(self, tenant: Tenant) -> tuple[Session, ...]:
-        """Sessions that nobody has ended, newest first; also such as have expired by themselves."""
+    async def program(self, tenant: Tenant, program_id: uuid.UUID) -> Program | None:
+        """The key of that id, revoked or not."""
+
+    async def sessions(self, tenant: Tenant, name: str | None = None) -> tuple[Session, ...]:
+        """Sessions that nobody has ended, newest first; also such as have expired by themselves. All, or all
+        of a name."""
+
+    async def count_sessions(self, tenant: Tenant, name: str | None, but: uuid.UUID | None) -> int:
+        """How many those are, without that one."""
 
     async def session(self, tenant: Tenant, session_id: uuid.UUID) -> Session | None:
         """The session of that id, ended or not."""
@@ -72,6 +82,9 @@ class PeopleBook(Protocol):
     async def certificates(self, tenant: Tenant) -> tuple[tuple[uuid.UUID, str], ...]:
         """(program, fingerprint) of every certificate that a program comes with."""
 
+    async def has_certificate(self, tenant: Tenant, digest: bytes) -> bool:
+        """Whether a program of the tenant comes with the certificate of that digest."""
+
     async def standing(self, bearer: Bearer) -> Bearer | None:
         """The same session or program as it is now, whatever its token is meanwhile."""
 
@@ -82,7 +95,10 @@ class PeopleBook(Protocol):
         """The tenant's policies: name, text, author, when."""
 
     async def relations(self, tenant: Tenant, person_id: uuid.UUID) -> tuple[Relation, ...]:
-        """What somebody is to patients and studies, by kind and name; at most a thousand."""
+        """All that somebody is to patients and studies, by kind and name."""
+
+    async def is_related(self, tenant: Tenant, person_id: uuid.UUID, relation: Relation) -> bool:
+        """Whether somebody is that to a patient or study."""
 
     async def limits(self, tenant: Tenant, person_id: uuid.UUID) -> dict[Limit, frozenset[str]]:
         """What somebody is limited to; a sort without limit has no entry."""

@@ -264,6 +264,7 @@ class ProviderSignIn:
             How.OPENID,
             account.rows,
             proved=False,  # a provider's session answers by itself, also at a desk nobody sits at
+            counted=False,  # `arrive` has given it back
             detail=f"{How.OPENID} {provider.name}",
             events=account.events,
             records=account.records,

@@ -75,7 +75,7 @@ class Relations:
         """Take a relation back: within seconds what it opened is shut, also what is open. Raises Missing."""
         relation = checked_relation(kind, name, issuer)
         person = await self._person(act.context, login)
-        if relation not in await self._book.relations(act.context.tenant, person.person_id):
+        if not await self._book.is_related(act.context.tenant, person.person_id, relation):
             raise Missing(
                 "There is no such relation.", remedy="`lightwell user relations` shows them."
             )

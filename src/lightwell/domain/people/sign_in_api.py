@@ -309,7 +309,8 @@ class SignIn:
     # --- passkeys ---------------------------------------------------------------------------------
 
     async def passkey_request(self, who: Visitor, site: Site) -> tuple[str, dict[str, Any]]:
-        """A ticket, and what the browser is asked: any passkey it has for this site."""
+        """A ticket, and what the browser is asked: any passkey it has for this site. Raises TooManyTries."""
+        await self._opening.started(who)  # each is a row, for whoever asks
         options, challenge = self._passkeys.request(site)
         ticket = await self._opening.ask(who, "passkey", challenge)
         return ticket, options

@@ -16,7 +16,8 @@ WINDOW_SECONDS: Final = 900.0  # after the first try: counted from the beginning
 # Seconds after the n-th failed try until the next one is heard.
 PAIR_DELAYS: Final = (*(0.0,) * 4, *(float(2**n) for n in range(10)), 900.0)
 ADDRESS_DELAYS: Final = (*(0.0,) * 49, 900.0)
-START_DELAYS: Final = (*(0.0,) * 599, 60.0)  # being sent to an identity provider: a row, no guess
+# Being sent to an identity provider, or asked for a passkey: a row, no guess.
+START_DELAYS: Final = (*(0.0,) * 599, 60.0)
 
 TOKEN_DELAYS: Final = (
     *(0.0,) * 599,
@@ -62,7 +63,8 @@ def address_key(address: str, beside: str = "") -> bytes:
 
 
 def start_key(address: str, beside: str = "") -> bytes:
-    """Key of an address from which somebody was sent to an identity provider."""
+    """Key of an address from which somebody was sent to an identity provider, or
+    asked for a passkey."""
     return _key("start", place(address), beside)
 
 
