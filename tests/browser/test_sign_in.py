@@ -159,7 +159,7 @@ def test_the_card_says_where_one_signs_in_and_what_is_optional(
     expect(page.locator(".sign-in-tenant")).to_have_text("demo")
     expect(page.get_by_label("Code (optional)")).to_be_visible()
     page.goto(f"{place}/sign-in")
-    expect(page.locator(".sign-in-tenant")).to_have_text("default")
+    expect(page.locator(".sign-in-tenant")).to_have_text("Default")
     expect(page.get_by_text("optional")).to_have_count(0)
     expect(page.get_by_text("passkeys are bound to a name")).to_have_count(0)
     page.goto(f"{server.url}/sign-in")
