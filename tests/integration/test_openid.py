@@ -586,3 +586,17 @@ async def test_a_provider_that_is_away_or_hangs_is_told_soon(
     monkeypatch.setattr("lightwell.backends.identity.openid.WAY_OUT", 0.2)
     with listening(b"", end=False) as issuer, pytest.raises(ProviderAway, match="too long"):
         await ours.way_out(trusted(issuer), FAREWELL)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.1", "0.0.0.0", "2130706433", "[::ffff:127.0.0.1]", "169.254.169.254", "[fe80::1]"]
+)
+async def test_a12_no_other_spelling_of_this_machine_is_called(host: str) -> None:
+    """SSRF: an administrator of a tenant finds no open ports here by testing a provider."""
+    outgoing = Outgoing(deadline=3)
+    try:
+        with pytest.raises(ProviderAway) as away:
+            await outgoing.get(Step.DISCOVERY, f"https://{host}:9/.well-known/openid-configuration")
+    finally:
+        outgoing.close()
+    assert away.value.step is Step.ADDRESS

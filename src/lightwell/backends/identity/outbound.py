@@ -20,6 +20,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from lightwell.domain.people.errors import ProviderAway, Step
+from lightwell.domain.people.providers import loopback_host
 from lightwell.kernel.errors import Busy
 
 DEADLINE: Final = 10.0  # seconds for all of one request
@@ -177,8 +178,17 @@ class Outgoing:
         return Reply(answer.status, kind, answer.headers.get("Date", ""), body)
 
 
+def _inward(address: str) -> bool:
+    """Whether an address is this machine, or of the link it is on, where clouds keep their secrets (SSRF)."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return found.is_loopback or found.is_link_local or found.is_unspecified
+
+
 def _connected(parts: SplitResult, line: _Line) -> socket.socket:
-    """A TCP connection. Plain http goes to loopback addresses only, whatever a name server says."""
+    """A TCP connection. Plain http goes to loopback addresses only, and what is not plainly named as this
+    machine never to it or to what is linked to it: whatever a name server says, however a number is written."""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
@@ -186,8 +196,14 @@ def _connected(parts: SplitResult, line: _Line) -> socket.socket:
         raise ProviderAway(Step.ADDRESS, f"{parts.hostname} has no address.") from None
     if parts.scheme == "http":
         found = [each for each in found if ipaddress.ip_address(each[4][0]).is_loopback]
-    if not found:
-        raise ProviderAway(Step.ADDRESS, f"{parts.hostname} is not this machine.")
+        if not found:
+            raise ProviderAway(Step.ADDRESS, f"{parts.hostname} is not this machine.")
+    elif not loopback_host(parts.hostname):
+        found = [each for each in found if not _inward(str(each[4][0]))]
+        if not found:
+            raise ProviderAway(
+                Step.ADDRESS, f"{parts.hostname} means this machine, as localhost may."
+            )
     said = ""
     for family, kind, protocol, _, address in found[:ADDRESSES]:
         opened = socket.socket(family, kind, protocol)
