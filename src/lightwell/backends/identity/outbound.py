@@ -188,7 +188,7 @@ def _inward(address: str) -> bool:
 
 def _connected(parts: SplitResult, line: _Line) -> socket.socket:
     """A TCP connection. Plain http goes to loopback addresses only, and what is not plainly named as this
-    machine never to it or to what is linked to it: whatever a name server says, however a number is written."""
+    machine never to it or to its link: whatever a name server says, however a number is written."""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
