@@ -187,13 +187,18 @@ async def test_r03_metrics_name_tenants_to_nobody_of_another_one(
     transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="https://pacs.test") as client:
         assert (await client.get("/metrics")).status_code == 401
-        for tenant in (context.tenant, clinic):
-            link = await house.people.new_link(house.operator(tenant), ["admin"])
+        for tenant, role in (
+            (context.tenant, "admin"),
+            (clinic, "admin"),
+            (context.tenant, "patient"),
+        ):
+            link = await house.people.new_link(house.operator(tenant), [role])
             done = await house.sign_in.by_link(Visitor(tenant, "192.0.2.7", ""), link.secret)
             headers = {"authorization": f"Bearer {done.token}"}
-            said[tenant.name] = (await client.get("/metrics", headers=headers)).text
+            name = tenant.name if role == "admin" else role
+            said[name] = (await client.get("/metrics", headers=headers)).text
     assert all('lightwell_steps{process="work"} 1.0' in text for text in said.values())
-    assert "clinic" not in said["clinic"]
+    assert "clinic" not in said["clinic"] + said["patient"]
     told = said["default"]
     assert 'lightwell_tenant_studies{tenant="clinic"} 3.0' in told
     assert 'lightwell_tenant_stored_bytes{tenant="clinic"} 500.0' in told

@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 
+from lightwell.access.context import Actor
+from lightwell.access.roles import Role
 from lightwell.gateways.http.exchange import Exchange
 from lightwell.gateways.http.routes import Route
 
@@ -15,7 +17,12 @@ Ready = Callable[[], Awaitable[dict[str, str]]]
 
 Metrics = Callable[[], bytes]
 INSTALLATION = "default"  # the tenant that is the installation's own
+RUNNERS = frozenset({Role.ADMIN, Role.PACS_ADMIN, Role.AUDITOR, Role.INTEGRATION})
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def _runs_it(actor: Actor) -> bool:
+    return not actor.home or (actor.home == INSTALLATION and not RUNNERS.isdisjoint(actor.roles))
 
 
 def probe_routes(
@@ -26,8 +33,9 @@ def probe_routes(
     away: Ready | None = None,
 ) -> list[Route]:
     """`/livez`, `/readyz`, `/metrics`, `/openapi.json`. They name no patient and need no permission;
-    the last two answer to whoever has an identity. `tenant_metrics` name tenants: they are for who is of none
-    or of the installation's own. `away`: what else does not answer, without which the others still work."""
+    the last two answer to whoever has an identity. `tenant_metrics` name tenants: they are for who is of
+    none, or runs the installation or watches over it. `away`: what else does not answer, without which the
+    others still work."""
     described: list[bytes] = []
 
     async def livez(x: Exchange) -> None:
@@ -44,7 +52,7 @@ def probe_routes(
 
     async def numbers(x: Exchange) -> None:
         text = metrics()
-        if tenant_metrics is not None and x.actor.home in ("", INSTALLATION):
+        if tenant_metrics is not None and _runs_it(x.actor):
             text += tenant_metrics()
         await x.reply(200, text, METRICS_TYPE)
 
