@@ -241,6 +241,18 @@ async def test_two_providers_have_two_names_and_two_issuers(place: Place) -> Non
     assert [p.issuer for p in await place.providers.list(place.elsewhere)] == [ISSUER]
 
 
+async def test_providers_are_listed_to_the_last(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightwell.backends.database.people.LISTED", 2)
+    names = ["a", "b", "c", "d", "e"]
+    for name in names:
+        await place.trust(name=name, issuer=f"https://{name}.example")
+    assert [p.name for p in await place.providers.list(place.operator)] == names
+    await place.providers.remove(place.operator, "e")
+    assert [p.name for p in await place.sign_in.offered(place.visitor())] == names[:-1]
+
+
 async def test_two_that_are_made_at_once_are_one(place: Place) -> None:
     made = await asyncio.gather(*(place.trust() for _ in range(4)), return_exceptions=True)
     assert sum(isinstance(one, IdentityProvider) for one in made) == 1
