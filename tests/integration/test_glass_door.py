@@ -321,7 +321,9 @@ async def test_a09_a_powerful_act_waits_for_a_proof_which_renews_the_cookie(
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.json()["type"] == PROVE_AGAIN
     ways = (await ada.get("/prove")).json()
-    assert ways == {"password": True, "code": True, "passkey": False, "good_for": 300}
+    assert ways == {
+        "password": True, "code": True, "passkey": False, "provider": None, "good_for": 300,
+    }  # fmt: skip
     wrong = await ada.post("/prove/password", {"password": PASSWORD, "code": "000000"})
     assert (wrong.status_code, "type" in wrong.json()) == (403, False)
     assert ada.token == old
