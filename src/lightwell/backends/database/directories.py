@@ -19,7 +19,13 @@ from lightwell.backends.database.pool import Database
 from lightwell.backends.database.staleness import tell_stale
 from lightwell.domain.peers.model import Peer, PeerType
 from lightwell.domain.people.standing import standing_of
-from lightwell.domain.tenants.model import SUSPENSION, Usage, being_erased, erased_name
+from lightwell.domain.tenants.model import (
+    SUSPENSION,
+    Usage,
+    being_erased,
+    erased_name,
+    no_such_tenant,
+)
 from lightwell.kernel.clock import Clock
 from lightwell.kernel.errors import Conflict
 
@@ -161,12 +167,14 @@ class PostgresTenants:
         self._read_at = float("-inf")
         try:
             async with self._work.session() as connection, connection.transaction():
-                await connection.execute(
+                done = await connection.execute(
                     "UPDATE tenant SET suspended = $2, suspension = $3 WHERE tenant = $1",
                     tenant.key,
                     reason is not None,
                     reason or "",
                 )
+                if done == "UPDATE 0":  # erased since it was read
+                    raise no_such_tenant()
                 if reason is not None:
                     for sql in (_END_OPENINGS, _END_SESSIONS):
                         await connection.execute(sql, tenant.key, SUSPENSION)

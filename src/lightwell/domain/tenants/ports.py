@@ -35,7 +35,7 @@ class TenantDirectory(Protocol):
         """Serve it no longer and end its sessions and what is open by break-glass; None: serve it again.
 
         Every process hears of it at once, as of changed policies. Raises Conflict when one that is being
-        erased is to be served again.
+        erased is to be served again, Missing when it is gone.
         """
 
     async def name(self, tenant: Tenant, titles: Sequence[str], hosts: Sequence[str]) -> None:
