@@ -200,12 +200,12 @@ def test_must_show_the_provider_is_killed_while_a_reader_works(
     assert local.status_code == 200
     hospital.keys = same["keys"] = node_keys()
     hospital.start()
+    # Each process finds it again by itself: the page of the refusal has no location.
     wait_until(
-        lambda: another().begin().headers["location"].startswith(hospital.issuer),
+        lambda: another().sign_in("s-ada").headers.get("location") == "/",
         60,
         "the provider was not found again",
     )
-    assert another().sign_in("s-ada").headers["location"] == "/"
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,9 @@ def test_the_whole_server_is_killed_at_random_moments(
     ward.judge()
     assert interrupted == ROUNDS, "most kills came after the last acknowledgement: prove more"
     assert acknowledged > 0
+    # Where only the supervisor was hit, a process may still say that its database has gone; nothing else.
+    assert {answer.status for answer in ward.refused} <= {0xA700}, ward.refused
+    ward.refused.clear()
     # What was not acknowledged is taken now, and an object that was in already is no error.
     everything = list(ward.places.values())
     report = ward.send(everything)

@@ -1,5 +1,5 @@
 /** The viewer page: patient line, tools, series strip, viewports. */
-import { useCallback, useEffect, useMemo, useState, type ReactElement } from 'react';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useState, type ReactElement } from 'react';
 import { runKey } from '../actions/viewer-actions';
 import type { StudyDetail } from '../client/console';
 import { listPath } from '../client/place';
@@ -45,7 +45,8 @@ function Identity({ study, demo }: { readonly study: StudyDetail | null; readonl
 }
 
 function useViewerKeys(view: Steered | null, viewer: ViewerStore): void {
-  useEffect(() => {
+  // Before it is painted: a key pressed at what is seen for the first time must not go to what was there before.
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
       if (runKey(event, view, viewer)) event.preventDefault();
     };
