@@ -275,7 +275,11 @@ def test_must_show_the_provider_is_killed_while_a_reader_works(
     assert found.returncode == 1
     assert '"connection"' in found.stdout
     # Nobody can be asked there who this is: an envelope opens, and what it opened is seen by others.
-    assert browser.post("/prove/provider", {"name": "hospital"}).status_code == 503
+    wait_until(
+        lambda: browser.post("/prove/provider", {"name": "hospital"}).status_code == 503,
+        60,
+        "a proof at the provider did not say that it is away",
+    )
     envelope = served.run("user", "seal", "night", "--role", "radiologist").stdout.split()[-1]
     night = another()
     opened = night.post("/sign-in/password", {"login": "night", "password": envelope, "code": ""})
