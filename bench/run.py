@@ -550,8 +550,12 @@ def main() -> None:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     rows = table(figures)
-    show(rows)
-    out = given.out or RESULTS / f"{time.strftime('%Y-%m-%d-%H%M')}.json"
+    if rows:
+        show(rows)
+    for name, found in more.items():
+        if found is not None:
+            print(f"{name}: {json.dumps(found, indent=1)}")
+    out = given.out or RESULTS / f"{time.strftime('%Y-%m-%d-%H%M%S')}.json"
     out.parent.mkdir(exist_ok=True)
     body = {
         "command": "script/bench " + " ".join(sys.argv[1:]),
