@@ -20,6 +20,7 @@ from lightwell.app.binding import check_bound, check_regions
 from lightwell.app.data_folder import make_data_folder
 from lightwell.app.database_access import database
 from lightwell.app.generation import Generation
+from lightwell.app.heartbeat import web_address
 from lightwell.app.logs import log_to_terminal
 from lightwell.app.regions import is_remote, read_regions
 from lightwell.app.settings import (
@@ -188,3 +189,19 @@ def with_house_of(
             await house.close()
 
     return asyncio.run(go())
+
+
+async def web_root(house: House, said: str | None) -> str:
+    """Where browsers find the web app: the URL that was said, else where the running server is, else what
+    was said."""
+    if said and "://" in said:
+        return said
+    running = await web_address(house)
+    if running is not None:
+        return running
+    root = replace(house.settings, http=parse_endpoint(said or DEFAULT_HTTP)).named_url
+    notes.print(
+        f"No server runs on this data folder now: the address is that of one at {root}.",
+        highlight=False,
+    )
+    return root
