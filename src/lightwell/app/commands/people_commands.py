@@ -112,6 +112,7 @@ def list_users(
                     "disabled": p.disabled,
                     "issuer": p.issuer or None,
                     "sealed": _seal(p),
+                    "enrolled": p.enrolled,
                     "created": p.created.isoformat(),
                 }
                 for p in people
@@ -120,7 +121,8 @@ def list_users(
             return
         table = Table("Login", "Name", "Roles", "Through", "")
         for p in people:
-            state = ", ".join(filter(None, ("shut" if p.disabled else "", _seal(p) or "")))
+            new = "" if p.enrolled else "has not signed in yet"
+            state = ", ".join(filter(None, ("shut" if p.disabled else "", _seal(p) or "", new)))
             table.add_row(p.login, p.name, " ".join(sorted(p.roles)), p.issuer, state)
         console.print(table)
 
