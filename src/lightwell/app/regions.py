@@ -118,8 +118,8 @@ def read_regions(path: Path, data: Path) -> tuple[Region, ...]:
 
 def _line_of(error: Exception, raw: bytes) -> str:
     """In which line it stops being TOML. Of what the reader says only its last words count: before them may
-    stand what it has read. Where a quote or bracket is missing it stumbles at the end only: the line is the one
-    after all that can be read."""
+    stand what it has read. Where a quote or bracket is missing it stumbles at the end only: then it is the
+    line after all that can be read."""
     found = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)\Z", str(error))
     if found is None:
         return ""
