@@ -566,7 +566,7 @@ def test_peers_are_let_in_called_and_removed(
         peer = row(page, "LIGHTWELL")
         peer.get_by_role("button", name="Echo to LIGHTWELL").click()
         expect(peer.locator("[data-well]")).to_contain_text("It answers.")
-        peer.get_by_role("button", name="Send a test image to LIGHTWELL").click()
+        peer.get_by_role("button", name="Send test image to LIGHTWELL").click()
         expect(peer.locator("[data-well]")).to_contain_text("It took the image.")
         assert other.server.tally.stored == 1
     picture(page, "peers-probed")
@@ -610,7 +610,7 @@ def test_a_tenant_is_made_named_and_lets_support_in(
     page.get_by_label("Name", exact=True).fill("north")
     page.get_by_label("AE title", exact=True).fill("NORTH")
     page.get_by_role("button", name="Make the tenant").click()
-    row(page, "NORTH").get_by_role("button", name="Go to north").click()
+    row(page, "NORTH").get_by_role("button", name="Go there, to north").click()
     here = page.get_by_role("region", name="This tenant: north")
     here.get_by_label("Name shown to people").fill("Clinic North")
     here.get_by_role("radio", name="Pixel-exact").check()
@@ -638,7 +638,10 @@ def test_a_tenant_is_limited_suspended_and_resumed(
     page.get_by_role("button", name="Make the tenant").click()
     east = row(page, "EAST")
     east.get_by_role("button", name="Quota of east").click()
-    page.get_by_label("Bytes").fill("2 TB")
+    page.get_by_label("Bytes").fill("lots")
+    expect(page.get_by_text("That is no size: write it like 500 GB")).to_be_visible()
+    expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
+    page.get_by_label("Bytes").fill("2 tb")
     page.get_by_role("button", name="Save", exact=True).first.click()
     expect(east.get_by_text("0 B of 2.0 TB")).to_be_visible()
     east.get_by_role("button", name="Suspend east").click()
@@ -646,11 +649,11 @@ def test_a_tenant_is_limited_suspended_and_resumed(
     picture(page, "tenants-suspend")
     page.get_by_role("button", name="Suspend east").last.click()
     expect(east.get_by_text("the contract has ended")).to_be_visible()
-    expect(east.get_by_role("button", name="Go to east")).to_have_count(0)
+    expect(east.get_by_role("button", name="Go there, to east")).to_have_count(0)
     picture(page, "tenants-suspended")
     east.get_by_role("button", name="Resume east").click()
     page.get_by_role("button", name="Resume east").last.click()
-    expect(east.get_by_role("button", name="Go to east")).to_be_visible()
+    expect(east.get_by_role("button", name="Go there, to east")).to_be_visible()
 
 
 def test_a_suspended_tenant_is_erased_once_its_name_is_typed(

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from lightwell.domain.people import totp
+from lightwell.testing.builders import a_study
 from tests.browser.test_access import check_contrast, check_controls
 from tests.browser.test_jobs import within
 
@@ -90,6 +91,7 @@ def break_glass(page: Page, patient: str) -> None:
     page.get_by_label("Patient ID").fill(patient)
     page.get_by_label("Reason").fill("because")
     expect(button).to_be_disabled()
+    expect(page.get_by_text("Too short by 3 characters: at least 10.")).to_be_visible()
     page.get_by_label("Reason").fill(WHY)
     assert page.evaluate(FIT)
     button.click()
@@ -122,6 +124,28 @@ def test_r05_from_the_form_over_a_proof_to_the_banner_and_its_end(
     expect(banner).to_be_visible()
     banner.get_by_role("button", name="End now").click()
     expect(banner).to_be_hidden()
+
+
+def test_r05_what_is_ended_in_another_tab_goes_from_the_screen_and_says_why(
+    server: Server, place: str, account: Callable[..., Account]
+) -> None:
+    """The image goes as soon as the page hears of it, which is within seconds; nobody has to reload."""
+    study = a_study("GLASS-7").with_series("CT", instances=2)
+    server.stow(study.each())
+    page = account("glass-rita", "referrer", **DESK).page
+    break_glass(page, "GLASS-7")
+    expect(page.get_by_role("region", name="Emergency access")).to_be_visible()
+    page.goto(f"{place}/viewer/{study.study_uid}")
+    expect(page.locator('[data-pane="0"] .edge').first).to_be_visible()
+    other = page.context.new_page()
+    other.goto(f"{place}/")
+    other.get_by_role("region", name="Emergency access").get_by_role("button").click()
+    over = page.get_by_role("alert").filter(has_text="Your emergency access ended.")
+    expect(over).to_be_visible()
+    expect(page.locator("[data-pane]")).to_have_count(0)
+    page.wait_for_timeout(3_000)  # every door knows by now: it stays so, and is told as what it is
+    expect(over).to_be_visible()
+    expect(page.get_by_text("There is no such study")).to_have_count(0)
 
 
 def test_who_would_rather_not_prove_it_loses_nothing_typed(

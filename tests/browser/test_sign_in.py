@@ -6,6 +6,7 @@ The passkey is one of Chromium's virtual authenticator: a real ceremony with the
 from __future__ import annotations
 
 import base64
+import json
 import re
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from lightwell.domain.people import totp
+from tests.browser.test_glass import grow_old
 
 Server = Any  # tests/browser/conftest.py
 Watched = Any
@@ -108,12 +110,9 @@ def test_an_account_is_set_up_on_a_phone(server: Server, place: str, phone: Page
     assert phone.evaluate(FIT)
 
 
-def test_a_passkey_is_made_and_signs_in(
-    server: Server, place: str, open_context: Callable[..., BrowserContext]
-) -> None:
-    context = open_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    devices = context.new_cdp_session(page)
+def give_passkeys(page: Page) -> None:
+    """A page with an authenticator that says yes by itself."""
+    devices = page.context.new_cdp_session(page)
     devices.send("WebAuthn.enable")
     devices.send(
         "WebAuthn.addVirtualAuthenticator",
@@ -128,6 +127,14 @@ def test_a_passkey_is_made_and_signs_in(
             }
         },
     )
+
+
+def test_a_passkey_is_made_and_signs_in(
+    server: Server, place: str, open_context: Callable[..., BrowserContext]
+) -> None:
+    context = open_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    give_passkeys(page)
     page.goto(link(server, place, "user", "add", "kay", "--role", "technologist"))
     page.get_by_role("button", name="Make a passkey").click()
     signed_in = page.get_by_title("kay (technologist)", exact=True)
@@ -137,6 +144,53 @@ def test_a_passkey_is_made_and_signs_in(
     page.goto(f"{place}/sign-in")
     page.get_by_role("button", name="Use a passkey").click()
     expect(signed_in).to_be_visible()
+
+
+def test_whoever_has_only_a_passkey_proves_it_again_and_goes_on(
+    server: Server, place: str, open_context: Callable[..., BrowserContext]
+) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900}).new_page()
+    give_passkeys(page)
+    page.goto(link(server, place, "user", "add", "pat", "--role", "admin"))
+    page.get_by_role("button", name="Make a passkey").click()
+    expect(page.get_by_title("pat (admin)", exact=True)).to_be_visible()
+    grow_old(server)
+    page.goto(f"{place}/admin/people")
+    page.get_by_role("button", name="Add a person").click()
+    page.get_by_label("Login", exact=True).fill("vouched")
+    page.get_by_role("checkbox", name="radiologist").check()
+    page.get_by_role("button", name="Add and make a link").click()
+    card = page.get_by_role("dialog", name="Prove again who you are")
+    expect(card.get_by_label(re.compile("Password of"))).to_have_count(0)
+    card.get_by_role("button", name="Use a passkey").click()
+    expect(page.get_by_role("group", name="Link for vouched")).to_be_visible()
+
+
+def test_a_session_that_was_ended_says_so_and_one_s_own_end_does_not(
+    server: Server, place: str, open_context: Callable[..., BrowserContext]
+) -> None:
+    page = open_context(viewport={"width": 390, "height": 844}).new_page()
+    url = link(server, place, "user", "add", "una", "--role", "admin")
+    page.goto(url)
+    enrol(page)
+    page.get_by_role("button", name="Sign out una").click()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    expect(page.get_by_text("Your session was ended.")).to_have_count(0)
+    page.goto(url)  # a link that was used says so, and where to go
+    expect(page.get_by_role("alert")).to_contain_text("used already")
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
+    page = page.context.new_page()
+    page.goto(link(server, place, "login-link", "--role", "auditor"))
+    expect(page.locator(".list-header")).to_be_visible()
+    name = page.locator(".account-name").text_content() or ""  # a phone has no room to show it
+    there = json.loads(server.run("sessions", "list", "--json"))
+    (mine,) = (each["id"] for each in there if each["who"] in name)
+    page.goto(f"{place}/reviews")
+    expect(page.get_by_role("heading", name="Emergency access: review")).to_be_visible()
+    server.run("sessions", "revoke", mine)
+    page.get_by_role("button", name="Studies").click()
+    expect(page.get_by_role("status")).to_contain_text("Your session was ended. Sign in again.")
 
 
 def test_a_link_signs_in_once(server: Server, place: str, desktop: Page, phone: Page) -> None:

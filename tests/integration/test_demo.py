@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lightwell.access.context import Actor, ActorKind, Context
 from lightwell.access.roles import Role
+from lightwell.app.generation import VARIABLE, Generation
+from lightwell.app.regions import Region
 from lightwell.app.wiring import House
 from lightwell.domain.archive.model import Level, Outcome
 from lightwell.domain.archive.query_building import build_query
 from lightwell.domain.people.errors import NotSignedIn
 from lightwell.domain.people.opening import Visitor
-from lightwell.testing import phantoms
+from lightwell.testing import demo, phantoms
 from lightwell.testing.builders import a_study
 from lightwell.testing.demo import make_demo, make_relations, make_users
+
+if TYPE_CHECKING:
+    from tests.conftest import Installation
 
 STUDIES = [a_study("D1").with_series("CT", instances=6), a_study("D2").with_series("MR")]
 
@@ -88,3 +96,46 @@ async def test_who_sees_only_what_is_theirs_has_something_to_see(
         Role.REFERRER: {"D2"},
         Role.RADIOLOGIST: {"D1", "D2"},
     }
+
+
+def told(installation: Installation, store: Path) -> str:
+    """What a server started with a file of regions tells its children."""
+    regions = tuple(
+        Region(name, str(place), place.with_suffix(".cache"), place.with_suffix(".staging"))
+        for name, place in (("geneva", store), ("local", installation.settings.data / "blobs"))
+    )
+    settings = replace(installation.settings, store_url=None, named_regions=regions)
+    return Generation(settings, installation.info, "demo").to_text()
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The module as the supervisor runs it; this process does not end with one."""
+    monkeypatch.setattr(demo, "die_with_parent", lambda _lifeline: None)
+    monkeypatch.setattr(phantoms, "demo_studies", small)
+    return monkeypatch
+
+
+def test_the_child_of_a_server_works_with_what_its_flags_said(
+    installation: Installation, child: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    child.setenv(VARIABLE, told(installation, tmp_path / "geneva"))
+    demo.main()
+    kept = [path for path in (tmp_path / "geneva").rglob("*") if path.is_file()]
+    assert kept, "nothing lies in the region that the flags made the default"
+
+
+def test_what_is_refused_to_the_child_of_a_server_is_a_sentence(
+    installation: Installation,
+    child: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "geneva").write_text("no folder")
+    child.setenv(VARIABLE, told(installation, tmp_path / "geneva"))
+    with pytest.raises(SystemExit) as ended:
+        demo.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "lightwell: " in said
+    assert "Traceback" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 
 from lightwell.access.context import Tenant
 from lightwell.app.commands.provider_commands import read_secret, role_map
+from lightwell.app.heartbeat import WEB, Heart
 from lightwell.app.wiring import House
 from lightwell.kernel.errors import Invalid
 from lightwell.testing.openid import CLIENT_ID, SECRET, ScriptedProvider
@@ -24,6 +26,24 @@ async def records(house: House, tenant: Tenant) -> list[tuple[str, str, str, str
             "SELECT action, outcome, subject, detail FROM audit ORDER BY audit_id"
         )
     return [(r["action"], r["outcome"], r["subject"], r["detail"]) for r in rows]
+
+
+async def test_the_redirect_address_is_that_of_the_server_that_runs(
+    installation: Installation, house: House
+) -> None:
+    """What is registered at the provider has to be where it sends people back to, whatever the port."""
+    added = ("provider", "add", "hospital", "https://id.example", "--client-id", CLIENT_ID,
+             "--map", "*=radiologist", "--end-session", "yes")  # fmt: skip
+    heart = Heart(house, "http-7", "http", dict, lambda: {WEB: "http://localhost:9917"})
+    await heart.start()
+    try:  # aside: the heart goes on beating while a command runs
+        done = await asyncio.to_thread(installation.run, *added)
+        listed = await asyncio.to_thread(installation.run, "provider", "list", "--json")
+    finally:
+        await heart.stop()
+    callback = "http://localhost:9917/api/v1/sign-in/provider/hospital/callback"
+    assert done.stdout.split() == [callback, "http://localhost:9917/sign-in"], done.stderr
+    assert json.loads(listed.stdout)[0]["callback"] == callback
 
 
 async def test_a_provider_from_its_beginning_to_its_end(

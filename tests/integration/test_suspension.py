@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -26,6 +27,9 @@ from lightwell.domain.archive.invariants import whole
 from lightwell.domain.people.opening import Visitor
 from lightwell.gateways.http.guard import DoorLimits
 from lightwell.testing.builders import a_study
+
+if TYPE_CHECKING:
+    from tests.conftest import Installation
 
 HOST = "https://pacs.test"
 WHY = {"reason": "the contract has ended"}
@@ -204,3 +208,18 @@ def test_commands_suspend_list_and_resume(installation: object) -> None:
     run("tenant", "resume", "clinic", check=True)
     run("user", "add", "ada", "--role", "radiologist", "--tenant", "clinic", check=True)
     assert run("tenant", "suspend", "default", "--reason", "x").returncode != 0
+
+
+async def test_a_tenant_that_is_made_again_stays_as_it_is_and_that_is_said(
+    installation: Installation,
+) -> None:
+    made = ("tenant", "create", "ward", "--aet", "WARD")
+    await asyncio.to_thread(installation.run, *made, check=True)
+    await asyncio.to_thread(
+        installation.run, "tenant", "suspend", "ward", "--reason", "unpaid", check=True
+    )
+    again = await asyncio.to_thread(installation.run, *made, check=True)
+    assert "was there already, called WARD: nothing was changed." in again.stdout
+    assert "It is suspended; `lightwell tenant resume ward`" in again.stdout
+    listed = await asyncio.to_thread(installation.run, "tenant", "list", check=True)
+    assert "suspended:" in listed.stdout

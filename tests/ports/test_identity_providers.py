@@ -296,8 +296,9 @@ async def test_who_may_trust_whom(place: Place) -> None:
     await place.trust(replace(place.elsewhere, actor=clinics, stepped_up=True))
     # Its administrator does not have this machine speak to its own doors.
     local = {"name": "local", "issuer": "http://127.0.0.1:9000"}
-    with pytest.raises(Refused, match="Only an operator"):
+    with pytest.raises(Refused, match="Only an operator") as refused:
         await place.trust(replace(place.elsewhere, actor=clinics, stepped_up=True), **local)
+    assert "`lightwell provider add local ISSUER" in refused.value.remedy
     await place.trust(place.elsewhere, **local)
 
 

@@ -229,7 +229,12 @@ async def test_an_account_is_made_enrolled_and_signs_in(place: Place) -> None:
     made = await place.people.add(place.operator, " Ada ", name="Ada L.", roles=["radiologist"])
     (person,) = await place.people.list(place.operator)
     assert (person.login, person.name, person.roles) == ("ada", "Ada L.", {"radiologist"})
+    assert not person.enrolled  # nobody has used the link
     signed_in, secret = await place.enrolled(made)
+    (person,) = await place.people.list(place.operator)
+    assert person.enrolled
+    with pytest.raises(NotSignedIn, match="used already"):
+        await place.sign_in.enrolment(place.visitor(), None, made.secret)
     assert len(signed_in.recovery_codes) == 10
     place.clock.pass_(seconds=60)
     again = await place.sign_in.by_password(place.visitor(), "ADA", PASSWORD, place.code(secret))
@@ -571,6 +576,7 @@ async def with_passkey(place: Place, **answer: Any) -> None:
 
 async def test_a_passkey_signs_in_and_its_challenge_is_used_once(place: Place) -> None:
     await with_passkey(place)
+    assert [person.enrolled for person in await place.people.list(place.operator)] == [True]
     ticket, _ = await place.sign_in.passkey_request(place.visitor(), SITE)
     signed_in = await place.sign_in.by_passkey(place.visitor(), SITE, ticket, {"id": b"key1"})
     assert (signed_in.session.name, signed_in.session.how) == ("ada", "passkey")

@@ -9,6 +9,7 @@ machine answer to what ships alone, so that no policy of a tenant stops a start,
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import re
@@ -184,8 +185,57 @@ def _parsed(text: str) -> dict[str, dict[str, Any]]:
 def _validated(text: str) -> None:
     done = cedarpy.validate_policies(text, _SCHEMA, release_gil=True)
     if not done.validation_passed:
-        what = "; ".join(str(error.error) for error in done.errors[:3])
-        raise Invalid(f"The policy does not fit the schema: {what[:400]}")
+        raise _misfit(text, ((error.policy_id, str(error.error)) for error in done.errors))
+
+
+# What Cedar's validator says of a name that is none, for each action that it could apply to once more.
+_UNKNOWN: Final = re.compile(
+    r'unrecognized action `Action::"(?P<action>[^"`]+)"`'
+    r"|unrecognized entity type `(?P<entity>[^`]+)`"
+    r"|attribute `(?P<attribute>[^`]+)` (?:in context for \S+|on entity type `(?P<type>[^`]+)`) not found"
+)
+MISFIT_LIMIT: Final = 230
+"""Characters of a misfit: pages leave longer texts out."""
+
+
+def _misfit(text: str, errors: Iterable[tuple[str, str]]) -> Invalid:
+    """What to say of policies that do not fit the schema: each thing once, under the policy's own name, and
+    what may have been meant."""
+    policies = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
+    names = {key: policy["annotations"]["id"] for key, policy in policies.items()}
+    said, near = set(), set()
+    for key, error in errors:
+        name = names.get(key, "one")
+        unknown = _UNKNOWN.search(error)
+        if unknown is None:
+            said.add((1, f"{name}: {error.removeprefix(f'for policy `{key}`, ')}"))
+            continue
+        kind = str(unknown.lastgroup if unknown["type"] is None else "attribute")
+        there = _names_of(kind, unknown["type"])
+        near.update(difflib.get_close_matches(unknown[kind], there, n=1))
+        of_what = f" of {unknown['type'] or 'context'}" if kind == "attribute" else ""
+        said.add((0, f"{name}: there is no {kind} {unknown[kind]!r}{of_what}"))
+    # That no action applies only follows from a name that is none.
+    first = min(rank for rank, _ in said)
+    what = "; ".join(sorted(words for rank, words in said if rank == first))
+    remedy = (
+        f"Did you mean {' or '.join(sorted(near))}?" if near else "See docs/operate/policies.md."
+    )
+    return Invalid(f"The policy does not fit the schema. {what}"[:MISFIT_LIMIT], remedy=remedy)
+
+
+def _names_of(kind: str, of: str | None) -> list[str]:
+    """What the schema calls actions, entities, or the attributes of an entity (of None: of the context)."""
+    schema = re.sub(r"//.*", "", SCHEMA_TEXT)
+    if kind == "action":
+        heads = re.findall(r"^action (.*?)(?: in \[|;)", schema, re.MULTILINE)
+        return [name for head in heads for name in re.findall(r'"([^"]+)"', head)]
+    if kind == "entity":
+        return re.findall(r"^entity (\w+)", schema, re.MULTILINE)
+    named = re.search(
+        rf"^(?:entity|type) {of or 'Circumstances'}\b[^{{;]*{{([^}}]*)}}", schema, re.MULTILINE
+    )
+    return re.findall(r"(\w+):", named[1]) if named else []
 
 
 _FOLDER = files("lightwell.access") / "policies"

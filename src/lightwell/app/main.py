@@ -5,14 +5,11 @@ Import is kept cheap: what a command needs is imported when it runs, so that `--
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from lightwell.app.commands import (
     archive_commands,
@@ -27,7 +24,7 @@ from lightwell.app.commands import (
     sight_commands,
     tenant_commands,
 )
-from lightwell.app.commands.options import DataOption, settings_from
+from lightwell.app.commands.options import DataOption, refusals_said, settings_from
 from lightwell.app.settings import (
     DEFAULT_DIMSE,
     DEFAULT_HTTP,
@@ -36,7 +33,7 @@ from lightwell.app.settings import (
     checked,
     parse_endpoint,
 )
-from lightwell.kernel.errors import Invalid, LightwellError
+from lightwell.kernel.errors import Invalid
 
 PLUGINS = "lightwell.commands"  # entry points: functions that are given the application
 
@@ -66,8 +63,6 @@ people_commands.add_to(app)
 sight_commands.add_to(app)
 app.add_typer(glass_commands.app, name="glass")
 add_plugins(app)
-
-errors = Console(stderr=True)
 
 
 @app.command()
@@ -200,14 +195,9 @@ def _pair(certificate: Path | None, key: Path | None) -> TlsPair | None:
 
 
 def main() -> None:
-    """Entry point: our errors are one sentence and an exit code, bugs keep their traceback."""
-    try:
+    """Entry point."""
+    with refusals_said():
         app()
-    except LightwellError as error:
-        errors.print(Text.assemble(("lightwell:", "red"), " ", error.message), soft_wrap=True)
-        if error.remedy:
-            errors.print(Text(error.remedy), soft_wrap=True)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ Read once by whoever is started by hand; processes of a server are told what was
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tomllib
 import uuid
@@ -31,6 +32,7 @@ from lightwell.kernel.errors import Invalid
 SIZE_LIMIT = 64 * 1024  # bytes of the file
 REGIONS_LIMIT = 64
 TEXT_LIMIT = 1024
+LINES_TRIED = 300  # to find the one in which a quote or bracket is missing
 
 SECRETS = {
     "access_key_id": "AWS_ACCESS_KEY_ID",
@@ -40,7 +42,7 @@ SECRETS = {
 """Credentials of a region's buckets, and the variable that says the same where the file does not."""
 
 _KNOWN = frozenset({"store", "jurisdiction", "cool_store", "cache", "staging", *SECRETS})
-_EXAMPLE = "It looks like docs/operate/regions.md says."
+_EXAMPLE = "It should look as docs/operate/regions.md says."
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,28 @@ def read_regions(path: Path, data: Path) -> tuple[Region, ...]:
     return regions
 
 
+def _line_of(error: Exception, raw: bytes) -> str:
+    """In which line it stops being TOML. Of what the reader says only its last words count: before them may
+    stand what it has read. Where a quote or bracket is missing it stumbles at the end only: then it is the
+    line after all that can be read."""
+    found = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)\Z", str(error))
+    if found is None:
+        return ""
+    if found[1]:
+        return f" in line {found[1]}"
+    lines = raw.decode("utf-8").split("\n")[:LINES_TRIED]
+    read = max(n for n in range(len(lines)) if _is_toml("\n".join(lines[:n])))
+    return f" in line {read + 1}"
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def parse_regions(raw: bytes, data: Path) -> tuple[Region, ...]:
     """The same of the file's bytes. Raises Invalid."""
     if len(raw) > SIZE_LIMIT:
@@ -121,8 +145,7 @@ def parse_regions(raw: bytes, data: Path) -> tuple[Region, ...]:
     try:
         said = tomllib.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # what it says may hold a secret: not repeated
-        line = getattr(error, "lineno", None)
-        where = f", line {line}" if line else ""
+        where = _line_of(error, raw)
         raise Invalid(f"The file of regions is no TOML{where}.", remedy=_EXAMPLE) from None
     if odd := sorted(said.keys() - {"default", "regions"}):
         raise Invalid(f"The file of regions says {odd[0][:60]!r}.", remedy=_EXAMPLE)

@@ -191,8 +191,7 @@ class Supervisor:
 
     def _start_demo(self, generation: Generation, passed: list[int]) -> None:
         """Demo studies are made by a child of their own that ends when they are there."""
-        data = str(self._settings.data)
-        command = [sys.executable, "-m", DEMO_MODULE, "--data", data]
+        command = [sys.executable, "-m", DEMO_MODULE]
         environment = {**os.environ, **replace(generation, name="demo").to_environment()}
         self._demo = subprocess.Popen(
             command, env=environment, pass_fds=passed, stdin=subprocess.DEVNULL
@@ -205,7 +204,7 @@ class Supervisor:
         code, self._demo = self._demo.returncode, None
         if code != 0:
             log.error("the demo studies could not be made: exit code %d", code)
-            self._say("The demo studies could not be made; `lightwell demo` says why.")
+            self._say("The demo studies could not be made; the lines before this one say why.")
 
     def _watch(self, generation: Generation, passed: list[int]) -> int:
         while not self._stopping:

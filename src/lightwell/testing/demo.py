@@ -18,7 +18,13 @@ import typer
 
 from lightwell.access.context import Context, Purpose, Tenant
 from lightwell.access.roles import Role
-from lightwell.app.commands.options import DataOption, console, with_house
+from lightwell.app.commands.options import (
+    DataOption,
+    console,
+    refusals_said,
+    with_house,
+    with_house_of,
+)
 from lightwell.app.generation import VARIABLE, die_with_parent, read_generation
 from lightwell.app.wiring import House
 from lightwell.domain.archive.model import Level, Outcome, Verdict
@@ -109,20 +115,22 @@ async def _store(house: House, context: Context, files: Iterator[bytes]) -> Asyn
         yield verdict
 
 
+async def fill(house: House, context: Context) -> None:
+    """Everything that a demonstration has, and a word on each."""
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False)
+
+    await make_users(house, context, say)
+    counts = await make_demo(house, context, say)
+    await make_relations(house, context)
+    new, before = counts[Outcome.STORED], counts[Outcome.DUPLICATE]
+    say(f"Tenant {DEMO} (AE title {AET}): {new} images new, {before} there before.")
+
+
 def demo(data: DataOption) -> None:
     """Make the demonstration tenant: six studies of five invented patients, DEMO on every image."""
-
-    async def work(house: House, context: Context) -> None:
-        await make_users(house, context, lambda line: console.print(line, highlight=False))
-        counts = await make_demo(house, context, lambda line: console.print(line, highlight=False))
-        await make_relations(house, context)
-        new, before = counts[Outcome.STORED], counts[Outcome.DUPLICATE]
-        console.print(
-            f"Tenant {DEMO} (AE title {AET}): {new} images new, {before} there before.",
-            highlight=False,
-        )
-
-    with_house(data, work, founds=True)
+    with_house(data, fill, founds=True)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -131,10 +139,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def main() -> None:
-    """`python -m lightwell.testing.demo --data DIR`: as a child of a server it dies with it."""
-    if VARIABLE in os.environ:
-        die_with_parent(read_generation().lifeline)
-    typer.run(demo)
+    """`python -m lightwell.testing.demo`: what a server was told is what its child works with, and they end
+    together."""
+    with refusals_said():
+        if VARIABLE not in os.environ:
+            typer.run(demo)
+            return
+        generation = read_generation()
+        die_with_parent(generation.lifeline)
+        with_house_of(generation, fill)
 
 
 if __name__ == "__main__":

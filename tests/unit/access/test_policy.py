@@ -592,3 +592,58 @@ def test_a_short_denial_comes_before_every_policy() -> None:
     rules = Rules((Denial("person:ada", "archive:*", "on leave"),))
     decision = decide(context(person(Role.ADMIN)), Action.ARCHIVE_STUDY_QUERY, rules)
     assert (decision.reason, decision.policies) == ("on leave", ("policy_rule",))
+
+
+@pytest.mark.parametrize(
+    ("body", "says", "remedy"),
+    [
+        (
+            'forbid (principal, action == Action::"archive:study:qery", resource);',
+            "night: there is no action 'archive:study:qery'",
+            "Did you mean archive:study:query?",
+        ),
+        (
+            'forbid (principal, action in Action::"serch", resource);',
+            "night: there is no action 'serch'",
+            "Did you mean search?",
+        ),
+        (
+            'forbid (principal, action, resource) when { context.netwrk == "public" };',
+            "night: there is no attribute 'netwrk' of context",
+            "Did you mean network?",
+        ),
+        (
+            'forbid (principal, action in Action::"search", resource is Study) when { resource.sensitve };',
+            "night: there is no attribute 'sensitve' of Study",
+            "Did you mean sensitive?",
+        ),
+        (
+            "forbid (principal is Persn, action, resource);",
+            "night: there is no entity 'Persn'",
+            "Did you mean Person?",
+        ),
+        (
+            "forbid (principal, action, resource) when { context.zzz };",
+            "night: there is no attribute 'zzz' of context",
+            "See docs/operate/policies.md.",
+        ),
+        (
+            'forbid (principal, action, resource) when { context.hour == "late" };',
+            "night: ",
+            "See docs/operate/policies.md.",
+        ),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_told_what_was_meant(
+    body: str, says: str, remedy: str
+) -> None:
+    """Under its own name, each thing once, and short enough for a page to show."""
+    fine = '@id("day") @reason("r") forbid (principal, action, resource) when { context.hour < 5 };'
+    with pytest.raises(Invalid) as refused:
+        checked_policies(f'{fine}\n@id("night") @reason("r") {body}')
+    message = refused.value.message
+    assert says in message
+    assert message.count("night: ") == 1
+    assert "policy1" not in message
+    assert len(message) <= 240
+    assert refused.value.remedy == remedy

@@ -8,7 +8,7 @@ import { ProveAgain } from '../panels/ProveAgain';
 import { Reviews } from '../panels/Reviews';
 import { Enrol, LinkSignIn, SignIn } from '../panels/SignIn';
 import { StudyList } from '../panels/StudyList';
-import { closings, watchGlass } from '../store/glass';
+import { closing, watchGlass, type Closing } from '../store/glass';
 import { place } from '../store/navigation';
 import { look, session } from '../store/session';
 import { useSignal } from '../store/signal';
@@ -48,12 +48,12 @@ function useTenants(): readonly Tenant[] {
   return tenants;
 }
 
-/** Emergency access is looked after while a person is signed in. How often something was closed: what shows its
- * patient begins anew then. */
-function useEmergency(tenant: string | null): number {
+/** Emergency access is looked after while a person is signed in. What is over: what showed its patient begins anew
+ * then. */
+function useEmergency(tenant: string | null): Closing {
   const person = useSignal(session)?.kind === 'person';
   useEffect(() => (person ? watchGlass(tenant) : undefined), [person, tenant]);
-  return useSignal(closings);
+  return useSignal(closing);
 }
 
 class LastResort extends Component<{ readonly children: ReactNode }, { readonly failed: boolean }> {
@@ -103,7 +103,13 @@ function Pages(): ReactElement {
         <div className="house-page">
           <Suspense fallback={<div className="starting">{screen.kind === 'viewer' ? 'Starting the viewer…' : 'One moment…'}</div>}>
             {screen.kind === 'viewer' ? (
-              <Viewer key={`${tenant}/${screen.study}/${closed}`} tenant={tenant} study={screen.study} demo={demo} />
+              <Viewer
+                key={`${tenant}/${screen.study}/${closed.count}/${closed.everywhere}`}
+                tenant={tenant}
+                study={screen.study}
+                demo={demo}
+                over={closed.at === location.pathname ? closed : null}
+              />
             ) : screen.kind === 'jobs' ? (
               <Jobs key={tenant} tenant={tenant} tenants={tenants} demo={demo} />
             ) : screen.kind === 'admin' ? (

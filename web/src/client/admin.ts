@@ -44,6 +44,8 @@ export interface Person {
   /** When the envelope was opened first; null: it is shut. */
   readonly unsealed: number | null;
   readonly created: number | null;
+  /** Whether they have something to sign in with: they have used a link of theirs, or come by other means. */
+  readonly enrolled: boolean;
 }
 
 export function readPerson(value: unknown): Person {
@@ -58,6 +60,7 @@ export function readPerson(value: unknown): Person {
     places: texts(o['places']),
     unsealed: instant(o['unsealed']),
     created: instant(o['created']),
+    enrolled: o['enrolled'] !== false,
   };
 }
 

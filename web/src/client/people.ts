@@ -113,7 +113,7 @@ export async function signInByPasskey(tenant: string | null): Promise<SignedIn> 
 }
 
 export async function fetchEnrolment(tenant: string | null, token: string, login: string): Promise<Enrolment> {
-  const o = object(await post(`${root(tenant)}/enrolment`, { token, login }, 'Opening the link', readJson));
+  const o = object(await post(`${root(tenant)}/enrolment`, { token, login }, login ? 'Choosing the login' : 'Opening the link', readJson));
   const secret = new URLSearchParams(text(o['totp_uri']).split('?')[1] ?? '').get('secret') ?? '';
   return {
     ticket: text(o['ticket']),

@@ -11,7 +11,7 @@ import { IconButton, Notice } from '../ui/controls';
 import { Icon } from '../ui/icons';
 import '../ui/glass.css';
 import { useAttempt } from './form';
-import { isReason, REASON_MOST } from './reason';
+import { isReason, REASON_MOST, reasonHint } from './reason';
 
 interface Props {
   readonly tenant: string | null;
@@ -84,7 +84,9 @@ function Form({ tenant }: Props): ReactElement {
           required
           onChange={(event) => setReason(event.target.value)}
         />
-        <small className="quiet">A sentence for whoever reviews it: why these images, why now.</small>
+        <small className="quiet" aria-live="polite">
+          {reasonHint(reason)}
+        </small>
       </label>
       <button type="submit" className="button button-break" disabled={busy || !patientId.trim() || !isReason(reason)}>
         {done ? 'Opening…' : busy ? 'Breaking the glass…' : 'Break the glass'}

@@ -64,7 +64,7 @@ function Card({ tenant, asked }: CardProps): ReactElement {
           <span className="strong">{failure.what}</span> {failure.advice}
         </p>
       )}
-      {nothing && <p>There is nothing here to prove it with. Sign out, and sign in with an account of this archive.</p>}
+      {nothing && <p>There is nothing here to prove it with. Sign out and in again: for five minutes a sign-in is proof enough.</p>}
       {ways?.password && (
         <form onSubmit={byPassword}>
           <input type="text" autoComplete="username" value={who?.name ?? ''} readOnly hidden />

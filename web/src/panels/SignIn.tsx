@@ -18,12 +18,13 @@ import {
 } from '../client/people';
 import { listPath, signInPath } from '../client/place';
 import { navigate } from '../store/navigation';
-import { look } from '../store/session';
+import { ended as sessionEnded, look } from '../store/session';
+import { useSignal } from '../store/signal';
 import { accented } from '../ui/accent';
 import mark from '../ui/mark.svg';
 import '../ui/sign-in.css';
 import { useAttempt, type Failure } from './form';
-import { overText, problemText } from './sign-in-text';
+import { ENDED, overText, problemText } from './sign-in-text';
 
 interface CardProps {
   readonly title: string;
@@ -157,7 +158,8 @@ function PasskeyAdvice(): ReactElement | null {
 
 export function SignIn({ tenant }: PageProps): ReactElement {
   const demo = tenant === 'demo';
-  const over = overText(location.search);
+  const ended = useSignal(sessionEnded);
+  const over = ended ? ENDED : overText(location.search);
   const [login, setLogin] = useState('');
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
@@ -384,7 +386,17 @@ export function Enrol({ tenant, token }: PageProps & { readonly token: string })
     // Once: each offer has a secret and a challenge of its own.
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, []);
-  if (!offer) return <Card title={failure ? 'This link opens nothing' : 'Opening the link…'} failure={failure} tenant={tenant}>{null}</Card>;
+  if (!offer) {
+    return (
+      <Card title={failure ? 'This link opens nothing' : 'Opening the link…'} failure={failure} tenant={tenant}>
+        {failure && (
+          <button type="button" className="button" onClick={() => location.assign(signInPath(tenant))}>
+            Sign in
+          </button>
+        )}
+      </Card>
+    );
+  }
   if (named || !offer.first) return <Choice tenant={tenant} token={token} offer={offer} login={login} name={name} />;
   const next = (event: FormEvent): void => {
     event.preventDefault();

@@ -3,7 +3,7 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useState, type ReactE
 import { runKey } from '../actions/viewer-actions';
 import type { StudyDetail } from '../client/console';
 import { breakGlassPath, listPath } from '../client/place';
-import { glass } from '../store/glass';
+import { glass, type Closing } from '../store/glass';
 import { navigate } from '../store/navigation';
 import { useSignal } from '../store/signal';
 import { PANES, ViewerStore } from '../store/viewer';
@@ -24,6 +24,8 @@ interface Props {
   readonly tenant: string | null;
   readonly study: string;
   readonly demo: boolean;
+  /** The emergency access that ended while one was here. */
+  readonly over: Closing | null;
 }
 
 function Identity({ study, demo }: { readonly study: StudyDetail | null; readonly demo: boolean }): ReactElement {
@@ -59,7 +61,7 @@ function useViewerKeys(view: Steered | null, viewer: ViewerStore): void {
 /** A finger scrolls first; a mouse, which has a wheel for that, sets the window first. */
 const firstTool = (): 'scroll' | 'window' => (matchMedia('(pointer: coarse)').matches ? 'scroll' : 'window');
 
-export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
+export function Viewer({ tenant, study: uid, demo, over }: Props): ReactElement {
   const viewer = useMemo(() => new ViewerStore(tenant, uid, firstTool()), [tenant, uid]);
   const [cache, setCache] = useState<FrameCache | null>(null);
   const [views, setViews] = useState<readonly (StackView | null)[]>([]);
@@ -72,12 +74,13 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
   useEffect(() => {
     const own = new FrameCache(tenant, viewer.settledOf);
     setCache(own);
-    void viewer.open();
+    // A door that does not know yet would still show it.
+    if (over?.everywhere !== false) void viewer.open();
     return () => {
       viewer.dispose();
       own.dispose();
     };
-  }, [viewer, tenant]);
+  }, [viewer, tenant, over]);
 
   useEffect(() => {
     // The window title stays without patient data: it ends up in histories and screen shares.
@@ -104,7 +107,8 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
   const again = { label: 'Try again', onPress: () => void viewer.open() };
   // Whoever may break the glass is told of it where a study is shut to them, or is not there: both look the same.
   const emergency = { label: 'Emergency access…', onPress: () => navigate(breakGlassPath(tenant)) };
-  const shut = mayBreak && (failure?.status === 403 || failure?.status === 404);
+  const shut = failure?.status === 403 || failure?.status === 404;
+  const ended = over !== null && (!over.everywhere || shut);
 
   return (
     <div className="viewer">
@@ -121,8 +125,15 @@ export function Viewer({ tenant, study: uid, demo }: Props): ReactElement {
         <SeriesStrip viewer={viewer} tenant={tenant} onChoose={() => setSheet(false)} />
       </aside>
       <main className={`panes panes-${layout}`} data-behind={mpr || undefined}>
-        {failure ? (
-          <Notice alert title={failure.what} advice={failure.advice} action={shut ? emergency : again} />
+        {ended ? (
+          <Notice
+            alert
+            title="Your emergency access ended."
+            advice="This patient is shown no longer. If the emergency goes on, break the glass again."
+            {...(mayBreak && { action: emergency })}
+          />
+        ) : failure ? (
+          <Notice alert title={failure.what} advice={failure.advice} action={shut && mayBreak ? emergency : again} />
         ) : nothing ? (
           <Notice title="No pictures in this study." advice="Its objects are listed in the series panel; this viewer shows images only." />
         ) : (

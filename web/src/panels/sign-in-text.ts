@@ -43,6 +43,9 @@ const OVER: Readonly<Record<string, string>> = {
   [SIGNED_OUT_HERE]: 'You are signed out here. The identity provider does not answer: you may still be signed in there.',
 };
 
+/** What the sign-in page says to whoever did not end it themselves. */
+export const ENDED = 'Your session was ended. Sign in again.';
+
 /** What the query of the sign-in page says of a session that is over; '' for nothing. */
 export const overText = (search: string): string => (Object.hasOwn(OVER, search) ? (OVER[search] ?? '') : '');
 

@@ -198,6 +198,7 @@ describe('answers of the server', () => {
       places: [],
       unsealed: null,
       created: null,
+      enrolled: true,
     });
     expect(readStanding({ relations: [{ kind: 'is' }, { kind: 'is', name: 'P1' }], limits: { site: 'x', modality: ['CT', 3] } })).toEqual({
       relations: [{ kind: 'is', name: 'P1', issuer: '' }],
@@ -228,6 +229,8 @@ describe('a number of bytes as it is typed', () => {
     ['2 TB', 2e12],
     ['500GB', 5e11],
     ['1.5 kB', 1500],
+    ['2 tb', 2e12],
+    ['lots', null],
     [' 7 ', 7],
     ['0', 0],
     ['', null],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readOpening, type Opening } from '../../src/client/glass';
-import { isReason } from '../../src/panels/reason';
+import { isReason, reasonHint } from '../../src/panels/reason';
 import { durationText, endText, stateName, stateTone } from '../../src/panels/review-text';
 import { countdown, openNow, skewOf, timeLeft } from '../../src/store/clock-of-glass';
 import { replaced } from '../../src/store/reviews';
@@ -36,6 +36,9 @@ describe('what is open', () => {
 describe('a reason', () => {
   it('is a sentence of 10 to 500 characters; blanks are none', () => {
     expect(isReason('because')).toBe(false);
+    expect(reasonHint('because')).toBe('Too short by 3 characters: at least 10.');
+    expect(reasonHint('')).toMatch(/^At least 10 characters/);
+    expect(reasonHint('because it is so')).toMatch(/^At least 10 characters/);
     expect(isReason(`be${' '.repeat(20)}cause`)).toBe(false);
     expect(isReason('Stroke, no other physician here.')).toBe(true);
     expect(isReason('x'.repeat(501))).toBe(false);

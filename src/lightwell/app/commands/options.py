@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from lightwell.access.context import Context
 from lightwell.app.binding import check_bound, check_regions
 from lightwell.app.data_folder import make_data_folder
 from lightwell.app.database_access import database
+from lightwell.app.generation import Generation
+from lightwell.app.heartbeat import web_address
 from lightwell.app.logs import log_to_terminal
 from lightwell.app.regions import is_remote, read_regions
 from lightwell.app.settings import (
@@ -29,7 +34,7 @@ from lightwell.app.settings import (
 from lightwell.app.wiring import House, furnish, open_house
 from lightwell.domain.tenants.model import DEFAULT
 from lightwell.domain.tenants.regions import checked_jurisdiction
-from lightwell.kernel.errors import Conflict, Invalid, Missing
+from lightwell.kernel.errors import Conflict, Invalid, LightwellError, Missing
 
 DataOption = Annotated[
     Path, typer.Option("--data", envvar="LIGHTWELL_DATA", help="The data folder.")
@@ -44,6 +49,18 @@ T = TypeVar("T")
 # What is shown was typed by people or came with images: square brackets and colons mean themselves.
 console = Console(markup=False, emoji=False)
 notes = Console(stderr=True, markup=False, emoji=False)
+
+
+@contextlib.contextmanager
+def refusals_said() -> Iterator[None]:
+    """Our errors are a sentence, what to do and exit code 2; bugs keep their traceback."""
+    try:
+        yield
+    except LightwellError as error:
+        notes.print(Text.assemble(("lightwell:", "red"), " ", error.message), soft_wrap=True)
+        if error.remedy:
+            notes.print(Text(error.remedy), soft_wrap=True)
+        sys.exit(2)
 
 
 def settings_from(data: Path, **given: Any) -> Settings:
@@ -154,3 +171,37 @@ def with_house(
     with database(settings, lambda text: notes.print(text, style="dim")) as info:
         asyncio.run(furnish(settings, info))
         return asyncio.run(go())
+
+
+def with_house_of(
+    generation: Generation, work: Callable[[House, Context], Awaitable[T]], *, tenant: str = DEFAULT
+) -> T:
+    """Run one command's work as a child of a server: on the database and the stores of its start, which its
+    flags may have named, too."""
+    log_to_terminal()
+
+    async def go() -> T:
+        house = open_house(generation.settings, generation.info, examine=False)
+        try:
+            owner = await house.tenants.known(tenant)
+            return await work(house, house.operator(owner, user_name()))
+        finally:
+            await house.close()
+
+    return asyncio.run(go())
+
+
+async def web_root(house: House, said: str | None) -> str:
+    """Where browsers find the web app: the URL that was said, else where the running server is, else what
+    was said."""
+    if said and "://" in said:
+        return said
+    running = await web_address(house)
+    if running is not None:
+        return running
+    root = replace(house.settings, http=parse_endpoint(said or DEFAULT_HTTP)).named_url
+    notes.print(
+        f"No server runs on this data folder now: the address is that of one at {root}.",
+        highlight=False,
+    )
+    return root

@@ -6,7 +6,6 @@ import difflib
 import itertools
 import json
 import uuid
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -25,10 +24,9 @@ from lightwell.app.commands.options import (
     TenantOption,
     console,
     notes,
+    web_root,
     with_house,
 )
-from lightwell.app.heartbeat import web_address
-from lightwell.app.settings import DEFAULT_HTTP, parse_endpoint
 from lightwell.app.wiring import House
 from lightwell.domain.people.glass import DEFAULT_PLACES
 from lightwell.domain.people.model import Person
@@ -60,20 +58,6 @@ def link_url(root: str, tenant: str, token: str, page: str = "enrol") -> str:
     log sees it."""
     place = "" if tenant == DEFAULT else f"/t/{tenant}"
     return f"{root.rstrip('/')}{place}/{page}#{token}"
-
-
-async def web_root(house: House, said: str | None) -> str:
-    """Where links lead: the URL that was said, else where the running server is, else what was said."""
-    if said and "://" in said:
-        return said
-    running = await web_address(house)
-    if running is not None:
-        return running
-    root = replace(house.settings, http=parse_endpoint(said or DEFAULT_HTTP)).named_url
-    notes.print(
-        f"No server runs on this data folder now: the link is for one at {root}.", highlight=False
-    )
-    return root
 
 
 def _id(text: str) -> uuid.UUID:
@@ -128,6 +112,7 @@ def list_users(
                     "disabled": p.disabled,
                     "issuer": p.issuer or None,
                     "sealed": _seal(p),
+                    "enrolled": p.enrolled,
                     "created": p.created.isoformat(),
                 }
                 for p in people
@@ -136,7 +121,8 @@ def list_users(
             return
         table = Table("Login", "Name", "Roles", "Through", "")
         for p in people:
-            state = ", ".join(filter(None, ("shut" if p.disabled else "", _seal(p) or "")))
+            new = "" if p.enrolled else "has not signed in yet"
+            state = ", ".join(filter(None, ("shut" if p.disabled else "", _seal(p) or "", new)))
             table.add_row(p.login, p.name, " ".join(sorted(p.roles)), p.issuer, state)
         console.print(table)
 

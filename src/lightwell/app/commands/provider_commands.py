@@ -18,6 +18,7 @@ from lightwell.app.commands.options import (
     TenantOption,
     console,
     notes,
+    web_root,
     with_house,
 )
 from lightwell.app.settings import checked_public_url
@@ -32,12 +33,14 @@ from lightwell.gateways.console.provider_sign_in import callback_path, signed_ou
 from lightwell.kernel.errors import Invalid
 
 PublicUrlOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--public-url", envvar="LIGHTWELL_PUBLIC_URL", help="What browsers call the web app."
+        "--public-url",
+        envvar="LIGHTWELL_PUBLIC_URL",
+        help="What browsers call the web app.",
+        show_default="what the running server says",
     ),
 ]
-LOCAL = "http://localhost:8042"
 SECRET_BYTES = 4096
 
 app = typer.Typer(
@@ -112,13 +115,14 @@ def add(
     end_session: Annotated[
         YesNo, typer.Option(help="Whether signing out here leads to signing out there.")
     ] = YesNo.NO,
-    public_url: PublicUrlOption = LOCAL,
+    public_url: PublicUrlOption = None,
     tenant: TenantOption = DEFAULT,
 ) -> None:
     """Trust an identity provider; prints the redirect address that it has to be told."""
-    root = checked_public_url(public_url.rstrip("/"))
+    said = checked_public_url(public_url.rstrip("/")) if public_url else None
 
     async def work(house: House, context: Context) -> None:
+        root = await web_root(house, said)
         await house.providers.add(
             context,
             name,
@@ -144,16 +148,17 @@ def add(
 @app.command("list")
 def list_providers(
     data: DataOption,
-    public_url: PublicUrlOption = LOCAL,
+    public_url: PublicUrlOption = None,
     tenant: TenantOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
     """Show the identity providers of a tenant, never their secrets."""
-    root = checked_public_url(public_url.rstrip("/"))
+    said = checked_public_url(public_url.rstrip("/")) if public_url else None
 
     async def work(house: House, context: Context) -> None:
         there = await house.providers.list(context)
         if as_json:
+            root = await web_root(house, said)
             rows = [
                 {
                     "name": p.name,

@@ -46,10 +46,14 @@ def create(
         str | None, typer.Option(help="Where its images lie, for ever; none: the default region.")
     ] = None,
 ) -> None:
-    """Make a tenant."""
+    """Make a tenant. One that is there stays as it is."""
 
     async def work(house: House, context: Context) -> None:
+        there = {each.name for each in await house.tenants.everyone()}
         tenant = await house.tenants.create(context, name, label=label, aet=aet, region=region)
+        if tenant.name in there:
+            console.print(_there_already(tenant), highlight=False, soft_wrap=True)
+            return
         where = f" Its images lie in region {tenant.region}." if len(house.stores) > 1 else ""
         console.print(f"Tenant {tenant.name} is called {tenant.aet}.{where}", highlight=False)
 
@@ -125,10 +129,27 @@ def configure(
     with_house(data, work)
 
 
+def _there_already(tenant: Tenant) -> str:
+    said = f"The tenant {tenant.name} was there already, called {tenant.aet}: nothing was changed."
+    if tenant.suspended:
+        said += f" It is suspended; `lightwell tenant resume {tenant.name}` serves it again."
+    return said
+
+
 def _looks(tenant: Tenant) -> str:
     accent, zone = tenant.accent or "no accent", tenant.zone or "the machine's time zone"
     notice = f"the notice {tenant.notice!r}" if tenant.notice else "no notice"
     return f"People see {tenant.label!r}, {accent}, {notice}; policies mean {zone}."
+
+
+def size_said(size: int) -> str:
+    """A number of bytes as people read it: 47.8 kB."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB", "PB"):
+        if value < 999.95:
+            break
+        value, unit = value / 1000, larger
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
 def _of(used: str, most: int | None, says: Callable[[int], str]) -> str:
@@ -291,13 +312,14 @@ def list_(data: DataOption, as_json: JsonOption = False) -> None:
             return
         several = len(house.stores) > 1
         where = ["Region"] if several else []
-        table = Table("Name", "Label", "Called", *where, "Demo", "Studies", "MB", "State")
+        table = Table("Name", "Label", "Called", *where, "Demo", "Studies", "Size")
+        table.add_column("State", min_width=len("suspended:"), overflow="fold")
         for t in tenants:
             state = f"suspended: {t.suspension}" if t.suspended else ""
             state = "being erased" if t.erasing else state
             kept = used[t.key]
             studies = _of(str(kept.studies), t.quota_studies, str)
-            size = _of(f"{kept.bytes / 1e6:.1f}", t.quota_bytes, lambda most: f"{most / 1e6:.0f}")
+            size = _of(size_said(kept.bytes), t.quota_bytes, size_said)
             demo = "yes" if t.demo else ""
             called = ", ".join((t.aet, *t.titles, *t.hosts))
             place = [t.region] if several else []

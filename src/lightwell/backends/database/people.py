@@ -42,7 +42,9 @@ LISTED = 1000  # rows of a page: lists are read to their end
 
 _PERSON = (
     "SELECT p.*, ARRAY(SELECT r.role FROM person_role r WHERE r.tenant = p.tenant"
-    " AND r.person_id = p.person_id) AS roles FROM person p WHERE p.tenant = $1"
+    " AND r.person_id = p.person_id) AS roles, p.password IS NOT NULL OR p.issuer IS NOT NULL OR EXISTS("
+    "SELECT 1 FROM passkey k WHERE k.tenant = p.tenant AND k.person_id = p.person_id) AS enrolled"
+    " FROM person p WHERE p.tenant = $1"
 )
 
 
@@ -353,6 +355,7 @@ def _person(row: asyncpg.Record) -> Person:
         issuer=row["issuer"] or "",
         subject=row["subject"] or "",
         seal=_seal(row),
+        enrolled=row["enrolled"],
     )
 
 

@@ -43,8 +43,16 @@ class MemoryPeople:
 
     async def people(self, tenant: Tenant) -> tuple[m.Person, ...]:
         """See the port."""
-        there = (record.person for record in self._of(tenant).people.values())
+        there = (self._seen(tenant, record) for record in self._of(tenant).people.values())
         return tuple(sorted(there, key=lambda person: person.login))
+
+    def _seen(self, tenant: Tenant, record: PersonRecord) -> m.Person:
+        """An account, and whether there is anything to sign in with."""
+        person, keys = record.person, self._of(tenant).passkeys.values()
+        has = record.credentials.password is not None or any(
+            key.person_id == person.person_id for key in keys
+        )
+        return replace(person, enrolled=has or bool(person.issuer))
 
     async def has_administrator(self, tenant: Tenant) -> bool:
         """See the port."""
@@ -58,7 +66,7 @@ class MemoryPeople:
         """See the port."""
         for record in self._of(tenant).people.values():
             if record.person.login == login:
-                return record.person, record.credentials
+                return self._seen(tenant, record), record.credentials
         return None
 
     async def person_by_id(
@@ -66,7 +74,7 @@ class MemoryPeople:
     ) -> tuple[m.Person, m.Credentials] | None:
         """See the port."""
         record = self._of(tenant).people.get(person_id)
-        return (record.person, record.credentials) if record else None
+        return (self._seen(tenant, record), record.credentials) if record else None
 
     async def person_of(
         self, tenant: Tenant, issuer: str, subject: str
@@ -74,7 +82,7 @@ class MemoryPeople:
         """See the port."""
         for record in self._of(tenant).people.values():
             if issuer and (record.person.issuer, record.person.subject) == (issuer, subject):
-                return record.person, record.credentials
+                return self._seen(tenant, record), record.credentials
         return None
 
     async def passkey(
@@ -83,7 +91,7 @@ class MemoryPeople:
         """See the port."""
         key = self._of(tenant).passkeys.get(credential_id)
         record = self._of(tenant).people.get(key.person_id) if key else None
-        return (record.person, key.passkey) if key and record else None
+        return (self._seen(tenant, record), key.passkey) if key and record else None
 
     async def passkeys(self, tenant: Tenant, person_id: uuid.UUID) -> tuple[m.Passkey, ...]:
         """See the port."""

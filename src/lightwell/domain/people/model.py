@@ -116,6 +116,7 @@ class Person:
     issuer: str = ""  # of a local account: none
     subject: str = field(default="", repr=False)
     seal: Seal | None = None  # an emergency account: its password is in an envelope
+    enrolled: bool = False  # whether there is anything to sign in with yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,7 +224,11 @@ def _may_knock(context: Context, provider: IdentityProvider) -> None:
     parts = split_url(provider.issuer)
     local = parts is not None and loopback_host(parts.hostname)
     if local and context.actor.kind not in (ActorKind.OPERATOR, ActorKind.SYSTEM):
-        raise Refused("Only an operator on this machine names a provider that is on it.")
+        raise Refused(
+            "Only an operator on this machine names a provider that is on it.",
+            remedy=f"There: `lightwell provider add {provider.name} ISSUER --client-id ID --map GROUP=ROLE"
+            f" --tenant {context.tenant.name}`.",
+        )
 
 
 def _there_already() -> Conflict:

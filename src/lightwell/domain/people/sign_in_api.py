@@ -351,8 +351,13 @@ class SignIn:
         if is_token(token, TokenKind.LINK):
             link = await self._book.link(who.tenant, digest(token))
         if link is None or link.kind not in kinds or not link.good(self.clock.now()):
+            used = link is not None and link.kind in kinds and link.used is not None
             raise self._opening.refusal(
-                who, "", "This link opens nothing: it was used, or it is too old."
+                who,
+                "",
+                "This link was used already; it opens nothing more."
+                if used
+                else "This link opens nothing: it is too old, or not whole.",
             )
         return link
 

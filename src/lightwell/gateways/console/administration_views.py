@@ -22,7 +22,8 @@ from lightwell.domain.tenants.regions import Place
 
 class PersonView(BaseModel):
     """An account. `issuer`: of the provider that it signs in through, null: none. `sealed`: its password is
-    in an envelope, which opens it from `places` only; `unsealed`: when that was opened first."""
+    in an envelope, which opens it from `places` only; `unsealed`: when that was opened first. `enrolled`:
+    there is something to sign in with."""
 
     login: str
     name: str
@@ -33,6 +34,7 @@ class PersonView(BaseModel):
     places: list[str]
     unsealed: datetime | None
     created: datetime
+    enrolled: bool
 
 
 class SecretView(BaseModel):
@@ -251,6 +253,7 @@ def person_view(person: Person) -> PersonView:
         places=list(person.seal.places) if person.seal else [],
         unsealed=person.seal.broken if person.seal else None,
         created=person.created,
+        enrolled=person.enrolled,
     )
 
 

@@ -28,7 +28,7 @@ from lightwell.gateways.console.provider_sign_in import (
     callback_path,
     public_root,
 )
-from lightwell.gateways.console.sign_in import PasskeyAsked, site_of, small
+from lightwell.gateways.console.sign_in import PasskeyAsked, site_of, site_read, small
 from lightwell.gateways.http.door import CALLER_SCOPE
 from lightwell.gateways.http.identity import Caller, Identity, not_recognised, session_cookie
 from lightwell.kernel.errors import Invalid
@@ -126,7 +126,7 @@ def add_prove(app: FastAPI, sign_in: SignIn, identity: Identity) -> None:
         return WaysView(
             password=found.password,
             code=found.code,
-            passkey=found.passkey and site_of(request) is not None,
+            passkey=found.passkey and site_read(request) is not None,
             provider=_provider_view(found.provider),
             good_for=int(PROVED.total_seconds()),
         )

@@ -127,14 +127,33 @@ def tenant_named(request: Request) -> str:
 def site_of(request: Request) -> Site | None:
     """The web site as the browser names it; None at an address, where no passkey can be (WebAuthn 5.1.3)."""
     origin = request.headers.get("origin", "")
-    host = request.headers.get("host", "")
-    parts = urlsplit(origin)
-    if parts.netloc != host or not parts.hostname:
+    if origin.partition("://")[2] != request.headers.get("host", ""):
+        return None
+    return _site_named(origin)
+
+
+def site_read(request: Request) -> Site | None:
+    """The same for a page that reads: a browser names no origin when it reads from its own site (Fetch 3.2),
+    so the Host is taken then. Good for saying what can be done; what is asked of a passkey, and what it has
+    signed, wants `site_of`.
+    """
+    if "origin" in request.headers:
+        return site_of(request)
+    return _site_named(f"{request.url.scheme}://{request.headers.get('host', '')}")
+
+
+def _site_named(origin: str) -> Site | None:
+    """A site of an origin that is a name."""
+    try:
+        host = urlsplit(origin).hostname
+    except ValueError:  # brackets without an address in them
+        return None
+    if not host:
         return None
     try:
-        ipaddress.ip_address(parts.hostname)
+        ipaddress.ip_address(host)
     except ValueError:
-        return Site(origin, parts.hostname)
+        return Site(origin, host)
     return None
 
 

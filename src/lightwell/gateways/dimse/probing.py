@@ -112,9 +112,9 @@ class AssociationProbe:
 def refusal(why: str, calling: str) -> str:
     """Why there is no association, with what to look at."""
     if "ConnectionRefusedError" in why:
-        return "Nothing listens at its address and port."
+        return "Nothing listens at its address and port: is it switched on, and is the port right?"
     if "gaierror" in why:
-        return "Its host name is not known here."
+        return "Its host name is not known here: look how it is spelt, or give its address."
     if "TimeoutError" in why:
         return "Its address does not answer: wrong, switched off, or behind a firewall."
     if why == "rejected (1/1/3)":  # PS3.8 Table 9-21: calling AE title not recognized

@@ -18,7 +18,7 @@ import { formatAgo, formatCount, plural } from '../../ui/format';
 import { StateMark } from '../../ui/job-marks';
 import { Button, Choice, Confirm, Failure, Field, Form, List, Page, Row, SearchBar, useAttempt, useLoaded } from './parts';
 import type { SectionProps } from './sections';
-import { fingerprint, formatBytes, formatInstant, GRANTS, matches, PEER_TYPES, wordsOf } from './words';
+import { fingerprint, formatBytes, formatInstant, unbroken, GRANTS, matches, PEER_TYPES, wordsOf } from './words';
 
 const LOOK = 5_000;
 
@@ -138,7 +138,7 @@ const grantsText = (grants: readonly string[]): string => grants.filter((grant) 
 /** "1,204 stored (1.2 GB), 3 failed, 18 searches". */
 function machineText(machine: Machine): string {
   const parts = [
-    machine.stored > 0 && `${formatCount(machine.stored)} stored (${formatBytes(machine.bytes)})`,
+    machine.stored > 0 && `${formatCount(machine.stored)} stored (${unbroken(formatBytes(machine.bytes))})`,
     machine.storeFailures > 0 && `${formatCount(machine.storeFailures)} not stored`,
     machine.queries > 0 && plural(machine.queries, 'search', 'searches'),
     machine.retrievals > 0 && plural(machine.retrievals, 'retrieval'),
@@ -207,7 +207,7 @@ function PeerRow({ tenant, may, peer, page, machine, turnedAway, counted, onChan
         counted && (
           <span title={machine ? `Last heard of ${formatInstant(machine.heard)}; counted since the server started` : undefined}>
             {machine ? machineText(machine) : 'Not heard of since the start'}
-            {machine && machine.heard !== null && <span className="quiet"> · {formatAgo(Date.now() - machine.heard)}</span>}
+            {machine && machine.heard !== null && <span className="quiet"> · {unbroken(formatAgo(Date.now() - machine.heard))}</span>}
           </span>
         )
       }
@@ -219,7 +219,7 @@ function PeerRow({ tenant, may, peer, page, machine, turnedAway, counted, onChan
             </Button>
           )}
           {tests && (
-            <Button kind="small" label={`Send a test image to ${peer.aet}`} disabled={busy} onPress={() => probe('trial-image')}>
+            <Button kind="small" label={`Send test image to ${peer.aet}`} disabled={busy} onPress={() => probe('trial-image')}>
               Send test
             </Button>
           )}

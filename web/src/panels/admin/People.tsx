@@ -97,6 +97,11 @@ function PersonRow({ tenant, may, person, mine, changes, links, ends, onChanged 
               Envelope opened
             </Badge>
           )}
+          {!person.enrolled && (
+            <Badge tone="warn" title="The link they got was not used. It works for 24 hours; make a new one when it is too old.">
+              Has not signed in yet
+            </Badge>
+          )}
           {person.issuer && <Badge title={`Signs in through ${person.issuer}`}>Single sign-on</Badge>}
         </>
       }

@@ -195,7 +195,8 @@ function Quota({ tenant, of, onDone }: LifeProps): ReactElement {
   // What was not touched stays as it is: the text is rounded.
   const untouched = of.quotaBytes !== null && bytes === formatBytes(of.quotaBytes);
   const size = untouched ? of.quotaBytes : parsedBytes(bytes);
-  const wrong = (bytes.trim() !== '' && size === null) || !/^\d{0,15}$/.test(studies.trim());
+  const noSize = bytes.trim() !== '' && size === null;
+  const noNumber = !/^\d{0,15}$/.test(studies.trim());
   const save = (): void =>
     run(async () => {
       await limitTenant(tenant, of.name, {
@@ -205,9 +206,9 @@ function Quota({ tenant, of, onDone }: LifeProps): ReactElement {
       onDone(true);
     });
   return (
-    <Form title={`How much ${of.label} may keep`} verb="Save" busy={busy} disabled={wrong} failure={failure} onSubmit={save} onCancel={() => onDone(false)}>
-      <Field label="Bytes" hint="Like 2 TB or 500 GB; nothing: no limit." value={bytes} onChange={setBytes} optional first most={20} />
-      <Field label="Studies" hint="Nothing: no limit." value={studies} onChange={setStudies} optional numeric most={15} />
+    <Form title={`How much ${of.label} may keep`} verb="Save" busy={busy} disabled={noSize || noNumber} failure={failure} onSubmit={save} onCancel={() => onDone(false)}>
+      <Field label="Bytes" hint="Like 2 TB or 500 GB; nothing: no limit." wrong={noSize ? 'That is no size: write it like 500 GB or 2 TB, or leave it empty.' : ''} value={bytes} onChange={setBytes} optional first most={20} />
+      <Field label="Studies" hint="Nothing: no limit." wrong={noNumber ? 'That is no number: write it like 100000, or leave it empty.' : ''} value={studies} onChange={setStudies} optional numeric most={15} />
     </Form>
   );
 }
@@ -230,7 +231,7 @@ function Suspend({ tenant, of, onDone }: LifeProps): ReactElement {
       onSubmit={suspend}
       onCancel={() => onDone(false)}
     >
-      <p className="quiet">
+      <p className="quiet admin-wide">
         Within seconds nobody of it is signed in any more, its addresses are not there, and its machines are told to try again later. Nothing is
         deleted; you can resume it here.
       </p>
@@ -282,7 +283,7 @@ function Erase({ tenant, of, onDone }: LifeProps): ReactElement {
       onSubmit={erase}
       onCancel={() => onDone(false)}
     >
-      <p className="quiet">
+      <p className="admin-wide">
         {goes === null
           ? 'Counting what would go…'
           : `${plural(goes.studies, 'study', 'studies')} with ${plural(goes.objects, 'object')}, ${formatBytes(goes.bytes)}, and everything else of it: people, keys, machines, policies, decisions, its record of what was done.`}{' '}
@@ -290,7 +291,7 @@ function Erase({ tenant, of, onDone }: LifeProps): ReactElement {
         stays in the record of the installation.
       </p>
       {goes?.obstacle && (
-        <p className="admin-failure" role="alert">
+        <p className="admin-failure admin-wide" role="alert">
           {goes.obstacle}
         </p>
       )}
@@ -421,7 +422,7 @@ export function Tenants({ tenant, may }: SectionProps): ReactElement {
                   </Button>
                 )}
                 {each.name !== here?.name && !each.suspended && (
-                  <Button kind="small" label={`Go to ${each.label}`} onPress={() => go(each.name)}>
+                  <Button kind="small" label={`Go there, to ${each.label}`} onPress={() => go(each.name)}>
                     Go there
                   </Button>
                 )}

@@ -367,6 +367,8 @@ interface FieldProps {
   readonly value: string;
   readonly onChange: (value: string) => void;
   readonly hint?: string;
+  /** Why what is typed is not taken, in the place of the hint; '' for nothing. */
+  readonly wrong?: string;
   readonly placeholder?: string;
   readonly first?: boolean;
   readonly optional?: boolean;
@@ -402,12 +404,13 @@ export function Field(p: FieldProps): ReactElement {
         autoComplete={p.hidden ? 'new-password' : 'off'}
         autoCapitalize="none"
         spellCheck={false}
-        aria-describedby={p.hint ? hint : undefined}
+        aria-describedby={p.wrong || p.hint ? hint : undefined}
+        aria-invalid={p.wrong ? true : undefined}
         onChange={(event) => p.onChange(event.target.value)}
       />
-      {p.hint && (
-        <small id={hint} className="quiet">
-          {p.hint}
+      {(p.wrong || p.hint) && (
+        <small id={hint} className={p.wrong ? undefined : 'quiet'} data-wrong={p.wrong ? true : undefined} aria-live="polite">
+          {p.wrong || p.hint}
         </small>
       )}
     </div>

@@ -351,12 +351,15 @@ export const fingerprint = (text: string): string => text.replaceAll(/[:\s]/g, '
 
 /** "2 TB", "500GB", "1000"; null for what is no number of bytes. */
 export function parsedBytes(text: string): number | null {
-  const match = /^(\d{1,12}(?:\.\d{1,3})?) ?([kMGTP]?)B?$/.exec(text.trim());
-  return match ? Math.round(Number(match[1]) * 1000 ** ' kMGTP'.indexOf(match[2] || ' ')) : null;
+  const match = /^(\d{1,12}(?:\.\d{1,3})?) ?([KMGTP]?)B?$/.exec(text.trim().toUpperCase());
+  return match ? Math.round(Number(match[1]) * 1000 ** ' KMGTP'.indexOf(match[2] || ' ')) : null;
 }
 
 /** How much of what one may: "3 of 10", "3". */
 export const used = (now: string, most: string | null): string => (most === null ? now : `${now} of ${most}`);
+
+/** The same on one line, wherever that breaks. */
+export const unbroken = (text: string): string => text.replaceAll(' ', '\u00a0');
 
 /** "1.2 GB". */
 export function formatBytes(bytes: number): string {
