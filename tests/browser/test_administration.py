@@ -147,6 +147,7 @@ def test_a_person_is_added_changed_shut_and_opened(
     kay.get_by_role("checkbox", name="technologist").check()
     kay.get_by_role("checkbox", name="radiologist").uncheck()
     kay.get_by_role("button", name="Save the roles of kay").click()
+    expect(kay.get_by_role("button", name="Save the roles of kay")).to_be_hidden()
     expect(kay.get_by_text("technologist", exact=True)).to_be_visible()
     kay.get_by_role("button", name="Shut kay").click()
     question = kay.get_by_role("group", name=re.compile("Shut the account of Kay M"))
